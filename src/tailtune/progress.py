@@ -1,0 +1,16 @@
+"""How long work tells how far it is. Knows nothing about terminals: the command line shows it, libraries stay silent."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Called as work advances; cheap enough for every batch."""
+
+    def __call__(self, stage: str, done: int, total: int, unit: str) -> None:
+        """Report ``done`` of ``total`` ``unit`` (for example "tokens") in ``stage`` (for example "backbone pass")."""
+
+
+def silent(stage: str, done: int, total: int, unit: str) -> None:
+    """Show nothing."""

@@ -1,0 +1,159 @@
+"""Files that are either whole or absent: atomic writes, hashes, locks, and where the cache lies.
+
+Knows nothing about what the files mean.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tailtune.errors import SetupError, setup_error
+
+_CHUNK = 1 << 20
+
+
+def cache_home() -> Path:
+    """Return the folder for models and features: ``TAILTUNE_HOME``, else ``$XDG_CACHE_HOME/tailtune``, else ~/.cache."""
+    if home := os.environ.get("TAILTUNE_HOME"):
+        return Path(home).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "tailtune"
+
+
+def sha256_bytes(data: bytes) -> str:
+    """Return the SHA-256 of ``data`` as 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of the file's bytes as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def canonical_json(value: Any) -> str:
+    """Return ``value`` as JSON with sorted keys, two-space indent and a final newline; NaN is refused."""
+    return json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def fsync_dir(folder: Path) -> None:
+    """Make renames inside ``folder`` durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; on success it replaces ``path`` durably, on any failure it is gone.
+
+    Raises:
+        SetupError: If the disk has no room or the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise setup_error(error, f"writing {path}") from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+        fsync_dir(path.parent)
+    except OSError as error:
+        raise setup_error(error, f"writing {path}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing_folder(path: Path) -> Iterator[Path]:
+    """Yield a new temporary folder beside ``path``; on success it becomes ``path``, on any failure it is gone.
+
+    Raises:
+        SetupError: If the disk has no room, the parent cannot be written, or ``path`` already holds something.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise setup_error(error, f"writing {path}") from error
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                with file.open("rb") as handle:
+                    os.fsync(handle.fileno())
+        temporary.chmod(0o755)
+        temporary.rename(path)
+        fsync_dir(path.parent)
+    except OSError as error:
+        raise setup_error(error, f"writing {path}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8 to ``path``, whole or not at all.
+
+    Raises:
+        SetupError: If it cannot be written.
+    """
+    with writing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as canonical JSON to ``path``, whole or not at all.
+
+    Raises:
+        SetupError: If it cannot be written.
+    """
+    write_text(path, canonical_json(value))
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on ``path`` (created when missing) against other processes.
+
+    Raises:
+        SetupError: If the lock file cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    except OSError as error:
+        raise setup_error(error, f"locking {path}") from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def require_room(folder: Path, needed: int, doing: str) -> None:
+    """Refuse to start when the disk of ``folder`` has fewer than ``needed`` bytes free.
+
+    Raises:
+        SetupError: If there is not enough room; it names both sizes.
+    """
+    existing = next(part for part in (folder, *folder.parents) if part.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise SetupError(
+            f"no room on the disk while {doing} {folder}: {needed / 1e6:.0f} MB needed, {free / 1e6:.0f} MB free",
+            hint="free some space, or set TAILTUNE_HOME or --out elsewhere",
+        )
