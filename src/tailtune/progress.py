@@ -1,4 +1,7 @@
-"""How long work tells how far it is. Knows nothing about terminals: the command line shows it, libraries stay silent."""
+"""How long work tells how far it is.
+
+Knows nothing about terminals: the command line shows it, libraries stay silent.
+"""
 
 from __future__ import annotations
 

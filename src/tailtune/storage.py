@@ -22,7 +22,10 @@ _CHUNK = 1 << 20
 
 
 def cache_home() -> Path:
-    """Return the folder for models and features: ``TAILTUNE_HOME``, else ``$XDG_CACHE_HOME/tailtune``, else ~/.cache."""
+    """Return the folder for models, data and features.
+
+    ``TAILTUNE_HOME`` if set, else ``$XDG_CACHE_HOME/tailtune``, else ``~/.cache/tailtune``.
+    """
     if home := os.environ.get("TAILTUNE_HOME"):
         return Path(home).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")

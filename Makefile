@@ -1,0 +1,45 @@
+# Everything runs in .venv, made on first use; only python3 (with venv and pip) and make are needed.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip install -qq --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test lint bench clean
+
+# Train on the SMS Spam Collection, then ask about four messages written for this purpose: two spammy, two ordinary.
+demo: .venv/.installed
+	@run="runs/sms-spam-$$(date +%Y%m%d-%H%M%S)" && \
+	$(BIN)/tailtune train sms-spam --out "$$run" && echo && \
+	$(BIN)/tailtune predict "$$run" \
+	  "WINNER!! Your number was drawn for a 500 pound voucher. Call 09050001122 now to claim your prize!" \
+	  "URGENT: your account expires today. Reply YES to 80123 to keep your free minutes, 150p per msg" \
+	  "Running ten minutes late, can you order me a coffee? See you in a bit" \
+	  "Did mum say what time the train gets in on Sunday?" && \
+	echo "run folder: $$run (bundle, metrics.json, report)"
+
+test: .venv/.installed-dev
+	@$(BIN)/python -m pytest
+
+lint: .venv/.installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/.installed-dev
+	@$(BIN)/python bench/chapter.py
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "installing Tailtune into .venv (once; PyTorch is the large part)"
+	@$(PIP) --editable .
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed
+	@echo "installing what the checks need"
+	@$(PIP) --editable '.[dev]'
+	@touch $@

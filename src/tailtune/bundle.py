@@ -1,0 +1,211 @@
+"""The bundle: a saved classifier, a folder that runs alone and offline.
+
+::
+
+    bundle.json             format, labels, method, depth, where the weights came from, SHA-256 of every other file
+    backbone.safetensors    embeddings and the blocks below the cut, our names
+    classifier.safetensors  the probe's arrays, or the tail's blocks, final norm and head
+    tokenizer.json          as the model came with it
+    metrics.json README.md  what the run measured, and a model card
+
+safetensors and JSON only: reading a bundle never runs code from it. Knows nothing about training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tailtune import __version__
+from tailtune.errors import BundleError, ModelError, SetupError
+from tailtune.labels import LabelSet
+from tailtune.methods.scorers import ProbeScorer, Scorer, TailScorer
+from tailtune.models.decoder import Decoder
+from tailtune.models.families import DecoderConfig
+from tailtune.models.weights import fill, read_json
+from tailtune.storage import canonical_json, sha256_bytes, sha256_file
+from tailtune.text.tokenizer import Tokenizer
+
+FORMAT = 1
+MANIFEST = "bundle.json"
+BACKBONE, CLASSIFIER, TOKENIZER = "backbone.safetensors", "classifier.safetensors", "tokenizer.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bundle:
+    """A classifier in memory.
+
+    Attributes:
+        decoder: Embeddings and the blocks below the cut.
+        scorer: What turns their features into class scores.
+        tokenizer: Cuts texts at the length the classifier was trained with.
+        labels: Names of the classes, in the order of the scores.
+        about: Where it came from, for people: model name, source and hash, data source and hash.
+        golden: Texts of our own with the probabilities this classifier gave them when it was saved.
+    """
+
+    decoder: Decoder
+    scorer: Scorer
+    tokenizer: Tokenizer
+    labels: LabelSet
+    about: Mapping[str, Any] = field(default_factory=dict)
+    golden: tuple[tuple[str, tuple[float, ...]], ...] = ()
+
+
+def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> None:
+    """Write ``bundle`` into the existing empty ``folder``; the caller renames it into place.
+
+    Args:
+        bundle: What to save.
+        folder: Exists.
+        extra: Further text files, name -> content.
+
+    Raises:
+        SetupError: If the disk has no room.
+    """
+    _save(folder / BACKBONE, bundle.decoder.state_dict())
+    described, tensors = _describe(bundle.scorer)
+    _save(folder / CLASSIFIER, tensors)
+    (folder / TOKENIZER).write_bytes(bundle.tokenizer.json_bytes)
+    for name, content in extra.items():
+        (folder / name).write_text(content, encoding="utf-8")
+    manifest = {
+        "format_version": FORMAT,
+        "tailtune": __version__,
+        "classifier": described,
+        "decoder": bundle.decoder.config.as_json(),
+        "cut": len(bundle.decoder.blocks),
+        "max_tokens": bundle.tokenizer.max_tokens,
+        **bundle.labels.to_json(),
+        "about": dict(bundle.about),
+        "golden": [{"text": text, "probabilities": list(row)} for text, row in bundle.golden],
+        "files": {
+            path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in sorted(folder.iterdir())
+        },
+    }
+    manifest["digest"] = _digest(manifest)
+    (folder / MANIFEST).write_text(canonical_json(manifest), encoding="utf-8")
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    return sha256_bytes(canonical_json({k: v for k, v in manifest.items() if k != "digest"}).encode())
+
+
+def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    try:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+    except SafetensorError as error:
+        raise SetupError(f"cannot write {path}: {error}", hint="is there room on the disk?") from error
+
+
+def _describe(scorer: Scorer) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if isinstance(scorer, TailScorer):
+        part = scorer.decoder
+        return {"method": "tail", "first": part.first, "blocks": len(part.blocks)}, dict(scorer.state_dict())
+    if isinstance(scorer, ProbeScorer):
+        arrays = {name: torch.from_numpy(getattr(scorer, name)) for name in ("mean", "scale", "weight", "bias")}
+        return {"method": "probe", "depths": list(scorer.depths), "pooling": scorer.pooling}, arrays
+    raise TypeError(type(scorer))
+
+
+def find_bundle(path: Path) -> Path:
+    """Return the bundle folder that ``path`` means: itself, or the ``bundle`` inside a run folder.
+
+    Raises:
+        BundleError: If it is neither.
+    """
+    for folder in (path, path / "bundle"):
+        if (folder / MANIFEST).is_file():
+            return folder
+    what = "no such folder" if not path.exists() else f"neither a bundle (no {MANIFEST}) nor a run folder"
+    raise BundleError(f"{path}: {what}", hint="give a folder that `tailtune train` made")
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Return the classifier saved at ``path``, after every file was compared with its SHA-256.
+
+    Args:
+        path: A bundle or a run folder.
+
+    Raises:
+        BundleError: If a file is missing, added, changed or truncated, or the format is newer than this version.
+    """
+    folder = find_bundle(path)
+    manifest = read_json(folder / MANIFEST, BundleError)
+    _verify(folder, manifest)
+    try:
+        return _build(folder, manifest)
+    except (KeyError, TypeError, ValueError, ModelError) as error:
+        raise BundleError(f"{folder}: does not hold a classifier: {error}") from error
+
+
+def _verify(folder: Path, manifest: Mapping[str, Any]) -> None:
+    version = manifest.get("format_version")
+    if not isinstance(version, int) or version > FORMAT:
+        raise BundleError(
+            f"{folder}: bundle format {version!r}, this version reads up to {FORMAT}", hint="install a newer tailtune"
+        )
+    if manifest.get("digest") != _digest(manifest):
+        raise BundleError(f"{folder / MANIFEST}: was changed after it was saved", hint=_AGAIN)
+    for name, expected in manifest["files"].items():
+        file = folder / name
+        if Path(name).name != name or not file.is_file():
+            raise BundleError(f"{file}: is missing from the bundle", hint=_AGAIN)
+        if (size := file.stat().st_size) != expected["bytes"]:
+            raise BundleError(f"{file}: {size} bytes, saved with {expected['bytes']}", hint=_AGAIN)
+        if (got := sha256_file(file)) != expected["sha256"]:
+            raise BundleError(f"{file}: sha256 {got[:12]}…, saved with {expected['sha256'][:12]}…", hint=_AGAIN)
+    for name in (BACKBONE, CLASSIFIER, TOKENIZER):
+        if name not in manifest["files"]:
+            raise BundleError(f"{folder / MANIFEST}: does not list {name}", hint=_AGAIN)
+
+
+_AGAIN = "the folder was changed or damaged; copy it again or train again"
+
+
+def _build(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
+    config = DecoderConfig(**manifest["decoder"])
+    labels = LabelSet.from_json(manifest)
+    with torch.device("meta"):
+        decoder = Decoder(config, blocks=manifest["cut"], final_norm=False)
+    fill(decoder, _load(folder / BACKBONE), where=str(folder / BACKBONE))
+    golden = tuple((entry["text"], tuple(entry["probabilities"])) for entry in manifest["golden"])
+    return Bundle(
+        decoder=decoder,
+        scorer=_read_scorer(folder / CLASSIFIER, manifest["classifier"], config, len(labels)),
+        tokenizer=Tokenizer.load(folder / TOKENIZER, max_tokens=manifest["max_tokens"]),
+        labels=labels,
+        about=manifest["about"],
+        golden=golden,
+    )
+
+
+def _read_scorer(path: Path, described: Mapping[str, Any], config: DecoderConfig, classes: int) -> Scorer:
+    tensors = _load(path)
+    if described["method"] == "tail":
+        with torch.device("meta"):
+            part = Decoder(config, first=described["first"], blocks=described["blocks"], embeddings=False)
+            tail = TailScorer(part, classes)
+        fill(tail, tensors, where=str(path))
+        return tail
+    if described["method"] == "probe":
+        arrays = {name: tensors[name].numpy() for name in ("mean", "scale", "weight", "bias")}
+        return ProbeScorer(depths=tuple(described["depths"]), pooling=described["pooling"], **arrays)
+    raise BundleError(f"{path}: method {described['method']!r} is not known", hint="install a newer tailtune")
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise BundleError(f"{path}: cannot be read: {error}") from error
+
+
+__all__ = ["Bundle", "find_bundle", "read_bundle", "write_bundle"]

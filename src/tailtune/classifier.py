@@ -1,0 +1,134 @@
+"""TextClassifier: the whole of Tailtune in scikit-learn's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tailtune.config import resolve
+from tailtune.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tailtune.predict import Prediction, Predictor
+
+# Without a test part: seven parts to learn from, one to choose by, as in a run that also tests.
+_FRACTIONS = (0.875, 0.125, 0.0)
+
+
+class TextClassifier:
+    """A text classifier on a pretrained language model.
+
+    Keeps an eighth of the texts (near-duplicates together) to choose depth and method by. For an honest test with
+    intervals and baselines use ``tailtune.train.train`` or the command line, which keep rows apart for it.
+
+    Args:
+        **settings: Fields of ``tailtune.config.TrainConfig``: ``model``, ``method``, ``depth``, ``seed`` ...
+
+    Raises:
+        ConfigError: If a setting is unknown or out of range.
+
+    Example:
+        >>> clf = TextClassifier(method="probe").fit(texts, labels)  # doctest: +SKIP
+        >>> clf.predict_proba(["WINNER!! claim your prize"])  # doctest: +SKIP
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self._config = resolve({"data": "memory", **settings}).config
+        self._settings = settings
+        self._predictor: Predictor | None = None
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the settings given, as scikit-learn's tools ask for them."""
+        return dict(self._settings)
+
+    def set_params(self, **settings: Any) -> TextClassifier:
+        """Return self with further settings; what was fitted stays until the next ``fit``."""
+        self._config = resolve({"data": "memory", **self._settings, **settings}).config
+        self._settings = {**self._settings, **settings}
+        return self
+
+    def fit(self, texts: Iterable[str], labels: Iterable[Any]) -> TextClassifier:
+        """Return self, fitted.
+
+        Args:
+            texts: One string per row; blank ones are dropped.
+            labels: One label per row; they become strings.
+
+        Raises:
+            DataError: If there are fewer than two classes, or a class with one row.
+        """
+        from tailtune.data.check import require_trainable
+        from tailtune.data.read import dataset_from_lists
+        from tailtune.data.split import split_dataset
+        from tailtune.runs import Stopwatch
+        from tailtune.train import learn, store_root
+
+        dataset = dataset_from_lists(texts, labels)
+        require_trainable(dataset)
+        config = self._config
+        split = split_dataset(dataset, seed=config.seed, fractions=_FRACTIONS, balance=config.balance)
+        with store_root(keep=config.cache) as store:
+            self._predictor = learn(dataset, split, config, store=store, watch=Stopwatch()).predictor
+        return self
+
+    @property
+    def classes_(self) -> NDArray[np.str_]:
+        """[C] label names, in the order of the columns of ``predict_proba``."""
+        import numpy as np
+
+        return np.array(self._fitted().labels)
+
+    def predict(self, texts: Sequence[str]) -> NDArray[np.str_]:
+        """Return [texts] the most probable label of each text."""
+        best: NDArray[np.str_] = self.classes_[self.predict_proba(texts).argmax(axis=1)]
+        return best
+
+    def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Return [texts, C] probabilities; columns in the order of ``classes_``, each row sums to 1."""
+        return self._fitted().predict_proba(_listed(texts))
+
+    def explain(self, texts: Sequence[str]) -> list[Prediction]:
+        """Return one Prediction per text: label, probabilities by name, tokens read, whether it was cut."""
+        return self._fitted().predict(_listed(texts))
+
+    def score(self, texts: Sequence[str], labels: Iterable[Any]) -> float:
+        """Return the share of texts whose most probable label is right."""
+        import numpy as np
+
+        return float(np.mean(self.predict(texts) == np.array([str(label) for label in labels])))
+
+    def save(self, path: str | Path) -> None:
+        """Write the bundle to ``path``, absent or an empty folder; it is reloaded and compared before it gets its name.
+
+        Raises:
+            SetupError: If it cannot be written.
+        """
+        self._fitted().save(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> TextClassifier:
+        """Return the classifier in a bundle or run folder.
+
+        Raises:
+            BundleError: If it is damaged or no bundle.
+        """
+        from tailtune.predict import Predictor
+
+        loaded = cls()
+        loaded._predictor = Predictor.load(path)
+        return loaded
+
+    def _fitted(self) -> Predictor:
+        if self._predictor is None:
+            raise ConfigError("this classifier has not been fitted", hint="call fit(texts, labels) or load(path) first")
+        return self._predictor
+
+
+def _listed(texts: Sequence[str]) -> list[str]:
+    if isinstance(texts, str):
+        raise ConfigError("expected a list of texts, got one string", hint="write [text]")
+    return list(texts)

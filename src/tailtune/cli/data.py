@@ -1,0 +1,92 @@
+"""``tailtune data``: named public data sets, and what a file of labelled texts has to say about itself."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tailtune.cli.screen import Screen
+
+_NAME = Annotated[str, typer.Argument(metavar="NAME", help="A data set of `tailtune data list`.")]
+_JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_QUIET = Annotated[bool, typer.Option("--quiet", help="No notes and no progress.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    group = typer.Typer(help="Named public data sets, and checks of your own files.")
+    group.command("list")(_list)
+    group.command("pull")(_pull)
+    group.command("check")(_check)
+    app.add_typer(group, name="data")
+
+
+def _list(*, as_json: _JSON = False) -> None:
+    """List the named data sets."""
+    from tailtune.cli import show
+    from tailtune.data.catalog import entries
+
+    if as_json:
+        known = [
+            {
+                "name": entry.name,
+                "description": entry.description,
+                "licence": entry.licence,
+                "sources": [source.title for source in entry.sources],
+            }
+            for entry in entries()
+        ]
+        show.as_json({"data_sets": known})
+    else:
+        rows = [(entry.name, entry.licence, entry.description) for entry in entries()]
+        show.listing(("name", "licence", "what it is"), rows)
+
+
+def _pull(
+    *,
+    name: _NAME,
+    again: Annotated[bool, typer.Option("--again", help="Ask the sources even if it is cached.")] = False,
+    as_json: _JSON = False,
+    quiet: _QUIET = False,
+) -> None:
+    """Fetch a named data set into the cache and print where it lies."""
+    from tailtune.data.catalog import pull
+
+    with Screen(quiet=quiet) as screen:
+        named = pull(name, again=again, progress=screen.progress)
+        for finding in named.findings:
+            screen.say(finding.message)
+    from tailtune.cli import show
+
+    if as_json:
+        show.as_json({"name": name, "path": str(named.path), "source": named.source, "licence": named.licence})
+    else:
+        show.line(str(named.path))
+
+
+def _check(
+    *,
+    data: Annotated[str, typer.Argument(metavar="DATA", help="File of labelled texts or name of a public data set.")],
+    text_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column with the texts.")] = None,
+    label_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column with the labels.")] = None,
+    as_json: _JSON = False,
+    quiet: _QUIET = False,
+) -> None:
+    """Say what training would find in DATA; exit code 3 if it would stop there."""
+    from tailtune.data.catalog import open_dataset
+    from tailtune.data.check import check_dataset, require_trainable
+
+    with Screen(quiet=quiet) as screen:
+        dataset = open_dataset(data, text_column=text_column, label_column=label_column, progress=screen.progress)
+        findings = check_dataset(dataset)
+    from tailtune.cli import show
+
+    if as_json:
+        said = [{"kind": found.kind, "message": found.message, "rows": list(found.rows)} for found in findings]
+        show.as_json({"source": dataset.source, "rows": len(dataset), "findings": said})
+    else:
+        show.line(f"{dataset.source}: {len(dataset):,} texts, {len(dataset.classes):,} classes")
+        for found in findings:
+            show.line(f"- {found.message}")
+    require_trainable(dataset)

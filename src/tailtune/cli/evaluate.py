@@ -1,0 +1,38 @@
+"""``tailtune evaluate``: a saved classifier measured on other labelled texts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tailtune.cli.screen import Screen
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("evaluate")(_evaluate)
+
+
+def _evaluate(
+    *,
+    classifier: Annotated[str, typer.Argument(metavar="BUNDLE_OR_RUN", help="Folder made by train.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="File of labelled texts or name of a public data set.")],
+    text_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column with the texts.")] = None,
+    label_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column with the labels.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as one JSON object.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No notes and no progress.")] = False,
+) -> None:
+    """Measure a saved classifier on labelled texts it has not seen."""
+    from tailtune.evaluation import evaluate_bundle
+
+    with Screen(quiet=quiet) as screen:
+        metrics = evaluate_bundle(
+            classifier, data, text_column=text_column, label_column=label_column, progress=screen.progress
+        )
+    from tailtune.cli import show
+
+    if as_json:
+        show.as_json(metrics)
+    else:
+        show.evaluation(metrics)

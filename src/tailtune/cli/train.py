@@ -1,0 +1,94 @@
+"""``tailtune train``: its flags are the fields of TrainConfig, one to one."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tailtune.cli.screen import Screen
+from tailtune.config import Setting, resolve, settings
+
+_GROUPS = {
+    "Data": ("text_column", "label_column", "validation", "test", "balance", "recipe", "seed"),
+    "Model and method": ("model", "method", "depth", "blocks", "pooling", "max_tokens"),
+    "Training a tail": (
+        "epochs", "batch_size", "learning_rate", "weight_decay", "clip_norm", "warmup_fraction", "schedule", "patience",
+    ),
+    "This machine": ("device", "threads", "cache"),
+    "Result": ("out", "config", "json", "baselines", "quiet"),
+}  # fmt: skip
+_PANELS = {name: group for group, names in _GROUPS.items() for name in names}
+_SWITCHES = {"cache": "--cache/--no-cache", "baselines": "--baselines/--no-baselines", "quiet": "--quiet"}
+_METAVARS: dict[type, str] = {int: "N", float: "X", str: "NAME"}
+_PLACES = {"validation": "FILE", "test": "FILE", "out": "DIR"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+
+    def command(**given: Any) -> None:
+        _train(given)
+
+    # Typer reads the signature: one parameter per field, so that flags, files and Python always know the same settings.
+    command.__signature__ = inspect.Signature(_parameters())  # type: ignore[attr-defined]
+    app.command(
+        "train", help="Train a classifier on DATA; the result is a run folder with bundle, metrics and report."
+    )(command)
+
+
+def _parameters() -> list[inspect.Parameter]:
+    about_config, about_json = "TOML file with any of these settings.", "Print the metrics as one JSON object."
+    config = typer.Option("--config", metavar="FILE", help=about_config, rich_help_panel=_PANELS["config"])
+    json = typer.Option("--json", help=about_json, rich_help_panel=_PANELS["json"])
+    given = {setting.name: _annotation(setting) for setting in settings().values()}
+    order = ["data", *(name for name in _PANELS if name in given)]
+    return [
+        _parameter("context", typer.Context, inspect.Parameter.empty),
+        *(_parameter(name, given[name], None) for name in order),
+        _parameter("config", Annotated[Path | None, config], None),
+        _parameter("json", Annotated[bool, json], False),
+    ]
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+
+
+def _annotation(setting: Setting) -> Any:
+    """Return the Typer annotation of one field: plain text, for tailtune.config to parse or refuse in its own words."""
+    about = setting.help[:1].upper() + setting.help[1:] + "."
+    if setting.name == "data":
+        return Annotated[str | None, typer.Argument(metavar="DATA", help=about, show_default=False)]
+    panel = _PANELS[setting.name]
+    if bool in setting.types:
+        switch = typer.Option(_SWITCHES[setting.name], help=about, show_default=False, rich_help_panel=panel)
+        return Annotated[bool | None, switch]
+    if setting.default:
+        about = f"{about[:-1]} (default: {setting.default})."
+    metavar = "|".join([*setting.words, *(_PLACES.get(setting.name, _METAVARS[kind]) for kind in setting.types)])
+    option = typer.Option(setting.flag, metavar=metavar, help=about, show_default=False, rich_help_panel=panel)
+    return Annotated[str | None, option]
+
+
+def _train(given: dict[str, Any]) -> None:
+    context, file, as_json = given.pop("context"), given.pop("config"), given.pop("json")
+    resolved = resolve(given, file)
+    from tailtune.train import train
+
+    with Screen(quiet=resolved.config.quiet) as screen:
+        run = train(
+            resolved.config,
+            origins=resolved.origins,
+            command=context.obj,
+            progress=screen.progress,
+            say=screen.say,
+        )
+    from tailtune.cli import show
+
+    if as_json:
+        show.as_json({"run": str(run.folder), **run.metrics})
+    else:
+        show.training(run.metrics, run.folder)

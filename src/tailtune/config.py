@@ -1,0 +1,295 @@
+"""What a training run can be told, and where each value came from: flag > file > environment > recipe > default.
+
+Knows nothing about the command line, models or data: only names, types and ranges.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import os
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tailtune.errors import ConfigError
+
+DEFAULT_MODEL = "smollm2-135m-instruct"
+MODEL_VARIABLE = "TAILTUNE_MODEL"
+
+RECIPES: Mapping[str, Mapping[str, Any]] = {
+    "default": {},  # the defaults of TrainConfig
+    "chapter": {  # the values of the chapter on fine-tuning GPT-2 for spam; it neither warms up, decays nor stops early
+        "balance": "undersample",
+        "batch_size": 8,
+        "clip_norm": None,
+        "epochs": 5,
+        "learning_rate": 5e-5,
+        "patience": None,
+        "schedule": "constant",
+        "warmup_fraction": 0.0,
+        "weight_decay": 0.1,
+    },
+}
+"""What each recipe sets where neither flag nor file does."""
+
+
+def default_model() -> str:
+    """Return the model used when none is named: the variable TAILTUNE_MODEL if set, else DEFAULT_MODEL."""
+    return os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """Everything that decides a training run. Each field is described where it is declared; --help shows the same line.
+
+    The defaults here are the default recipe. Use resolve() to have ``recipe="chapter"`` fill in its values.
+
+    Raises:
+        ConfigError: If a value has the wrong type or lies outside its range; it says got and expected.
+    """
+
+    data: Annotated[str, "file of labelled texts (CSV, TSV, JSONL, Parquet) or the name of a public data set"]
+    text_column: Annotated[str | None, "column with the texts (found by its name when not given)"] = None
+    label_column: Annotated[str | None, "column with the labels (found by its name when not given)"] = None
+    validation: Annotated[str | None, "file with the validation part, instead of splitting it off"] = None
+    test: Annotated[str | None, "file with the test part, instead of splitting it off"] = None
+    out: Annotated[str | None, "run folder, empty or absent (default: runs/<data>-<time>)"] = None
+    model: Annotated[str, "catalogue name, local Hugging Face folder or hub id"] = field(default_factory=default_model)
+    method: Annotated[Literal["auto", "probe", "tail"], "what is trained on top of the frozen blocks"] = "auto"
+    depth: Annotated[
+        int | Literal["auto", "last"], "blocks that are kept; 'last' keeps all, 'auto' lets validation choose"
+    ] = "auto"
+    blocks: Annotated[int, "trainable blocks of a tail"] = 1
+    pooling: Annotated[Literal["last", "mean", "last+mean"], "which positions a probe reads"] = "last+mean"
+    recipe: Annotated[Literal["default", "chapter"], "'chapter' sets the values, split and balance of the book"] = (
+        "default"
+    )
+    balance: Annotated[Literal["none", "undersample", "weights"], "unequal classes, in the training part only"] = "none"
+    seed: Annotated[int, "of split, head and order of texts"] = 0
+    epochs: Annotated[int, "times a tail sees each training text, at most"] = 5
+    batch_size: Annotated[int, "texts per step of a tail"] = 8
+    learning_rate: Annotated[float, "highest learning rate of AdamW"] = 1e-4
+    weight_decay: Annotated[float, "weight decay of AdamW"] = 0.1
+    clip_norm: Annotated[float | None, "longest gradient allowed; 'none' for no limit"] = 1.0
+    warmup_fraction: Annotated[float, "share of the steps in which the learning rate rises"] = 0.1
+    schedule: Annotated[Literal["constant", "linear", "cosine"], "how the learning rate changes after the warm-up"] = (
+        "linear"
+    )
+    patience: Annotated[int | None, "epochs without better validation before stopping; 'none' for all epochs"] = 2
+    max_tokens: Annotated[int | None, "longest text in tokens (default: the model's context)"] = None
+    threads: Annotated[int | None, "processor threads (default: PyTorch's choice)"] = None
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], "where the model runs"] = "auto"
+    cache: Annotated[bool, "reuse stored features; --no-cache computes them afresh"] = True
+    quiet: Annotated[bool, "no notes and no progress"] = False
+    baselines: Annotated[bool, "fit the TF-IDF baselines too; --no-baselines leaves them out"] = True
+
+    def __post_init__(self) -> None:
+        for setting in settings().values():
+            setting.check(getattr(self, setting.name), setting.name)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return every field and its value, ready for JSON, in the order of declaration."""
+        return {name: getattr(self, name) for name in settings()}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resolved:
+    """A configuration and, for each field, where its value came from.
+
+    Attributes:
+        config: The values.
+        origins: Field name -> "flag", "file PATH", "environment", "recipe chapter" or "default".
+    """
+
+    config: TrainConfig
+    origins: dict[str, str]
+
+
+_AT_LEAST = {
+    "depth": 0, "seed": 0, "blocks": 1, "epochs": 1, "batch_size": 1, "patience": 1, "max_tokens": 1, "threads": 1,
+    "weight_decay": 0.0, "warmup_fraction": 0.0,
+}  # fmt: skip
+_ABOVE_ZERO = {"learning_rate", "clip_norm"}
+_BELOW = {"warmup_fraction": 1.0, "seed": 2**32}  # numpy and scikit-learn take seeds of 32 bits
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """One field of TrainConfig as its annotation describes it.
+
+    Attributes:
+        name: Of the field.
+        types: Python types accepted, besides the words.
+        words: The strings accepted; empty when any string (or none at all) is.
+        optional: Whether None is accepted, written ``none`` in text.
+        help: One line for people.
+        default: What the default recipe holds, for people.
+    """
+
+    name: str
+    types: tuple[type, ...]
+    words: tuple[str, ...]
+    optional: bool
+    help: str
+    default: str
+
+    @property
+    def flag(self) -> str:
+        """The name on the command line, for example ``--learning-rate``; DATA is the one argument."""
+        return "DATA" if self.name == "data" else "--" + self.name.replace("_", "-")
+
+    @property
+    def expected(self) -> str:
+        """What is accepted, in words."""
+        names = {int: "an integer", float: "a number", bool: "true or false", str: "a text that is not empty"}
+        parts = [
+            *map(repr, self.words),
+            *(names[kind] for kind in self.types if not (kind is int and float in self.types)),
+        ]
+        said = " or ".join(parts + (["'none'"] if self.optional and str not in self.types else []))
+        if self.name in _ABOVE_ZERO:
+            said += " above 0"
+        if (least := _AT_LEAST.get(self.name)) is not None:
+            said += f", at least {least}"
+        return said + (f", below {_BELOW[self.name]}" if self.name in _BELOW else "")
+
+    def check(self, value: Any, where: str) -> None:
+        """Refuse ``value`` unless its type and range are right.
+
+        Raises:
+            ConfigError: It names ``where``, got and expected.
+        """
+        if not self._type_fits(value) or not self._in_range(value):
+            raise ConfigError(f"{where}: expected {self.expected}, got {value!r}")
+
+    def parse(self, text: str) -> Any:
+        """Return ``text`` as the value it spells; text that spells none is returned as it is, for check() to refuse."""
+        if text in self.words or str in self.types:
+            return text
+        if self.optional and text.lower() == "none":
+            return None
+        for kind in (int, float):
+            if kind in self.types:
+                try:
+                    return kind(text)
+                except ValueError:
+                    continue
+        return text
+
+    def _type_fits(self, value: Any) -> bool:
+        if value is None:
+            return self.optional
+        if isinstance(value, str):
+            return value in self.words or (str in self.types and value.strip() != "")
+        if isinstance(value, bool):  # a bool is an int to Python, not to a person
+            return bool in self.types
+        return type(value) in self.types or (type(value) is int and float in self.types)
+
+    def _in_range(self, value: Any) -> bool:
+        if isinstance(value, bool | str) or value is None:
+            return True
+        return (
+            math.isfinite(value)
+            and value >= _AT_LEAST.get(self.name, -math.inf)
+            and value < _BELOW.get(self.name, math.inf)
+            and (value > 0 or self.name not in _ABOVE_ZERO)
+        )
+
+
+@functools.cache
+def settings() -> Mapping[str, Setting]:
+    """Return field name -> Setting for every field of TrainConfig, in the order of declaration."""
+    hints = typing.get_type_hints(TrainConfig, include_extras=True)
+    return types.MappingProxyType(
+        {part.name: _setting(part, hints[part.name]) for part in dataclasses.fields(TrainConfig)}
+    )
+
+
+def _setting(part: dataclasses.Field[Any], hint: Any) -> Setting:
+    declared, described = typing.get_args(hint)
+    arms = typing.get_args(declared) if isinstance(declared, types.UnionType) else (declared,)
+    arms = typing.get_args(declared) if typing.get_origin(declared) is typing.Union else arms
+    words = tuple(word for arm in arms for word in typing.get_args(arm))
+    default = "" if part.default in (dataclasses.MISSING, None) else str(part.default).lower()
+    return Setting(
+        name=part.name,
+        types=tuple(arm for arm in arms if isinstance(arm, type) and arm is not type(None)),
+        words=words,
+        optional=type(None) in arms,
+        help=described,
+        default=DEFAULT_MODEL if part.name == "model" else default,
+    )
+
+
+def resolve(flags: Mapping[str, Any], file: Path | None = None) -> Resolved:
+    """Return the configuration that ``flags`` and ``file`` describe, and the origin of each value.
+
+    Args:
+        flags: Field name -> value, as typed values or as text ("5e-5", "none"); absent or None means not given.
+        file: A TOML file with flat keys named like the flags, with ``-`` or ``_``.
+
+    Raises:
+        ConfigError: If a name is unknown, a value has the wrong type or range, or the file cannot be read.
+    """
+    known = settings()
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for name, given in flags.items():
+        if given is not None:
+            setting = _known(name, "argument")
+            values[name] = setting.parse(given) if isinstance(given, str) else given
+            setting.check(values[name], setting.flag)
+            origins[name] = "flag"
+    if file is not None:
+        for name, value in _read_toml(file).items():
+            if name not in values:
+                values[name], origins[name] = value, f"file {file}"
+    if "model" not in values and os.environ.get(MODEL_VARIABLE):
+        values["model"], origins["model"] = default_model(), "environment"
+    recipe = values.get("recipe", "default")
+    for name, value in RECIPES[recipe].items():
+        if name not in values:
+            values[name], origins[name] = value, f"recipe {recipe}"
+    if "data" not in values:
+        raise ConfigError("no data given", hint="name a file of labelled texts, or a data set of `tailtune data list`")
+    return Resolved(config=TrainConfig(**values), origins={name: origins.get(name, "default") for name in known})
+
+
+def _known(name: str, where: str) -> Setting:
+    from difflib import get_close_matches
+
+    if name in settings():
+        return settings()[name]
+    close = get_close_matches(name, settings(), n=1)
+    hint = f"did you mean {close[0].replace('_', '-')}?" if close else "`tailtune train --help` lists every setting"
+    raise ConfigError(f"{where}: unknown setting {name.replace('_', '-')!r}", hint=hint)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    """Return the settings in a TOML file, checked; names with ``_``, "none" as None, integers for numbers as floats."""
+    import tomllib
+
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"{path}: broken TOML: {error}", hint='lines read like: learning-rate = 5e-5 or model = "name"'
+        ) from error
+    values: dict[str, Any] = {}
+    for key, value in content.items():
+        setting = _known(key.replace("-", "_"), str(path))
+        if setting.name in values:
+            raise ConfigError(f"{path}: {key!r} is given twice, with - and with _")
+        spelled_none = value == "none" and setting.optional and str not in setting.types
+        values[setting.name] = None if spelled_none else value
+        setting.check(values[setting.name], f"{path}: {key}")
+    return values

@@ -1,0 +1,93 @@
+"""Which column holds the texts and which the labels. Knows nothing about file forms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tailtune.errors import DataError
+
+Role = Literal["text", "label"]
+
+# The first name of each is the convention: where it is present, other aliases beside it do not make the choice unclear.
+ALIASES: dict[Role, tuple[str, ...]] = {
+    "text": (
+        "text", "texts", "message", "messages", "sentence", "content", "body", "sms", "review", "utterance", "comment",
+        "input", "document", "tweet", "query", "question", "post", "v2",
+    ),
+    "label": (
+        "label", "labels", "class", "category", "intent", "target", "sentiment", "y", "label_text", "topic", "emotion",
+        "v1",
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """Which columns to read.
+
+    Attributes:
+        text_column: Its name, or None to find it by its usual names.
+        label_column: Its name, or None to find it by its usual names.
+        labelled: Whether labels are read at all; predicting needs none.
+    """
+
+    text_column: str | None = None
+    label_column: str | None = None
+    labelled: bool = True
+
+    @property
+    def named(self) -> bool:
+        """Whether a column was asked for by name."""
+        return self.text_column is not None or self.label_column is not None
+
+
+def is_known_name(name: str) -> bool:
+    """Return whether ``name`` is a usual name of a text or label column, in any case."""
+    return any(_plain(name) in names for names in ALIASES.values())
+
+
+def choose_columns(names: Sequence[str], wanted: Wanted, path: Path | str) -> tuple[int, int]:
+    """Return the positions of the text and the label column in ``names``; the label's is -1 when none is wanted.
+
+    Raises:
+        DataError: If a column is absent, not clear, or is asked to be both; it lists the columns there are.
+    """
+    text = _choose(names, "text", wanted.text_column, path)
+    label = _choose(names, "label", wanted.label_column, path) if wanted.labelled else -1
+    if text == label:
+        raise DataError(
+            f"column {names[text]!r} cannot be both the text and the label",
+            path=path,
+            hint="give two different columns with --text-column and --label-column",
+        )
+    return text, label
+
+
+def _choose(names: Sequence[str], role: Role, asked: str | None, path: Path | str) -> int:
+    hint = f"name it with --{role}-column"
+    found = _matching(names, role, asked)
+    if len(found) == 1:
+        return found[0]
+    present = ", ".join(repr(name) for name in names[:30]) + (" …" if len(names) > 30 else "")
+    what = f"{role} column" if asked is None else f"{role} column {asked!r}"
+    if not found:
+        if asked is None:
+            hint += "; the first line must be a header with column names"
+        raise DataError(f"no {what}; columns present: {present}", path=path, hint=hint)
+    several = ", ".join(repr(names[index]) for index in found)
+    raise DataError(f"{what} is not clear: {several} would do; columns present: {present}", path=path, hint=hint)
+
+
+def _matching(names: Sequence[str], role: Role, asked: str | None) -> list[int]:
+    if asked is not None:
+        exact = [index for index, name in enumerate(names) if name == asked]
+        return exact or [index for index, name in enumerate(names) if _plain(name) == _plain(asked)]
+    convention = [index for index, name in enumerate(names) if _plain(name) == role]
+    return convention or [index for index, name in enumerate(names) if _plain(name) in ALIASES[role]]
+
+
+def _plain(name: str) -> str:
+    return name.strip().casefold()

@@ -1,0 +1,204 @@
+"""Cheap classifiers that a language model has to beat: the commonest class, and two kinds of n-grams.
+
+They see the training rows only. Knows nothing about files, models or splits.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from tailtune.evaluate.metrics import FloatArray, IdArray, Scores, score
+from tailtune.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+TITLES = {
+    "majority": "most frequent class",
+    "word_tfidf_lr": "word TF-IDF + logistic regression",
+    "char_tfidf_lr": "character TF-IDF + logistic regression",
+}
+
+# Bounds time and memory (the solver keeps some 25 vectors of this length): 15,000 short texts in 150 classes, so 26,000
+# n-grams, take 33 s and 1.5 GB on two cores. With 7,500 of them 20,000 n-grams score 90.4 % and all 25,879 90.5 %.
+_COEFFICIENTS = 4_000_000
+_FEWEST_NGRAMS = 5_000
+# 13 to 33 iterations were needed on every data set measured; the bound is for those that would never end.
+_ITERATIONS = 300
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Baseline:
+    """One fitted cheap classifier.
+
+    Attributes:
+        name: Machine name, a key of TITLES.
+        title: Name for people.
+        seconds: Time it took to fit.
+        converged: False when the solver stopped at its bound on iterations.
+        classify: Texts to probabilities float64 [n, C].
+    """
+
+    name: str
+    title: str
+    seconds: float
+    converged: bool
+    classify: Callable[[Sequence[str]], FloatArray] = field(repr=False)
+
+    def predict_proba(self, texts: Sequence[str]) -> FloatArray:
+        """Return the probabilities of ``texts``, float64 [n, C] in label id order; a class never seen gets 0."""
+        return self.classify(texts)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaselineResult:
+    """How one baseline fared.
+
+    Attributes:
+        name: Machine name, a key of TITLES.
+        title: Name for people.
+        scores: On the rows it was evaluated on.
+        seconds: Time to fit and to classify those rows.
+        converged: False when the solver stopped at its bound on iterations.
+        probabilities: float64 [n, C], for comparing row by row.
+    """
+
+    name: str
+    title: str
+    scores: Scores
+    seconds: float
+    converged: bool
+    probabilities: FloatArray = field(repr=False, compare=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the headline numbers as plain values, ready for json.dumps."""
+        return {
+            "title": self.title,
+            "accuracy": self.scores.accuracy,
+            "accuracy_interval": list(self.scores.accuracy_interval),
+            "macro_f1": self.scores.macro_f1,
+            "log_loss": self.scores.log_loss,
+            "seconds": self.seconds,
+            "converged": self.converged,
+        }
+
+
+def fit_baselines(
+    train_texts: Sequence[str],
+    train_ids: IdArray,
+    *,
+    classes: int,
+    weights: Literal["balanced"] | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> dict[str, Baseline]:
+    """Return the baselines fitted on the training rows, by name, in the order of TITLES.
+
+    Args:
+        train_texts: n >= 1 texts.
+        train_ids: int [n], values 0..classes-1; not every class needs a row.
+        classes: Number of classes C.
+        weights: "balanced" weighs each class equally in the two regressions, whatever its rows.
+        seed: Handed to the solver.
+        progress: Told after each baseline.
+
+    Raises:
+        ValueError: If there are no rows, lengths differ or an id lies outside 0..classes-1.
+    """
+    if len(train_texts) != len(train_ids) or len(train_ids) == 0:
+        raise ValueError(f"want as many texts as ids, at least 1, got {len(train_texts)} and {len(train_ids)}")
+    if train_ids.min() < 0 or train_ids.max() >= classes:
+        raise ValueError(f"want ids in 0..{classes - 1}, got {train_ids.min()}..{train_ids.max()}")
+    fitted: dict[str, Baseline] = {}
+    for name, title in TITLES.items():
+        progress("baselines", len(fitted), len(TITLES), "baselines")
+        started = time.perf_counter()
+        classify, converged = _fit(name, train_texts, train_ids, classes=classes, weights=weights, seed=seed)
+        seconds = time.perf_counter() - started
+        fitted[name] = Baseline(name=name, title=title, seconds=seconds, converged=converged, classify=classify)
+    progress("baselines", len(fitted), len(TITLES), "baselines")
+    return fitted
+
+
+def score_baselines(
+    baselines: Mapping[str, Baseline], texts: Sequence[str], true_ids: IdArray, names: Sequence[str]
+) -> dict[str, BaselineResult]:
+    """Return how each baseline fares on ``texts`` with ``true_ids`` int [n]; ``names`` are the classes in id order.
+
+    Raises:
+        ValueError: If lengths, ids or names do not fit together.
+    """
+    results = {}
+    for name, baseline in baselines.items():
+        started = time.perf_counter()
+        probabilities = baseline.predict_proba(texts)
+        results[name] = BaselineResult(
+            name=name,
+            title=baseline.title,
+            scores=score(true_ids, probabilities, names),
+            seconds=baseline.seconds + time.perf_counter() - started,
+            converged=baseline.converged,
+            probabilities=probabilities,
+        )
+    return results
+
+
+def _fit(
+    name: str, texts: Sequence[str], ids: IdArray, *, classes: int, weights: Literal["balanced"] | None, seed: int
+) -> tuple[Callable[[Sequence[str]], FloatArray], bool]:
+    """Return the classifying function of one baseline, and whether its solver converged."""
+    if name == "majority" or len(np.unique(ids)) == 1:
+        return _class_shares(ids, classes), True
+    vectorizer = _vectorizer(name, classes)
+    analyse = vectorizer.build_analyzer()
+    if not any(analyse(text) for text in texts):  # nothing to learn from: no text holds a single n-gram
+        return _class_shares(ids, classes), True
+    return _fit_regression(vectorizer, texts, ids, classes=classes, weights=weights, seed=seed)
+
+
+def _class_shares(ids: IdArray, classes: int) -> Callable[[Sequence[str]], FloatArray]:
+    """Return a function that gives every text the classes' shares of the training rows."""
+    shares = np.bincount(ids, minlength=classes) / len(ids)
+    return lambda texts: np.tile(shares, (len(texts), 1))
+
+
+def _vectorizer(name: str, classes: int) -> TfidfVectorizer:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    most = max(_FEWEST_NGRAMS, _COEFFICIENTS // classes)
+    # Logarithmic counts (sublinear) win on validation rows: characters on the chapter's split 99.3 against 98.7 %.
+    if name == "word_tfidf_lr":
+        return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=most)
+    return TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, max_features=most)
+
+
+def _fit_regression(
+    vectorizer: TfidfVectorizer,
+    texts: Sequence[str],
+    ids: IdArray,
+    *,
+    classes: int,
+    weights: Literal["balanced"] | None,
+    seed: int,
+) -> tuple[Callable[[Sequence[str]], FloatArray], bool]:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    regression = LogisticRegression(C=10, max_iter=_ITERATIONS, class_weight=weights, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # told by ``converged`` instead
+        regression.fit(vectorizer.fit_transform(texts), ids)
+
+    def classify(new_texts: Sequence[str]) -> FloatArray:
+        probabilities = np.zeros((len(new_texts), classes))
+        if new_texts:
+            probabilities[:, regression.classes_] = regression.predict_proba(vectorizer.transform(new_texts))
+        return probabilities
+
+    return classify, bool(np.max(regression.n_iter_) < _ITERATIONS)

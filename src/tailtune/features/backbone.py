@@ -1,0 +1,145 @@
+"""The backbone: embeddings and the first blocks of a decoder, frozen, as a function from token ids to features.
+
+One pass gives pooled vectors at several depths and token states at those that ask for them. Knows nothing about labels,
+files or training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tailtune.errors import SetupError
+from tailtune.models.decoder import Decoder
+from tailtune.text.packing import Batch, batches
+from tailtune.text.tokenizer import Tokens
+
+# Packed tokens per batch. 2,048 was the fastest of 256 ... 4,096 at width 576 on two cores: the widest product
+# (2,048 x 3,072 floats, 25 MB) still fits a 32 MB last-level cache. See docs/log.md.
+TOKEN_BUDGET = 2048
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """What a pass shall give.
+
+    Attributes:
+        pooled: Depths at which the last and the mean state of each text are wanted, ascending.
+        states: Depths at which the states of all tokens are wanted, ascending.
+    """
+
+    pooled: tuple[int, ...] = ()
+    states: tuple[int, ...] = ()
+
+    @property
+    def depth(self) -> int:
+        """The number of blocks that must be computed."""
+        return max((*self.pooled, *self.states), default=0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Piece:
+    """What one batch of a pass gave.
+
+    Attributes:
+        batch: Which texts, in which order.
+        pooled: Depth -> [N, 2, D]: the last and the mean state of each text.
+        states: Depth -> [T, D] packed token states.
+    """
+
+    batch: Batch
+    pooled: dict[int, Floats]
+    states: dict[int, Floats]
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device called ``name``; "auto" takes an accelerator where there is one.
+
+    Raises:
+        SetupError: If this machine, or this build of PyTorch, does not have it.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next((kind for kind in ("cuda", "mps") if available[kind]), "cpu")
+    if not available.get(name, False):
+        had = ", ".join(kind for kind, here in available.items() if here)
+        raise SetupError(f"device {name!r} is not available here; available: {had}")
+    return torch.device(name)
+
+
+class Backbone:
+    """The frozen lower part of a decoder: ``eval()``, no gradient, never in an optimizer.
+
+    Args:
+        decoder: Holds blocks 0 up to the deepest cut that will be asked for. It is frozen here and moved to ``device``.
+        device: Where to compute.
+    """
+
+    def __init__(self, decoder: Decoder, *, device: torch.device) -> None:
+        self.decoder = decoder.to(device).eval().requires_grad_(False)
+        self.device = device
+
+    @property
+    def width(self) -> int:
+        """D, the size of a hidden state."""
+        return self.decoder.config.width
+
+    @property
+    def depth(self) -> int:
+        """The number of blocks held."""
+        return len(self.decoder.blocks)
+
+    def run(self, tokens: Tokens, wanted: Wanted, *, token_budget: int = TOKEN_BUDGET) -> Iterator[Piece]:
+        """Yield the features of every text, batch by batch, shortest texts first.
+
+        Args:
+            tokens: Ragged token ids of the texts; each text has at least one.
+            wanted: Depths, none above the blocks held.
+            token_budget: Most packed tokens in one batch.
+        """
+        for batch in batches(tokens.lengths, token_budget=token_budget):
+            yield self._piece(tokens, batch, wanted)
+
+    @torch.inference_mode()
+    def _piece(self, tokens: Tokens, batch: Batch, wanted: Wanted) -> Piece:
+        ids = torch.from_numpy(tokens.take(batch.texts).ids).to(self.device)
+        layout = self.decoder.layout(batch, self.device)
+        embedded = self.decoder.embed(ids, layout)
+        piece = Piece(batch=batch, pooled={}, states={})
+        _keep(piece, 0, embedded, wanted, layout.last)
+        if wanted.depth == 0:
+            return piece
+        for depth, states in self.decoder.climb(embedded, layout):
+            _keep(piece, depth, states, wanted, layout.last)
+            if depth == wanted.depth:
+                break
+        return piece
+
+
+def _keep(piece: Piece, depth: int, states: Tensor, wanted: Wanted, last: Tensor) -> None:
+    if depth in wanted.pooled:
+        pooled = torch.stack((states[last], mean_states(states, piece.batch)), dim=1)
+        piece.pooled[depth] = pooled.cpu().numpy()
+    if depth in wanted.states:
+        piece.states[depth] = states.cpu().numpy()
+
+
+def mean_states(states: Tensor, batch: Batch) -> Tensor:
+    """Return [N, D], the mean state of each text.
+
+    Args:
+        states: [T, D] packed token states.
+        batch: Their grouping.
+    """
+    means, start = [], 0
+    for count, length in batch.groups:
+        means.append(states[start : start + count * length].view(count, length, -1).mean(dim=1))
+        start += count * length
+    return torch.cat(means)

@@ -1,0 +1,1 @@
+"""How a classifier is learnt on top of frozen features: probe, tail, auto."""

@@ -1,0 +1,256 @@
+"""Choosing the method: which depths are computed, a probe at the best of them, a tail tried there, validation decides.
+
+Which features are computed depends on the model and the texts only, never on labels or seeds: a second run with other
+labels or another seed finds everything in the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tailtune.errors import ConfigError
+from tailtune.features.backbone import Wanted
+from tailtune.features.store import Features
+from tailtune.methods.probe import Candidate, Doubles, Rows, choose_probe
+from tailtune.methods.scorers import Pooling, ProbeScorer, Scorer, TailScorer, probabilities, score_features
+from tailtune.methods.tail import Epoch, Step, TailSettings, fit_tail, new_tail
+from tailtune.models.decoder import Decoder
+from tailtune.progress import Progress, silent
+
+Method = Literal["probe", "tail", "auto"]
+Depth = int | Literal["auto", "last"]
+
+# Depths are probed this far up; the best features for classifying are rarely above (design, arXiv 2508.03550).
+HIGHEST = 0.7
+# Where a tail may be tried, as shares of all blocks.
+TAIL_DEPTHS = (0.3, 0.5, 0.7)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What will be computed and tried.
+
+    Attributes:
+        method: As asked for.
+        depths: Depths whose pooled vectors a probe may read, ascending.
+        cuts: Those of them at which a probe may end.
+        tails: Depths (tail included) at which a tail may be trained, ascending.
+        blocks: Trainable blocks of a tail.
+    """
+
+    method: Method
+    depths: tuple[int, ...]
+    cuts: tuple[int, ...]
+    tails: tuple[int, ...]
+    blocks: int
+
+    @property
+    def wanted(self) -> Wanted:
+        """The features that all of it needs."""
+        return Wanted(pooled=self.depths, states=tuple(depth - self.blocks for depth in self.tails))
+
+
+def plan(method: Method, depth: Depth, *, blocks: int, total: int) -> Plan:
+    """Return what to compute for a model of ``total`` blocks.
+
+    Args:
+        method: probe, tail or auto.
+        depth: Where to cut; "last" is all blocks, "auto" leaves it to the validation rows.
+        blocks: Trainable blocks of a tail.
+        total: Blocks of the model.
+
+    Raises:
+        ConfigError: If the depth or the number of trainable blocks does not fit the model.
+    """
+    top = total if depth == "last" else depth
+    if top != "auto" and not 1 <= top <= total:
+        raise ConfigError(f"--depth {top}: the model has {total} blocks", hint=f"give 1 to {total}, last or auto")
+    lowest = total if top == "auto" else top
+    if method != "probe" and not 1 <= blocks <= lowest:
+        raise ConfigError(f"--blocks {blocks}: there are only {lowest} blocks below the chosen depth")
+    step = max(1, round(total / 10))
+    if top == "auto":
+        grid = tuple(range(step, max(step, round(HIGHEST * total)) + 1, step))
+        tails = tuple(sorted({min((d for d in grid if d >= share * total), default=grid[-1]) for share in TAIL_DEPTHS}))
+        tails = tuple(tail for tail in tails if tail >= blocks) or (blocks,)
+        cuts = grid
+    else:
+        grid = (*range(step, top, step), top)
+        tails, cuts = (top,), (top,)
+    if method == "tail" and top != "auto":
+        grid, cuts = (), ()
+    return Plan(method=method, depths=grid, cuts=cuts, tails=() if method == "probe" else tails, blocks=blocks)
+
+
+@dataclass(kw_only=True, slots=True)
+class Fitted:
+    """The classifier that validation preferred, and the way to it.
+
+    Attributes:
+        scorer: Fitted on the training rows.
+        choices: Every candidate with its held-out scores, for metrics.json.
+        curves: Training curves of a tail, for metrics.json.
+        reason: Why this one, in words.
+    """
+
+    scorer: Scorer
+    choices: list[dict[str, Any]] = field(default_factory=list)
+    curves: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
+
+    @property
+    def method(self) -> str:
+        """What was chosen: probe or tail."""
+        return "tail" if isinstance(self.scorer, TailScorer) else "probe"
+
+
+def choose(
+    planned: Plan,
+    decoder: Decoder,
+    features: Features,
+    rows: Rows,
+    *,
+    pooling: Pooling,
+    settings: TailSettings,
+    progress: Progress = silent,
+    happened: Callable[[Step | Epoch], None] = lambda event: None,
+) -> Fitted:
+    """Return the classifier that the held-out rows prefer among those planned.
+
+    Args:
+        planned: What to try.
+        decoder: Pretrained; a tail starts from copies of its blocks.
+        features: Hold ``planned.wanted``.
+        rows: What may be seen; test rows are not among them.
+        pooling: Of the probe.
+        settings: Of the tail.
+        progress: Told settings and steps.
+        happened: Told every step and epoch of the tail.
+    """
+    fitted, candidate = None, None
+    if planned.cuts:
+        probe, candidate, tried = choose_probe(
+            features, rows, depths=planned.depths, cuts=planned.cuts, pooling=pooling, progress=progress
+        )
+        choices = [{**c.as_json(), "chosen": c is candidate} for c in tried]
+        fitted = Fitted(scorer=probe, choices=choices, reason=_why_probe(planned, candidate))
+        if planned.method == "probe":
+            return fitted
+    at = planned.tails[-1] if candidate is None else _tail_depth(planned, candidate)
+    tail, curves = _train_tail(decoder, features, rows, planned, at, settings, progress, happened)
+    entry = _tail_entry(tail, features, rows)
+    if fitted is None or planned.method == "tail":
+        reason = f"a tail of {planned.blocks} trained block(s) at depth {tail.depth}, as asked for"
+        earlier = [] if fitted is None else [{**choice, "chosen": False} for choice in fitted.choices]
+        return Fitted(scorer=tail, choices=[*earlier, {**entry, "chosen": True}], curves=curves, reason=reason)
+    return _prefer(fitted, tail, entry, curves, features, rows)
+
+
+def _why_probe(planned: Plan, candidate: Candidate) -> str:
+    if len(planned.cuts) == 1:
+        return f"a probe at depth {candidate.depth}, as asked for"
+    return (
+        f"a probe at depth {candidate.depth}: the shallowest of depths {planned.cuts[0]} to {planned.cuts[-1]} "
+        f"within one standard error of the best held-out log loss, {candidate.loss:.3f}"
+    )
+
+
+def _tail_depth(planned: Plan, candidate: Candidate) -> int:
+    return next((depth for depth in planned.tails if depth >= candidate.depth), planned.tails[-1])
+
+
+def _train_tail(  # noqa: PLR0917
+    decoder: Decoder,
+    features: Features,
+    rows: Rows,
+    planned: Plan,
+    depth: int,
+    settings: TailSettings,
+    progress: Progress,
+    happened: Callable[[Step | Epoch], None],
+) -> tuple[TailScorer, dict[str, Any]]:
+    tail = new_tail(decoder, blocks=planned.blocks, depth=depth, classes=rows.classes, seed=settings.seed)
+    steps: list[Step] = []
+    epochs: list[Epoch] = []
+    weights = class_weights(rows) if rows.balanced else None
+    for event in fit_tail(
+        tail,
+        features,
+        rows.labels,
+        train=rows.train,
+        validation=rows.validation,
+        settings=settings,
+        class_weights=weights,
+    ):
+        happened(event)
+        if isinstance(event, Step):
+            steps.append(event)
+            progress("tail", event.step, event.steps, "steps")
+        else:
+            epochs.append(event)
+    return tail, _curves(steps, epochs)
+
+
+def _curves(steps: Sequence[Step], epochs: Sequence[Epoch]) -> dict[str, Any]:
+    held_out = all(np.isfinite(epoch.validation_loss) for epoch in epochs)
+    curves: dict[str, Any] = {
+        "steps": {"step": [s.step for s in steps], "loss": [s.loss for s in steps]},
+        "epochs": {"epoch": [e.epoch for e in epochs], "train_loss": [e.train_loss for e in epochs]},
+    }
+    if held_out:
+        curves["epochs"]["validation_loss"] = [e.validation_loss for e in epochs]
+        curves["epochs"]["validation_accuracy"] = [e.validation_accuracy for e in epochs]
+    return curves
+
+
+def class_weights(rows: Rows) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    """Return [C] weights inverse to each class's share of the training rows, 1 on average."""
+    counts = np.bincount(rows.labels[rows.train], minlength=rows.classes)
+    return (len(rows.train) / (rows.classes * np.maximum(counts, 1))).astype(np.float32)
+
+
+def _losses(scorer: Scorer, features: Features, rows: Rows) -> tuple[Doubles, NDArray[np.bool_]]:
+    """Log loss of every validation row, and whether its best class is right."""
+    scores = probabilities(score_features(scorer, features, rows.validation))
+    truth = rows.labels[rows.validation]
+    losses = -np.log(np.maximum(scores[np.arange(len(truth)), truth], 1e-15))
+    return losses, scores.argmax(axis=1) == truth
+
+
+def _tail_entry(tail: TailScorer, features: Features, rows: Rows) -> dict[str, Any]:
+    entry: dict[str, Any] = {"candidate": "tail", "depth": tail.depth, "rows": len(rows.validation)}
+    if len(rows.validation):
+        losses, correct = _losses(tail, features, rows)
+        entry |= {"loss": float(losses.mean()), "accuracy": float(correct.mean())}
+    return entry
+
+
+def _prefer(  # noqa: PLR0917
+    fitted: Fitted, tail: TailScorer, entry: dict[str, Any], curves: dict[str, Any], features: Features, rows: Rows
+) -> Fitted:
+    """The tail if the validation rows say so with significance, else the probe: cheaper, and chosen on more rows.
+
+    The tail's epoch was picked on these very rows, so a mere lead would be flattery: two standard errors of the paired
+    difference in log loss are asked for, and no loss of accuracy.
+    """
+    probe = fitted.scorer
+    assert isinstance(probe, ProbeScorer)
+    wins = False
+    if len(rows.validation):
+        (probe_losses, probe_correct), (tail_losses, tail_correct) = (
+            _losses(scorer, features, rows) for scorer in (probe, tail)
+        )
+        gain = probe_losses - tail_losses
+        error = float(gain.std() / np.sqrt(len(gain)))
+        wins = bool(gain.mean() > 2 * error and tail_correct.mean() >= probe_correct.mean())
+    verdict = "better" if wins else "not better with significance"
+    reason = (
+        f"{fitted.reason}; a tail trained at depth {tail.depth} was {verdict} on {len(rows.validation)} validation rows"
+    )
+    choices = [*({**c, "chosen": c["chosen"] and not wins} for c in fitted.choices), {**entry, "chosen": wins}]
+    return Fitted(scorer=tail if wins else probe, choices=choices, curves=curves, reason=reason)

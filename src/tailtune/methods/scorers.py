@@ -1,0 +1,183 @@
+"""From features to class scores: what a fitted method leaves behind.
+
+Imported by prediction; knows nothing of training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tailtune.features.backbone import Floats, Piece, Wanted
+from tailtune.features.store import Features, Indices
+from tailtune.models.decoder import Decoder, Packed
+from tailtune.text.packing import batches
+
+Pooling = Literal["last", "mean", "last+mean"]
+# Packed tokens per scoring batch of a tail; see features.backbone.TOKEN_BUDGET.
+SCORING_TOKENS = 2048
+
+
+class Scorer(Protocol):
+    """A fitted classifier above a cut."""
+
+    @property
+    def depth(self) -> int:
+        """Blocks in all: below the cut, and in a tail above it."""
+
+    @property
+    def wanted(self) -> Wanted:
+        """The features it reads."""
+
+    def logits(self, piece: Piece) -> Floats:
+        """Return [N, C] class scores of the texts of ``piece``, in its order."""
+
+
+def pool(pooled: Floats, pooling: Pooling) -> Floats:
+    """Return [N, D] or [N, 2 D], the chosen pooled vectors.
+
+    Args:
+        pooled: [N, 2, D], the last and the mean state of each text.
+        pooling: Which of them.
+    """
+    if pooling == "last+mean":
+        return pooled.reshape(len(pooled), -1)
+    return pooled[:, 0 if pooling == "last" else 1]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeScorer:
+    """Linear heads on standardised pooled vectors of several depths, averaged: one linear function of all of them.
+
+    The lower depths cost nothing, the backbone passes them on its way to the cut.
+
+    Attributes:
+        depths: [K] depths that are read, ascending; the last one is the cut.
+        pooling: Which pooled vectors are read.
+        mean: [K, F] subtracted.
+        scale: [K, F] divided by.
+        weight: [K, C, F].
+        bias: [C].
+    """
+
+    depths: tuple[int, ...]
+    pooling: Pooling
+    mean: Floats
+    scale: Floats
+    weight: Floats
+    bias: Floats
+
+    @property
+    def depth(self) -> int:
+        """Blocks below the cut."""
+        return self.depths[-1]
+
+    @property
+    def wanted(self) -> Wanted:
+        """Pooled vectors at every depth that is read."""
+        return Wanted(pooled=self.depths)
+
+    def logits(self, piece: Piece) -> Floats:
+        """Return [N, C] fp32 class scores of the texts of ``piece``, in its order."""
+        scores = np.tile(self.bias, (len(piece.batch.texts), 1))
+        for depth, mean, scale, weight in zip(self.depths, self.mean, self.scale, self.weight, strict=True):
+            scores += ((pool(piece.pooled[depth], self.pooling) - mean) / scale) @ weight.T
+        return scores
+
+
+class TailScorer(nn.Module):
+    """The blocks above the cut, the final norm and a bias-free linear head, read at the last real token.
+
+    Without a bias the head fits the ``score`` layer of the reference library's sequence classifiers.
+
+    Args:
+        decoder: Holds the blocks above the cut and the final norm.
+        classes: C.
+    """
+
+    def __init__(self, decoder: Decoder, classes: int) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.head = nn.Linear(decoder.config.width, classes, bias=False)
+
+    @property
+    def cut(self) -> int:
+        """Blocks below the tail."""
+        return self.decoder.first
+
+    @property
+    def depth(self) -> int:
+        """Blocks in all: below the cut and in the tail."""
+        return self.cut + len(self.decoder.blocks)
+
+    @property
+    def wanted(self) -> Wanted:
+        """Token states at the cut."""
+        return Wanted(states=(self.cut,))
+
+    def forward(self, states_TD: Tensor, layout: Packed) -> Tensor:
+        """Return [N, C] fp32 class scores.
+
+        Args:
+            states_TD: [T, D] packed token states at the cut.
+            layout: Their layout.
+        """
+        scores: Tensor = self.head(self.decoder.read_last(states_TD, layout))
+        return scores.float()
+
+    @torch.inference_mode()
+    def logits(self, piece: Piece) -> Floats:
+        """Return [N, C] fp32 class scores of the texts of ``piece``, in its order."""
+        device = self.head.weight.device
+        states = torch.from_numpy(piece.states[self.cut]).to(device)
+        scores: Floats = self(states, self.decoder.layout(piece.batch, device)).cpu().numpy()
+        return scores
+
+
+def score_features(scorer: Scorer, features: Features, texts: Indices) -> Floats:
+    """Return [texts, C] class scores from stored features, in the order asked for.
+
+    Args:
+        scorer: Fitted.
+        features: Hold what it wants.
+        texts: Which of them.
+    """
+    wanted = scorer.wanted
+    pooled = {depth: features.pooled(depth) for depth in wanted.pooled}
+    pieces: list[tuple[Indices, Floats]] = []
+    for batch in batches(features.lengths[texts], token_budget=SCORING_TOKENS):
+        rows = texts[batch.texts]
+        piece = Piece(
+            batch=batch,
+            pooled={depth: vectors[rows] for depth, vectors in pooled.items()},
+            states={depth: features.states(depth, rows) for depth in wanted.states},
+        )
+        pieces.append((batch.texts, scorer.logits(piece)))
+    return in_order(pieces)
+
+
+def in_order(pieces: list[tuple[Indices, Floats]]) -> Floats:
+    """Return the rows of all pieces, put back at the places they came from.
+
+    Args:
+        pieces: (places [N], rows [N, C]) that cover 0..texts once.
+    """
+    places = np.concatenate([places for places, _ in pieces])
+    out = np.empty((len(places), pieces[0][1].shape[1]), dtype=np.float32)
+    out[places] = np.concatenate([rows for _, rows in pieces])
+    return out
+
+
+def probabilities(logits: Floats) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Return [N, C] float64 probabilities, the softmax of each row.
+
+    Args:
+        logits: [N, C].
+    """
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    exponentials = np.exp(shifted)
+    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))

@@ -1,0 +1,235 @@
+"""Training the tail: the last blocks, the final norm and the head, on stored token states of the frozen backbone.
+
+A loop that yields what happens; consoles, files and tests are its readers. Evaluation never touches the training order.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from tailtune.errors import SetupError
+from tailtune.features.store import Features, Indices
+from tailtune.methods.scorers import TailScorer, score_features
+from tailtune.models.decoder import Decoder
+from tailtune.text.packing import pack
+
+Schedule = Literal["constant", "linear", "cosine"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TailSettings:
+    """How a tail is trained.
+
+    Attributes:
+        epochs: Passes over the training texts.
+        batch_size: Texts per step.
+        learning_rate: Peak rate of AdamW.
+        weight_decay: AdamW's, on every trained tensor.
+        clip_norm: Largest norm of the whole gradient; None does not clip.
+        warmup_fraction: Share of all steps over which the rate rises from 0.
+        schedule: What the rate does after that; linear and cosine end at 0.
+        patience: Epochs without a better validation loss before stopping; None runs all.
+        seed: Of the head's start and the order of texts.
+    """
+
+    epochs: int = 5
+    batch_size: int = 8
+    learning_rate: float = 5e-5
+    weight_decay: float = 0.1
+    clip_norm: float | None = None
+    warmup_fraction: float = 0.0
+    schedule: Schedule = "constant"
+    patience: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One optimiser step.
+
+    Attributes:
+        step: From 1.
+        steps: Steps planned.
+        loss: Mean cross-entropy of the batch before the step, in nats.
+        learning_rate: Used in this step.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    learning_rate: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Epoch:
+    """One pass over the training texts, then one over the validation texts.
+
+    Attributes:
+        epoch: From 1.
+        train_loss: Mean of the steps' losses, in nats.
+        validation_loss: Mean cross-entropy over all validation texts, in nats; NaN without any.
+        validation_accuracy: Share of validation texts whose best class is right.
+        best: Whether this is the best validation loss so far; the tail ends as it was at the best.
+    """
+
+    epoch: int
+    train_loss: float
+    validation_loss: float
+    validation_accuracy: float
+    best: bool
+
+
+def new_tail(decoder: Decoder, *, blocks: int, depth: int, classes: int, seed: int) -> TailScorer:
+    """Return a trainable tail: copies of the top ``blocks`` below ``depth``, of the final norm, and a fresh head.
+
+    Args:
+        decoder: Pretrained, holds at least ``depth`` blocks and the final norm; it is not touched.
+        blocks: Trainable blocks, at least 1.
+        depth: Blocks in all, cut included.
+        classes: C.
+        seed: The head starts uniform in ±1/sqrt(D), the usual start of a linear layer.
+    """
+    part = Decoder(decoder.config, first=depth - blocks, blocks=blocks, embeddings=False)
+    source = decoder.state_dict()
+    part.load_state_dict({name: source[name].clone() for name in part.state_dict()})
+    tail = TailScorer(part, classes)
+    bound = 1.0 / math.sqrt(decoder.config.width)
+    with torch.no_grad():
+        tail.head.weight.uniform_(-bound, bound, generator=torch.Generator().manual_seed(seed))
+    device = next(decoder.parameters()).device
+    return tail.to(device).requires_grad_(True)
+
+
+def fit_tail(
+    tail: TailScorer,
+    features: Features,
+    labels: Indices,
+    *,
+    train: Indices,
+    validation: Indices,
+    settings: TailSettings,
+    class_weights: NDArray[np.float32] | None = None,
+) -> Iterator[Step | Epoch]:
+    """Train ``tail`` in place, yielding every Step and Epoch; it ends at its best validation loss.
+
+    Args:
+        tail: From ``new_tail``.
+        features: Token states at the tail's cut.
+        labels: [texts] class ids of all texts of ``features``.
+        train: Texts to learn from.
+        validation: Texts to choose the epoch by; when empty the last epoch is kept.
+        settings: How.
+        class_weights: [C] weights of the classes in the training loss.
+
+    Raises:
+        SetupError: If the loss stops being finite; it names the step.
+    """
+    steps = settings.epochs * math.ceil(len(train) / settings.batch_size)
+    optimizer = torch.optim.AdamW(
+        tail.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, steps, settings))
+    weights = None if class_weights is None else torch.from_numpy(class_weights).to(tail.head.weight.device)
+    order = np.random.default_rng(settings.seed)
+    best = _Best()
+    step = 0
+    for epoch in range(1, settings.epochs + 1):
+        losses = []
+        shuffled = order.permutation(train)
+        for start in range(0, len(shuffled), settings.batch_size):
+            rate = float(schedule.get_last_lr()[0])
+            loss = _loss(tail, features, labels, shuffled[start : start + settings.batch_size], weights)
+            _descend(tail, optimizer, loss, settings.clip_norm)
+            schedule.step()
+            step += 1
+            losses.append(_finite(loss, step))
+            yield Step(step=step, steps=steps, loss=losses[-1], learning_rate=rate)
+        yield best.after(epoch, float(np.mean(losses)), tail, _held_out(tail, features, labels, validation))
+        if settings.patience is not None and epoch - best.epoch >= settings.patience:
+            break
+    best.restore(tail)
+
+
+def rate_factor(step: int, steps: int, settings: TailSettings) -> float:
+    """Return the share of the peak learning rate in step ``step`` (from 0) of ``steps``."""
+    warmup = round(settings.warmup_fraction * steps)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    left = (steps - step) / max(1, steps - warmup)
+    if settings.schedule == "linear":
+        return max(0.0, left)
+    if settings.schedule == "cosine":
+        return 0.5 * (1.0 - math.cos(math.pi * max(0.0, left)))
+    return 1.0
+
+
+def _loss(tail: TailScorer, features: Features, labels: Indices, texts: Indices, weights: Tensor | None) -> Tensor:
+    device = tail.head.weight.device
+    batch = pack(texts, features.lengths[texts])
+    states = torch.from_numpy(features.states(tail.cut, batch.texts)).to(device)
+    targets = torch.from_numpy(labels[batch.texts]).to(device)
+    return functional.cross_entropy(tail(states, tail.decoder.layout(batch, device)), targets, weight=weights)
+
+
+def _descend(tail: TailScorer, optimizer: torch.optim.Optimizer, loss: Tensor, clip_norm: float | None) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    if clip_norm is not None:
+        torch.nn.utils.clip_grad_norm_(tail.parameters(), clip_norm)
+    optimizer.step()
+
+
+def _finite(loss: Tensor, step: int) -> float:
+    value = loss.item()
+    if not math.isfinite(value):
+        raise SetupError(f"the training loss became {value} in step {step}", hint="try a lower --learning-rate")
+    return value
+
+
+def _held_out(tail: TailScorer, features: Features, labels: Indices, validation: Indices) -> tuple[float, float]:
+    """Validation loss and accuracy; both NaN without validation texts."""
+    if not len(validation):
+        return math.nan, math.nan
+    logits = torch.from_numpy(score_features(tail, features, validation))
+    targets = torch.from_numpy(labels[validation])
+    loss = functional.cross_entropy(logits.double(), targets).item()
+    return loss, (logits.argmax(1) == targets).double().mean().item()
+
+
+class _Best:
+    """Remembers the tail at its best validation loss."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.loss = math.inf
+        self._state: dict[str, Tensor] = {}
+
+    def after(self, epoch: int, train_loss: float, tail: TailScorer, held_out: tuple[float, float]) -> Epoch:
+        """Remember the tail if this is its best epoch, and return what to report."""
+        loss, accuracy = held_out
+        better = loss < self.loss or math.isnan(loss)
+        if better:
+            self.epoch, self.loss = epoch, loss
+            self._state = copy.deepcopy(tail.state_dict())
+        return Epoch(
+            epoch=epoch,
+            train_loss=train_loss,
+            validation_loss=loss,
+            validation_accuracy=accuracy,
+            best=better,
+        )
+
+    def restore(self, tail: TailScorer) -> None:
+        """Put the remembered tensors back; the tail is then frozen."""
+        tail.load_state_dict(self._state)
+        tail.eval().requires_grad_(False)

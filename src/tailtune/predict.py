@@ -1,0 +1,150 @@
+"""From texts to the probability of each category. Thread-safe; never imports training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tailtune.bundle import Bundle, read_bundle, write_bundle
+from tailtune.errors import BundleError
+from tailtune.features.backbone import Backbone, choose_device
+from tailtune.methods.scorers import TailScorer, in_order, probabilities
+from tailtune.progress import Progress, silent
+from tailtune.storage import writing_folder
+from tailtune.text.tokenizer import Tokens
+
+Probabilities = NDArray[np.float64]
+
+# Texts of our own, saved with their probabilities in every bundle: a loaded bundle must give the same.
+GOLDEN_TEXTS = (
+    "Hey, are we still meeting for lunch at 12?",
+    "Congratulations! You have won a prize of 1000 pounds. Call 0800 123456 now to claim.",
+    "ok",
+)
+# How far a reloaded classifier may be from the one in memory: the same products on the same machine.
+SAME = 1e-5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """What the classifier says of one text.
+
+    Attributes:
+        label: The most probable category.
+        probabilities: Category -> probability, in the order of the classifier's labels; they sum to 1.
+        confidence: The probability of ``label``.
+        tokens: Tokens that were read.
+        truncated: Whether the text was longer than the classifier reads; its end was not seen.
+    """
+
+    label: str
+    probabilities: Mapping[str, float]
+    confidence: float
+    tokens: int
+    truncated: bool
+
+
+class Predictor:
+    """A classifier ready to answer.
+
+    Args:
+        bundle: What to answer with.
+        device: "auto", "cpu", "cuda" or "mps".
+        threads: Processor threads, for the whole process; default as PyTorch has it.
+    """
+
+    def __init__(self, bundle: Bundle, *, device: str = "auto", threads: int | None = None) -> None:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._bundle = bundle
+        self._backbone = Backbone(bundle.decoder, device=choose_device(device))
+        if isinstance(bundle.scorer, TailScorer):
+            bundle.scorer.to(self._backbone.device)
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: str = "auto", threads: int | None = None) -> Predictor:
+        """Return the classifier in a bundle or run folder, verified against its hashes.
+
+        Raises:
+            BundleError: If it is damaged or no bundle.
+        """
+        return cls(read_bundle(Path(path)), device=device, threads=threads)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The categories, in the order of the probabilities."""
+        return self._bundle.labels.names
+
+    @property
+    def bundle(self) -> Bundle:
+        """What this answers with."""
+        return self._bundle
+
+    def predict(self, texts: Sequence[str], *, progress: Progress = silent) -> list[Prediction]:
+        """Return one Prediction per text, in order.
+
+        Args:
+            texts: Any number; a blank one is read as the model's begin-of-text token alone.
+            progress: Told tokens done.
+        """
+        tokens = self._bundle.tokenizer.encode(texts)
+        rows = self._probabilities(tokens, progress)
+        read = zip(rows, tokens.lengths.tolist(), tokens.truncated.tolist(), strict=True)
+        return [self._prediction(row, length, cut) for row, length, cut in read]
+
+    def predict_proba(self, texts: Sequence[str], *, progress: Progress = silent) -> Probabilities:
+        """Return [texts, C] probabilities; columns in the order of ``labels``."""
+        return self._probabilities(self._bundle.tokenizer.encode(texts), progress)
+
+    def _probabilities(self, tokens: Tokens, progress: Progress) -> Probabilities:
+        if not len(tokens):
+            return np.empty((0, len(self.labels)))
+        pieces, done, total = [], 0, int(tokens.offsets[-1])
+        for piece in self._backbone.run(tokens, self._bundle.scorer.wanted):
+            pieces.append((piece.batch.texts, self._bundle.scorer.logits(piece)))
+            done += piece.batch.tokens
+            progress("predict", done, total, "tokens")
+        return probabilities(in_order(pieces))
+
+    def _prediction(self, row: NDArray[np.float64], tokens: int, truncated: bool) -> Prediction:
+        best = int(row.argmax())
+        return Prediction(
+            label=self.labels[best],
+            probabilities=dict(zip(self.labels, row.tolist(), strict=True)),
+            confidence=float(row[best]),
+            tokens=tokens,
+            truncated=truncated,
+        )
+
+    def save(self, path: str | Path, *, extra: Mapping[str, str] | None = None) -> None:
+        """Write the bundle to ``path``, load it again and compare its answers before it gets its name.
+
+        Args:
+            path: Absent, or an empty folder.
+            extra: Further text files, name -> content.
+
+        Raises:
+            SetupError: If it cannot be written.
+            BundleError: If the reloaded classifier answers differently.
+        """
+        rows = self.predict_proba(GOLDEN_TEXTS)
+        golden = tuple((text, tuple(row.tolist())) for text, row in zip(GOLDEN_TEXTS, rows, strict=True))
+        with writing_folder(Path(path)) as folder:
+            write_bundle(replace(self._bundle, golden=golden), folder, extra=extra or {})
+            Predictor.load(folder, device=self._backbone.device.type).check_golden()
+
+    def check_golden(self) -> None:
+        """Compare the answers to the golden texts with those saved.
+
+        Raises:
+            BundleError: If they differ by more than SAME.
+        """
+        saved = np.array([row for _, row in self._bundle.golden])
+        got = self.predict_proba([text for text, _ in self._bundle.golden])
+        if (worst := float(np.abs(saved - got).max(initial=0.0))) > SAME:
+            raise BundleError(f"the saved classifier answers differently: probabilities are off by {worst:.2g}")

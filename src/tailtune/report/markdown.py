@@ -1,0 +1,374 @@
+"""The report of a run and the model card of a bundle, as Markdown, from the contents of metrics.json.
+
+Knows nothing about files, models or how a number was measured; keys that are missing leave out their line or section.
+Every text that came from data, flags or file names is escaped: none can break a table, add a heading or carry HTML.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+Metrics = Mapping[str, Any]
+
+# A matrix wider than this is unreadable on a page; the most frequent confusions are listed instead.
+_WIDEST_MATRIX = 20
+_MOST_CONFUSIONS = 30
+_MOST_CURVE_ROWS = 25
+_ABSENT = "-"
+
+# Control characters, line separators, lone surrogates (not UTF-8) and marks that turn the direction of writing.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]+")
+# An underscore inside a word is no markup, and names of settings are full of them. The last two kinds open a list or
+# underline a heading, at the start of a line only.
+_MARKUP = re.compile(r"[\\`*\[\]~$#&<>|]|(?<![^\W_])_|_(?![^\W_])|^[-+=](?=[-= ]|$)|^[0-9]+[.)](?= |$)")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;"}
+
+
+def render_report(metrics: Metrics) -> str:
+    """Return report.md: verdict, test result beside the baselines, data, what was tried, cost, how to do it again.
+
+    Args:
+        metrics: The mapping written to metrics.json; shares are fractions, times seconds.
+    """
+    name = escape(_part(metrics, "data").get("source", "a classifier"))
+    sections = [
+        f"# Report: {name}",
+        _verdict(metrics),
+        _test(metrics),
+        _comparison(metrics),
+        _per_class(metrics),
+        _confusion(metrics),
+        _data(metrics),
+        _choices(metrics),
+        _curves(metrics),
+        _cost(metrics),
+        _reproduce(metrics),
+        _versions(metrics),
+    ]
+    return _joined(sections)
+
+
+def model_card(metrics: Metrics) -> str:
+    """Return README.md of a bundle: YAML front matter with the test result as model-index, then a page for people.
+
+    Args:
+        metrics: The mapping written to metrics.json. ``model.hub_id``, where present, becomes ``base_model``.
+    """
+    labels = ", ".join(escape(label) for label in _labels(metrics))
+    source = escape(_part(metrics, "data").get("source", "labelled texts"))
+    use = '    tailtune predict PATH/OF/THIS/FOLDER "a text"\n\n    from tailtune import TextClassifier\n'
+    use += '    TextClassifier.load("PATH/OF/THIS/FOLDER").predict_proba(["a text"])'
+    sections = [
+        _front_matter(metrics),
+        f"# Text classifier: {source}",
+        f"Tells which of these categories a text belongs to, with a probability for each: {labels}." if labels else "",
+        f"{_recipe(metrics)} The folder runs alone, without a network.".strip(),
+        f"## Use\n\n{use}",
+        _verdict(metrics),
+        _test(metrics),
+        _comparison(metrics),
+        _per_class(metrics),
+        _data(metrics),
+        _reproduce({key: metrics[key] for key in ("command", "seed") if key in metrics}),
+    ]
+    return _joined(sections)
+
+
+def escape(text: object) -> str:
+    """Return ``text`` on one line such that Markdown shows it as it is, inside a table cell too."""
+
+    def harmless(match: re.Match[str]) -> str:
+        before, sign = match.group()[:-1], match.group()[-1]
+        return before + _ENTITIES.get(sign, "\\" + sign)
+
+    return _MARKUP.sub(harmless, _one_line(text))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table, the first column to the left and the others to the right; cells are escaped already."""
+    marks = [":--"] + ["--:"] * (len(header) - 1)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, marks, *rows])
+
+
+def _one_line(text: object) -> str:
+    return " ".join(_UNPRINTABLE.sub(" ", str(text)).split())
+
+
+def _joined(sections: Iterable[str]) -> str:
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _part(metrics: Metrics, key: str) -> Metrics:
+    """Return the mapping at ``key``, an empty one where there is none."""
+    part = metrics.get(key)
+    return part if isinstance(part, Mapping) else {}
+
+
+def _labels(metrics: Metrics) -> list[str]:
+    """Return the class names in id order: JSON objects come back sorted by name, the list of labels does not."""
+    return list(metrics.get("labels") or _part(metrics, "data").get("classes") or [])
+
+
+def _percent(share: float | None) -> str:
+    return _ABSENT if share is None else f"{100 * share:.2f} %"
+
+
+def _interval(bounds: Sequence[float] | None) -> str:
+    return _ABSENT if not bounds else f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f} %"
+
+
+def _cell(value: object) -> str:
+    """Return one value for people, escaped: thousands separated, at most four digits of a small number."""
+    if value is None:
+        return _ABSENT
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(_cell(item) for item in value)
+    return escape(value)
+
+
+def _words(key: str) -> str:
+    return escape(key.replace("_", " "))
+
+
+def _pairs(title: tuple[str, str], values: Mapping[str, object]) -> str:
+    return table(title, [(_words(key), _cell(value)) for key, value in values.items()])
+
+
+def _verdict(metrics: Metrics) -> str:
+    text = _part(metrics, "verdict").get("text")
+    return f"**{escape(text)}**" if text else ""
+
+
+def _recipe(metrics: Metrics) -> str:
+    """Return one sentence on model, method, depth and pooling, empty where none is known."""
+    parts = []
+    if name := _part(metrics, "model").get("name"):
+        parts.append(f"model {escape(name)}")
+    if method := metrics.get("method"):
+        asked = metrics.get("requested_method", method)
+        parts.append(f"method {escape(method)}" + ("" if asked == method else f" (asked for: {escape(asked)})"))
+    if (depth := metrics.get("depth")) is not None:
+        blocks = metrics.get("blocks_total")
+        parts.append(f"depth {_cell(depth)}" + (f" of {_cell(blocks)} blocks" if blocks else ""))
+    if pooling := metrics.get("pooling"):
+        parts.append(f"pooling {escape(pooling)}")
+    return f"Made with {', '.join(parts)}." if parts else ""
+
+
+def _test(metrics: Metrics) -> str:
+    test, validation = _part(metrics, "test"), _part(metrics, "validation")
+    if not test:
+        return ""
+    rows: list[tuple[str, Callable[[Any], str], str]] = [
+        ("rows", _cell, "rows"),
+        ("accuracy", _percent, "accuracy"),
+        ("95 % interval (Wilson)", _interval, "accuracy_interval"),
+        ("macro F1", _percent, "macro_f1"),
+        ("log loss", _cell, "log_loss"),
+        ("calibration error (ECE, 15 bins)", _cell, "ece"),
+        ("Brier score", _cell, "brier"),
+    ]
+    columns = [part for part in (test, validation) if part]
+    lines = [(title, *(show(part.get(key)) for part in columns)) for title, show, key in rows]
+    header = ("", "test", "validation")[: 1 + len(columns)]
+    moment = test.get("read_at")
+    read = f"The test rows were read once, at {escape(moment)}, after every choice was made." if moment else ""
+    return _joined(["## Result", table(header, lines), read, _recipe(metrics)]).rstrip("\n")
+
+
+def _comparison(metrics: Metrics) -> str:
+    baselines = _part(metrics, "baselines")
+    if not baselines:
+        return ""
+    seconds = _part(metrics, "seconds").get("total")
+    model = {"title": "this classifier", **_part(metrics, "test"), "seconds": seconds}
+    entries = [model, *sorted(baselines.values(), key=lambda entry: -entry.get("accuracy", 0))]
+    rows = [
+        (
+            escape(entry.get("title", _ABSENT)) + ("" if entry.get("converged", True) else " (not converged)"),
+            _percent(entry.get("accuracy")),
+            _interval(entry.get("accuracy_interval")),
+            _percent(entry.get("macro_f1")),
+            _cell(entry.get("log_loss")),
+            _cell(entry.get("seconds")),
+        )
+        for entry in entries
+    ]
+    header = ("on the same test rows", "accuracy", "95 % interval", "macro F1", "log loss", "seconds")
+    return f"## Beside cheap baselines\n\n{table(header, rows)}"
+
+
+def _per_class(metrics: Metrics) -> str:
+    per_class = _part(_part(metrics, "test"), "per_class")
+    if not per_class:
+        return ""
+    names = [name for name in _labels(metrics) if name in per_class] or list(per_class)
+    rows = []
+    for name in names:
+        shares = (_percent(per_class[name].get(key)) for key in ("precision", "recall", "f1"))
+        rows.append((escape(name), *shares, _cell(per_class[name].get("support"))))
+    return f"## Each class on the test rows\n\n{table(('class', 'precision', 'recall', 'F1', 'rows'), rows)}"
+
+
+def _confusion(metrics: Metrics) -> str:
+    # Only ``labels`` says which row is which: the order of a JSON object's names is not that of the ids.
+    matrix, names = _part(metrics, "test").get("confusion"), [escape(name) for name in metrics.get("labels") or []]
+    if not matrix or len(matrix) != len(names):
+        return ""
+    if len(names) <= _WIDEST_MATRIX:
+        rows = [(name, *(_cell(cell) for cell in line)) for name, line in zip(names, matrix, strict=True)]
+        return f"## Confusions\n\n{table(('true class, predicted as', *names), rows)}"
+    wrong = [(rows, i, j) for i, line in enumerate(matrix) for j, rows in enumerate(line) if i != j and rows]
+    worst = sorted(wrong, key=lambda entry: (-entry[0], entry[1], entry[2]))[:_MOST_CONFUSIONS]
+    lines = [(names[i], names[j], _cell(rows)) for rows, i, j in worst]
+    title = f"The {len(worst)} most frequent of {len(wrong)} kinds:"
+    return f"## Confusions\n\n{title}\n\n{table(('true class', 'predicted as', 'rows'), lines)}"
+
+
+def _data(metrics: Metrics) -> str:
+    data = _part(metrics, "data")
+    if not data:
+        return ""
+    told = ("source", "sha256", "rows", "duplicates", "leaked_test_rows")
+    facts = _flat({key: data[key] for key in told if key in data})
+    facts |= {f"rows for {part}": rows for part, rows in _part(data, "parts").items()}
+    classes = _part(data, "classes")
+    names = [name for name in _labels(metrics) if name in classes] or list(classes)
+    findings = [f"- {escape(finding.get('message', ''))}" for finding in data.get("findings") or []]
+    return _joined(
+        [
+            "## Data",
+            _pairs(("", "value"), facts),
+            table(("class", "rows"), [(escape(name), _cell(classes[name])) for name in names]) if names else "",
+            "\n".join(["Found while reading and checking:", "", *findings]) if findings else "",
+        ]
+    ).rstrip("\n")
+
+
+def _choices(metrics: Metrics) -> str:
+    choices = metrics.get("choices") or []
+    return f"## What was tried\n\n{_records(choices)}" if choices else ""
+
+
+def _records(records: Sequence[Metrics]) -> str:
+    """Return a table with one row for each mapping; its columns are all their keys, in order of appearance."""
+    flat = [_flat(record) for record in records]
+    keys = list(dict.fromkeys(itertools.chain.from_iterable(flat)))
+    return table([_words(key) for key in keys], [[_cell(record.get(key)) for key in keys] for record in flat])
+
+
+def _curves(metrics: Metrics) -> str:
+    curves = metrics.get("curves")
+    if not curves:
+        return ""
+    return f"## Curves\n\n{_curve_tables(curves)}"
+
+
+def _curve_tables(curves: Any) -> str:
+    """Return tables of a list of points, of columns of numbers by name, or of several such by name."""
+    if not isinstance(curves, Mapping):
+        return _thinned([point if isinstance(point, Mapping) else {"value": point} for point in curves])
+    if any(isinstance(value, Mapping) or (value and isinstance(value[0], Mapping)) for value in curves.values()):
+        return "\n\n".join(f"### {_words(name)}\n\n{_curve_tables(points)}" for name, points in curves.items())
+    columns = itertools.zip_longest(*curves.values())
+    return _thinned([dict(zip(curves, values, strict=True)) for values in columns])
+
+
+def _thinned(records: Sequence[Metrics]) -> str:
+    """Return a table of evenly spaced records, the first and the last among them, when there are too many to read."""
+    if len(records) <= _MOST_CURVE_ROWS:
+        return _records(records)
+    last = len(records) - 1
+    kept = [records[round(i * last / (_MOST_CURVE_ROWS - 1))] for i in range(_MOST_CURVE_ROWS)]
+    return f"{_MOST_CURVE_ROWS} of {len(records):,} points; metrics.json has them all.\n\n{_records(kept)}"
+
+
+def _cost(metrics: Metrics) -> str:
+    tables = []
+    if seconds := _part(metrics, "seconds"):
+        tables.append(_pairs(("stage", "seconds"), seconds))
+    if tokens := _part(metrics, "tokens"):
+        tables.append(_pairs(("tokens", "count"), tokens))
+    if (memory := metrics.get("peak_rss_mib")) is not None:
+        tables.append(f"Peak memory: {memory:,.0f} MiB.")
+    return "\n\n".join(["## Cost", *tables]) if tables else ""
+
+
+def _reproduce(metrics: Metrics) -> str:
+    lines = []
+    if command := metrics.get("command"):
+        # Indented, so that no run of backticks in it can end the block.
+        shown = command if isinstance(command, str) else " ".join(str(word) for word in command)
+        lines.append("\n".join("    " + _UNPRINTABLE.sub(" ", line) for line in shown.splitlines()))
+    if (seed := metrics.get("seed")) is not None:
+        lines.append(f"Seed {escape(seed)}.")
+    if config := _flat(_part(metrics, "config")):
+        origins = _flat(_part(metrics, "origins"))
+        rows = [(escape(key), escape(value), escape(origins.get(key, _ABSENT))) for key, value in config.items()]
+        lines.append(table(("setting", "value", "from"), rows))
+    return "\n\n".join(["## How to do it again", *lines]) if lines else ""
+
+
+def _flat(tree: Metrics, prefix: str = "") -> dict[str, object]:
+    """Return the leaves of nested mappings by dotted key."""
+    leaves: dict[str, object] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            leaves |= _flat(value, f"{prefix}{key}.")
+        else:
+            leaves[f"{prefix}{key}"] = value
+    return leaves
+
+
+def _versions(metrics: Metrics) -> str:
+    versions = _part(metrics, "versions")
+    return f"## Versions\n\n{_pairs(('package', 'version'), versions)}" if versions else ""
+
+
+def _front_matter(metrics: Metrics) -> str:
+    lines = ["---", "library_name: tailtune", "pipeline_tag: text-classification"]
+    if hub_id := _part(metrics, "model").get("hub_id"):
+        lines.append(f"base_model: {_yaml(hub_id)}")
+    test = _part(metrics, "test")
+    if "accuracy" in test:
+        lines += ["metrics:", "- accuracy", "- f1", *_model_index(metrics, test)]
+    return "\n".join([*lines, "---"])
+
+
+def _model_index(metrics: Metrics, test: Metrics) -> list[str]:
+    data = _part(metrics, "data")
+    source = str(data.get("source", "labelled texts"))
+    kind = re.sub(r"[^a-z0-9]+", "-", source.lower()).strip("-") or "labelled-texts"
+    measured = [
+        ("accuracy", "Accuracy", "accuracy"),
+        ("f1", "Macro F1", "macro_f1"),
+        ("log_loss", "Log loss", "log_loss"),
+        ("expected_calibration_error", "Expected calibration error", "ece"),
+        ("brier_score", "Brier score", "brier"),
+    ]
+    lines = ["model-index:", f"- name: {_yaml(f'tailtune-{kind}')}", "  results:"]
+    lines += ["  - task:", "      type: text-classification", "      name: Text Classification"]
+    lines += ["    dataset:", f"      type: {_yaml(kind)}", f"      name: {_yaml(source)}", "      split: test"]
+    if "sha256" in data:
+        lines += ["      args:", f"        sha256: {_yaml(data['sha256'])}"]
+    lines.append("    metrics:")
+    for type_name, title, key in measured:
+        if test.get(key) is not None:
+            # Fixed notation: YAML 1.1 reads 1e-05 as a string.
+            lines += [f"    - type: {type_name}", f"      value: {test[key]:.6f}", f"      name: {title}"]
+    return lines
+
+
+def _yaml(text: object) -> str:
+    """Return ``text`` on one line as a double-quoted YAML scalar; of printable text JSON's quoting is YAML's too."""
+    return json.dumps(_one_line(text), ensure_ascii=False)

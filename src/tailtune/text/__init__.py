@@ -1,0 +1,1 @@
+"""From texts to ragged tokens, and from ragged tokens to packed batches."""

@@ -1,0 +1,106 @@
+"""Texts to ragged token ids, exactly as the model was pretrained, with user text kept text.
+
+A thin layer over the ``tokenizers`` library: no padding, a cut that is counted, and special tokens that a user spells
+out stay ordinary characters. Knows nothing about models or batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tailtune.errors import DataError, ModelError
+from tailtune.storage import sha256_bytes
+
+# Texts encoded at once: bounds memory, large enough for the library to use all cores.
+_SLICE = 4096
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tokens:
+    """Token ids of several texts end to end.
+
+    Attributes:
+        ids: int32 [total].
+        offsets: int64 [texts + 1]; text i is ids[offsets[i]:offsets[i + 1]].
+        full_lengths: int64 [texts], tokens before cutting.
+    """
+
+    ids: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    full_lengths: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.full_lengths)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """[texts] tokens per text, after cutting; at least 1."""
+        return np.diff(self.offsets)
+
+    @property
+    def truncated(self) -> NDArray[np.bool_]:
+        """[texts] whether the text was cut."""
+        return self.full_lengths > self.lengths
+
+    def take(self, texts: NDArray[np.int64]) -> Tokens:
+        """Return the given texts, in that order."""
+        lengths = self.lengths[texts]
+        offsets = np.concatenate(([0], np.cumsum(lengths)))
+        places = np.arange(offsets[-1]) + np.repeat(self.offsets[texts] - offsets[:-1], lengths)
+        return Tokens(ids=self.ids[places], offsets=offsets, full_lengths=self.full_lengths[texts])
+
+
+class Tokenizer:
+    """A tokenizer.json, cut at ``max_tokens``."""
+
+    def __init__(self, json_bytes: bytes, *, max_tokens: int, where: str = "tokenizer.json") -> None:
+        from tokenizers import Tokenizer as Library
+
+        try:
+            self._library: Any = Library.from_str(json_bytes.decode("utf-8"))
+        except Exception as error:  # noqa: BLE001 - the library raises bare Exception for a broken file
+            raise ModelError(f"{where}: not a usable tokenizer: {error}") from error
+        self._library.no_padding()
+        self._library.no_truncation()
+        self._library.encode_special_tokens = True
+        self.json_bytes = json_bytes
+        self.max_tokens = max_tokens
+
+    @classmethod
+    def load(cls, path: Path, *, max_tokens: int) -> Tokenizer:
+        """Return the tokenizer in ``path``."""
+        try:
+            return cls(path.read_bytes(), max_tokens=max_tokens, where=str(path))
+        except OSError as error:
+            raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
+
+    @property
+    def sha256(self) -> str:
+        return sha256_bytes(self.json_bytes)
+
+    def encode(self, texts: Sequence[str]) -> Tokens:
+        """Return the token ids of the texts."""
+        ids: list[NDArray[np.int32]] = []
+        full: list[int] = []
+        for start in range(0, len(texts), _SLICE):
+            part = list(texts[start : start + _SLICE])
+            try:
+                encodings = self._library.encode_batch_fast(part)
+            except (TypeError, UnicodeEncodeError) as error:
+                raise DataError(f"text cannot be encoded: {error}") from error
+            for encoding in encodings:
+                got = encoding.ids or [0]
+                full.append(len(got))
+                ids.append(np.array(got[: self.max_tokens], dtype=np.int32))
+        offsets = np.concatenate(([0], np.cumsum([len(part) for part in ids], dtype=np.int64))).astype(np.int64)
+        return Tokens(
+            ids=np.concatenate(ids) if ids else np.empty(0, np.int32),
+            offsets=offsets,
+            full_lengths=np.array(full, dtype=np.int64),
+        )

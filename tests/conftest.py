@@ -1,0 +1,54 @@
+"""What every test may ask for: its own cache, tiny models, and public data where a copy lies at hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from support.tiny_models import write_tiny_gpt2, write_tiny_llama
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of its own for each test, and none of the caller's settings; nothing a test does outlives it."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("TAILTUNE_HOME", str(home))
+    for name in ("TAILTUNE_DATA", "TAILTUNE_MODEL", "NO_COLOR", "FORCE_COLOR", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    return home
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a random Llama of 4 blocks; read it only."""
+    return write_tiny_llama(tmp_path_factory.mktemp("llama"), seed=0)
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a random GPT-2 of 4 blocks; read it only."""
+    return write_tiny_gpt2(tmp_path_factory.mktemp("gpt2"), seed=0)
+
+
+_PUBLIC = Path(os.environ.get("TAILTUNE_DATA") or _ROOT.parent / "shared" / "data")
+
+
+@pytest.fixture(scope="session")
+def public_data() -> Path:
+    """The folder of public data sets: TAILTUNE_DATA as the tests started with it, else one beside the checkout."""
+    if not _PUBLIC.is_dir():
+        pytest.skip("no public data at hand: set TAILTUNE_DATA to a folder that holds sms_spam/SMSSpamCollection")
+    return _PUBLIC
+
+
+@pytest.fixture(scope="session")
+def sms_spam(public_data: Path) -> Path:
+    """The SMS Spam Collection as published: label TAB text, 5,574 lines."""
+    path = public_data / "sms_spam" / "SMSSpamCollection"
+    if not path.is_file():
+        pytest.skip(f"no SMS Spam Collection at {path}")
+    return path

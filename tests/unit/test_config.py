@@ -1,0 +1,208 @@
+"""Every value is checked where it enters, and its origin is known."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tailtune.config import DEFAULT_MODEL, RECIPES, TrainConfig, resolve, settings
+from tailtune.errors import ConfigError
+
+
+def toml(folder: Path, content: str) -> Path:
+    path = folder / "train.toml"
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def test_defaults_resolve_to_the_dataclass_defaults() -> None:
+    """Python users and the command line get the same run from the same words."""
+    resolved = resolve({"data": "x.csv"})
+    assert resolved.config == TrainConfig(data="x.csv")
+    assert resolved.origins.pop("data") == "flag"
+    assert set(resolved.origins.values()) == {"default"}
+
+
+def test_origins_name_every_field() -> None:
+    """A run can say of each value where it came from."""
+    assert list(resolve({"data": "x.csv"}).origins) == [part.name for part in dataclasses.fields(TrainConfig)]
+
+
+def test_flag_beats_file_beats_environment_beats_recipe_beats_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The documented precedence, each step of it once."""
+    monkeypatch.setenv("TAILTUNE_MODEL", "from-environment")
+    file = toml(tmp_path, 'data = "file.csv"\nseed = 7\nepochs = 9\nlearning-rate = 2e-4\nrecipe = "chapter"\n')
+    resolved = resolve({"seed": "3", "learning_rate": None}, file)
+    config, origins = resolved.config, resolved.origins
+    assert (config.seed, origins["seed"]) == (3, "flag")
+    assert (config.epochs, origins["epochs"]) == (9, f"file {file}")
+    assert (config.learning_rate, origins["learning_rate"]) == (2e-4, f"file {file}")
+    assert (config.model, origins["model"]) == ("from-environment", "environment")
+    assert (config.balance, origins["balance"]) == ("undersample", "recipe chapter")
+    assert (config.pooling, origins["pooling"]) == ("last+mean", "default")
+
+
+def test_model_flag_and_file_beat_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TAILTUNE_MODEL changes the default, and nothing that was asked for."""
+    monkeypatch.setenv("TAILTUNE_MODEL", "from-environment")
+    assert resolve({"data": "x", "model": "mine"}).config.model == "mine"
+    assert resolve({"data": "x"}, toml(tmp_path, 'model = "mine"')).config.model == "mine"
+    assert TrainConfig(data="x").model == "from-environment"
+    monkeypatch.setenv("TAILTUNE_MODEL", "")
+    assert resolve({"data": "x"}).config.model == TrainConfig(data="x").model == DEFAULT_MODEL
+
+
+def test_chapter_recipe_sets_all_its_values_and_nothing_else() -> None:
+    """The recipe is one table; what it holds is what the run gets."""
+    resolved = resolve({"data": "x", "recipe": "chapter"})
+    from_recipe = {name for name, origin in resolved.origins.items() if origin == "recipe chapter"}
+    assert from_recipe == set(RECIPES["chapter"])
+    assert {name: getattr(resolved.config, name) for name in from_recipe} == dict(RECIPES["chapter"])
+    assert resolved.config.clip_norm is None
+    assert resolved.config.schedule == "constant"
+
+
+def test_none_as_text_overrides_a_number(tmp_path: Path) -> None:
+    """TOML has no null and a flag no absence: both write none."""
+    assert resolve({"data": "x", "clip_norm": "none", "patience": "None"}).config.clip_norm is None
+    resolved = resolve({"data": "x"}, toml(tmp_path, 'clip-norm = "none"\npatience = "none"'))
+    assert resolved.config.clip_norm is None
+    assert resolved.config.patience is None
+    assert resolved.origins["patience"].startswith("file ")
+
+
+def test_none_in_a_file_can_be_overridden_by_a_flag(tmp_path: Path) -> None:
+    """A None from a file counts as given, and still yields to a flag."""
+    resolved = resolve({"data": "x", "clip_norm": "0.5"}, toml(tmp_path, 'clip-norm = "none"'))
+    assert resolved.config.clip_norm == 0.5
+
+
+@pytest.mark.parametrize(("text", "depth"), [("auto", "auto"), ("last", "last"), ("9", 9), ("0", 0)])
+def test_depth_is_a_word_or_a_number(text: str, depth: int | str) -> None:
+    """Numbers on the command line arrive as numbers."""
+    assert resolve({"data": "x", "depth": text}).config.depth == depth
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("epochs", "five", "expected an integer, at least 1, got 'five'"),
+        ("epochs", "0", "expected an integer, at least 1, got 0"),
+        ("epochs", "1.5", "expected an integer, at least 1, got '1.5'"),
+        ("epochs", True, "expected an integer, at least 1, got True"),
+        ("learning_rate", "0", "expected a number above 0, got 0.0"),
+        ("learning_rate", "nan", "expected a number above 0, got nan"),
+        ("learning_rate", "inf", "expected a number above 0, got inf"),
+        ("warmup_fraction", "1", "expected a number, at least 0.0, below 1.0, got 1.0"),
+        ("method", "lora", "expected 'auto' or 'probe' or 'tail', got 'lora'"),
+        ("depth", "middle", "expected 'auto' or 'last' or an integer, at least 0, got 'middle'"),
+        ("depth", "-1", "at least 0, got -1"),
+        ("seed", "-1", "got -1"),
+        ("seed", str(2**32), "below 4294967296, got 4294967296"),
+        ("cache", "yes", "expected true or false, got 'yes'"),
+        ("model", "  ", "expected a text that is not empty, got '  '"),
+    ],
+)
+def test_wrong_values_say_flag_got_and_expected(name: str, value: Any, expected: str) -> None:
+    """One line: which flag, what was expected, what came."""
+    with pytest.raises(ConfigError) as caught:
+        resolve({"data": "x", name: value})
+    assert caught.value.message.startswith(settings()[name].flag + ": ")
+    assert caught.value.message.endswith(expected)
+    assert caught.value.exit_code == 2
+
+
+def test_the_dataclass_checks_itself() -> None:
+    """Python callers who never resolve() are refused alike."""
+    with pytest.raises(ConfigError, match="batch_size: expected an integer, at least 1, got 0"):
+        TrainConfig(data="x", batch_size=0)
+    with pytest.raises(ConfigError, match="data: expected"):
+        TrainConfig(data="")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('epochs = "5"', "epochs: expected an integer, at least 1, got '5'"),
+        ("learning-rate = true", "learning-rate: expected a number above 0, got True"),
+        ("quiet = 1", "quiet: expected true or false, got 1"),
+        ("text-column = 3", "text-column: expected a text"),
+        ("epochs = [5]", "got [5]"),
+        ("seed = 1979-05-27", "got datetime.date"),
+    ],
+)
+def test_wrong_types_in_a_file_name_file_and_key(tmp_path: Path, content: str, said: str) -> None:
+    """A quoted number is text: TOML has types, and the file is told which was meant."""
+    file = toml(tmp_path, content)
+    with pytest.raises(ConfigError) as caught:
+        resolve({"data": "x"}, file)
+    assert caught.value.message.startswith(f"{file}: ")
+    assert said in caught.value.message
+
+
+def test_unknown_key_suggests_the_nearest(tmp_path: Path) -> None:
+    """A typo is an error, with the name that was likely meant."""
+    with pytest.raises(ConfigError) as caught:
+        resolve({"data": "x"}, toml(tmp_path, "lerning-rate = 1e-4"))
+    assert "unknown setting 'lerning-rate'" in caught.value.message
+    assert caught.value.hint == "did you mean learning-rate?"
+    with pytest.raises(ConfigError, match="unknown setting 'zzz'"):
+        resolve({"data": "x", "zzz": 1})
+
+
+def test_a_key_in_both_spellings_is_refused(tmp_path: Path) -> None:
+    """Two values for one setting have no right answer."""
+    with pytest.raises(ConfigError, match="given twice"):
+        resolve({"data": "x"}, toml(tmp_path, "batch-size = 4\nbatch_size = 8"))
+
+
+def test_broken_missing_and_foreign_files_are_config_errors(tmp_path: Path) -> None:
+    """Whatever is wrong with the file, one line says so; broken TOML with its line."""
+    with pytest.raises(ConfigError, match=r"broken TOML: .*line 2"):
+        resolve({"data": "x"}, toml(tmp_path, "seed = 1\nepochs =\n"))
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        resolve({"data": "x"}, tmp_path / "absent.toml")
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        resolve({"data": "x"}, tmp_path)
+    (tmp_path / "latin.toml").write_bytes(b'model = "caf\xe9"')
+    with pytest.raises(ConfigError, match="not UTF-8 at byte 12"):
+        resolve({"data": "x"}, tmp_path / "latin.toml")
+
+
+def test_no_data_is_one_line() -> None:
+    """DATA may come from the file, so the command line cannot insist on it; resolve() does."""
+    with pytest.raises(ConfigError, match="no data given"):
+        resolve({})
+
+
+def test_json_and_back() -> None:
+    """What a run records is enough to build the same configuration."""
+    config = resolve({"data": "x", "recipe": "chapter", "depth": "7"}).config
+    assert TrainConfig(**json.loads(json.dumps(config.as_json()))) == config
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "epochs": st.integers(1, 1000),
+            "learning_rate": st.floats(1e-9, 10.0),
+            "clip_norm": st.none() | st.floats(1e-3, 10.0),
+            "depth": st.sampled_from(["auto", "last"]) | st.integers(0, 100),
+            "seed": st.integers(0, 2**32 - 1),
+        },
+    )
+)
+def test_text_and_typed_flags_mean_the_same(values: dict[str, Any]) -> None:
+    """A flag typed in a shell and a keyword in Python give one configuration."""
+    spelled = {name: str(value).lower() if value is None else str(value) for name, value in values.items()}
+    config = resolve({"data": "x", **spelled}).config
+    assert config == TrainConfig(data="x", **values)
