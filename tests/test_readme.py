@@ -15,11 +15,14 @@ from tailtune.config import resolve
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
+PRIZES = ("holiday", "phone", "voucher", "ringtone", "car", "laptop")
+PLANS = ("lunch", "the match", "dinner", "the film", "a walk", "the lecture")
+PLACES = ("station", "library", "park", "office", "cafe")
 TEXTS = [
-    *(f"WINNER!! Claim your prize number {number} now, call 0906{number}" for number in range(30)),
-    *(f"See you at {number} then, shall I bring some of the books?" for number in range(30)),
+    *(f"WINNER!! Claim your {prize} now, collect it at the {place}" for prize in PRIZES for place in PLACES),
+    *(f"Are you coming to {plan}? We meet at the {place}" for plan in PLANS for place in PLACES),
 ]
-LABELS = ["spam"] * 30 + ["ham"] * 30
+LABELS = ["spam"] * (len(TEXTS) // 2) + ["ham"] * (len(TEXTS) // 2)
 
 
 def fenced(language: str) -> list[str]:

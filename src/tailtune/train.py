@@ -9,6 +9,7 @@ import contextlib
 import datetime
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from tailtune.data import catalog
 from tailtune.data.chapter import chapter_split
 from tailtune.data.check import check_dataset, require_trainable
 from tailtune.data.dataset import Dataset
-from tailtune.data.split import Split, given_parts, leaked_test_rows, split_ids
+from tailtune.data.split import Split, given_parts, leaked_test_rows, split_ids, without_unused
 from tailtune.errors import ConfigError, DataError
 from tailtune.evaluate.baselines import BaselineResult, fit_baselines, score_baselines
 from tailtune.evaluate.metrics import correct_rows, score
@@ -108,10 +109,11 @@ def train(
     for finding in dataset.findings:
         if finding.kind != "classes":
             say(finding.message)
+    used, parts = without_unused(dataset, split)
     with store_root(keep=config.cache) as root:
-        learnt = learn(dataset, split, config, store=root, watch=watch, progress=progress, say=say)
-        metrics = _describe(config, dataset, split, learnt)
-        metrics |= _test(config, dataset, split, learnt, watch=watch, progress=progress, say=say)
+        learnt = learn(used, parts, config, store=root, watch=watch, progress=progress, say=say)
+        metrics = {"data": _describe_data(dataset, split), **_describe(config, parts, learnt)}
+        metrics |= _test(config, used, parts, learnt, watch=watch, progress=progress, say=say)
     metrics |= {"config": config.as_json(), "origins": dict(origins or {}), "command": command}
     with watch.stage("save"):
         _save(folder, metrics, learnt, split_ids(dataset, split), watch)
@@ -179,7 +181,7 @@ def learn(
     """Return a classifier fitted on the training rows and chosen on the held-out rows; labels of the test are not read.
 
     Args:
-        dataset: All rows.
+        dataset: The rows that serve a part; all of them go through the backbone.
         split: Which serve what; an empty test part is fine.
         config: What to do.
         store: Folder of the feature stores.
@@ -301,23 +303,25 @@ def _token_counts(tokens: Tokens, features: Features) -> dict[str, int]:
     }
 
 
-def _describe(config: TrainConfig, dataset: Dataset, split: Split, learnt: Learnt) -> dict[str, Any]:
-    """The part of metrics.json that is known before the test is read."""
-    counts = np.bincount(learnt.ids, minlength=len(learnt.labels)).tolist()
-    parts = {name: len(getattr(split, name)) for name in ("train", "validation", "test", "unused")}
+def _describe_data(dataset: Dataset, split: Split) -> dict[str, Any]:
+    counts = Counter(dataset.labels)
+    return {
+        "source": dataset.source,
+        "sha256": dataset.sha256,
+        "rows": len(dataset),
+        "classes": {name: counts[name] for name in dataset.classes},
+        "split": split.kind,
+        "parts": {name: len(getattr(split, name)) for name in ("train", "validation", "test", "unused")},
+        "duplicates": len(dataset) - len(np.unique(split.groups)),
+        "leaked_test_rows": leaked_test_rows(dataset, split),
+        "findings": [asdict(finding) for finding in dataset.findings],
+    }
+
+
+def _describe(config: TrainConfig, split: Split, learnt: Learnt) -> dict[str, Any]:
+    """What is known of the classifier before the test is read."""
     names = learnt.labels.names
     metrics: dict[str, Any] = {
-        "data": {
-            "source": dataset.source,
-            "sha256": dataset.sha256,
-            "rows": len(dataset),
-            "classes": dict(zip(names, counts, strict=True)),
-            "split": split.kind,
-            "parts": parts,
-            "duplicates": len(dataset) - len(np.unique(split.groups)),
-            "leaked_test_rows": leaked_test_rows(dataset, split),
-            "findings": [asdict(finding) for finding in dataset.findings],
-        },
         "model": learnt.model,
         "method": learnt.fitted.method,
         "requested_method": config.method,

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.reference import ARCHITECTURES, packed, ragged, relative_error, write_reference
 from torch import Tensor
 
+from support.reference import ARCHITECTURES, packed, ragged, relative_error, write_reference
 from tailtune.models.weights import load_decoder
 
 LENGTHS = [5, 1, 9, 5, 2, 17]

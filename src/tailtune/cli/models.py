@@ -24,13 +24,28 @@ def register(app: typer.Typer) -> None:
 def _list(*, as_json: _JSON = False) -> None:
     """List the models of the catalogue; any local Hugging Face folder or hub id works too."""
     from tailtune.cli import show
-    from tailtune.models.catalog import entries
+    from tailtune.models.catalog import entries, is_cached
 
+    known = [
+        {
+            "name": entry.name,
+            "description": entry.description,
+            "licence": entry.licence,
+            "parameters": entry.parameters,
+            "context": entry.context,
+            "source": entry.requirement,
+            "cached": is_cached(entry.name),
+        }
+        for entry in entries()
+    ]
     if as_json:
-        show.as_json({"models": [show.plain(entry) for entry in entries()]})
+        show.as_json({"models": known})
     else:
-        rows = [(entry.name, entry.licence, entry.description) for entry in entries()]
-        show.listing(("name", "licence", "what it is"), rows)
+        rows = [
+            (str(item["name"]), str(item["licence"]), "yes" if item["cached"] else "no", str(item["description"]))
+            for item in known
+        ]
+        show.listing(("name", "licence", "here", "what it is"), rows)
 
 
 def _pull(
@@ -40,10 +55,10 @@ def _pull(
     quiet: _QUIET = False,
 ) -> None:
     """Fetch a model into the cache and print its folder, which transformers loads as it is."""
-    from tailtune.models.catalog import pull
+    from tailtune.models.catalog import resolve
 
     with Screen(quiet=quiet) as screen:
-        path = pull(name, progress=screen.progress)
+        path = resolve(name, progress=screen.progress).path
     from tailtune.cli import show
 
     if as_json:
@@ -61,8 +76,8 @@ def _inspect(
     from tailtune.cli import show
     from tailtune.models.catalog import inspect
 
-    facts = show.plain(inspect(reference))
+    facts = inspect(reference)
     if as_json:
         show.as_json(facts)
     else:
-        show.listing(("", ""), [(name.replace("_", " "), str(value)) for name, value in facts.items()])
+        show.facts(facts)

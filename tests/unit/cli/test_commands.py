@@ -15,17 +15,18 @@ import pytest
 
 from tailtune.cli import main
 
-SPAM = "WINNER!! Claim your prize number {} now, call 0906{}"
-HAM = "See you at {} then, shall I bring some of the books for {}?"
+PRIZES = ("holiday", "phone", "voucher", "ringtone", "car", "laptop", "camera", "watch")
+PLACES = ("station", "library", "park", "office", "cafe")
+SPAM = "WINNER!! Claim your {} now, collect it at the {}"
+HAM = "Did you leave the {} at home? I am at the {} already"
 QUICK = ["--method", "probe", "--depth", "2", "--no-baselines", "--quiet"]
 
 
-def write_messages(path: Path, rows: int = 40) -> Path:
-    """Write a CSV of two easy classes."""
-    lines = [
-        f'"{(SPAM if row % 2 else HAM).format(row, row * 7)}",{"spam" if row % 2 else "ham"}' for row in range(rows)
-    ]
-    path.write_text("text,label\n" + "\n".join(lines) + "\n", encoding="utf-8")
+def write_messages(path: Path, *, prizes: int = len(PRIZES)) -> Path:
+    """Write a CSV of two easy classes: 10 rows for each of the first ``prizes`` words."""
+    words = [(prize, place) for prize in PRIZES[:prizes] for place in PLACES]
+    rows = [f'"{form.format(*pair)}",{label}' for pair in words for form, label in ((SPAM, "spam"), (HAM, "ham"))]
+    path.write_text("text,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
     return path
 
 
@@ -104,15 +105,15 @@ def test_unusable_data_leaves_no_run_folder(
 @pytest.mark.parametrize("inner", ["", "bundle"])
 def test_predict_takes_run_and_bundle(run_folder: Path, inner: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Every category with its probability, the likeliest first, for each text."""
-    assert main(["predict", str(run_folder / inner), SPAM.format(3, 4), HAM.format(3, 4)]) == 0
+    assert main(["predict", str(run_folder / inner), SPAM.format("prize", "bank"), HAM.format("keys", "bank")]) == 0
     out = capsys.readouterr().out
     assert out.count(" %") == 4
-    assert out.index("WINNER") < out.index("See you")
+    assert out.index("WINNER") < out.index("Did you")
 
 
 def test_predict_json_for_arguments(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Probabilities sum to one, the label is the likeliest, and the text is not repeated."""
-    assert main(["predict", str(run_folder), SPAM.format(3, 4), "--json"]) == 0
+    assert main(["predict", str(run_folder), SPAM.format("prize", "bank"), "--json"]) == 0
     (answer,) = answers(capsys.readouterr().out)
     assert list(answer) == ["line", "label", "probabilities", "confidence", "tokens", "truncated"]
     assert list(answer["probabilities"]) == ["ham", "spam"]
@@ -123,7 +124,10 @@ def test_predict_json_for_arguments(run_folder: Path, capsys: pytest.CaptureFixt
 
 def test_stdin_gives_one_line_out_per_line_in(run_folder: Path) -> None:
     """In order, ids kept, across chunks; the same text gets the same answer wherever it stands."""
-    lines = [json.dumps({"id": f"row-{row}", "text": (SPAM if row % 3 else HAM).format(1, 2)}) for row in range(600)]
+    lines = [
+        json.dumps({"id": f"row-{row}", "text": (SPAM if row % 3 else HAM).format("prize", "bank")})
+        for row in range(600)
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "tailtune.cli", "predict", str(run_folder), "--json", "-"],
         input="\n".join(lines) + "\n",
@@ -143,7 +147,7 @@ def test_stdin_gives_one_line_out_per_line_in(run_folder: Path) -> None:
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".txt"])
 def test_predict_reads_files(run_folder: Path, suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever the form, the same texts get the same answers."""
-    texts = [SPAM.format(3, 4), HAM.format(5, 6)]
+    texts = [SPAM.format("prize", "bank"), HAM.format("keys", "bank")]
     path = tmp_path / f"new{suffix}"
     written = {
         ".csv": "text,other\n" + "".join(f'"{text}",x\n' for text in texts),
@@ -182,7 +186,7 @@ def test_no_bundle_is_exit_code_4(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_evaluate_measures_other_texts(run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The whole file is the test set; JSON holds the same scores that people see."""
-    other = write_messages(tmp_path / "other.csv", rows=20)
+    other = write_messages(tmp_path / "other.csv", prizes=2)
     assert main(["evaluate", str(run_folder), str(other), "--json", "--quiet"]) == 0
     metrics = json.loads(capsys.readouterr().out)
     assert metrics["test"]["rows"] == 20

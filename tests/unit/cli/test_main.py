@@ -14,7 +14,7 @@ import pytest
 import tailtune
 from tailtune.cli import main
 from tailtune.cli.train import _parameters
-from tailtune.config import settings
+from tailtune.config import DEFAULT_MODEL, settings
 
 
 def error_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -183,3 +183,43 @@ def test_ctrl_c_is_one_line_with_exit_code_130(tmp_path: Path) -> None:
         out, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert (out, err) == ("", "error: interrupted\n")
+
+
+def test_models_list_says_what_there_is_without_fetching(capsys: pytest.CaptureFixture[str]) -> None:
+    """The default model is in the list, and an empty cache is said to be empty."""
+    assert main(["models", "list", "--json"]) == 0
+    (known,) = json.loads(capsys.readouterr().out)["models"]
+    assert known["name"] == DEFAULT_MODEL
+    assert known["cached"] is False
+    assert main(["models", "list"]) == 0
+    assert DEFAULT_MODEL in capsys.readouterr().out
+
+
+def test_models_pull_prints_one_json_object_with_the_path(tiny_llama: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A script reads the folder from it; a local folder is itself."""
+    assert main(["models", "pull", str(tiny_llama), "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["path"] == str(tiny_llama)
+    assert captured.err == ""
+    assert main(["models", "pull", str(tiny_llama)]) == 0
+    assert capsys.readouterr().out == f"{tiny_llama}\n"
+
+
+def test_models_inspect_reads_the_headers(tiny_gpt2: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Family, blocks and width, for people and for machines."""
+    assert main(["models", "inspect", str(tiny_gpt2), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["blocks"], facts["width"], facts["context"]) == (4, 32, 256)
+    assert main(["models", "inspect", str(tiny_gpt2)]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["blocks", "4"] in rows
+
+
+@pytest.mark.parametrize(("reference", "code"), [("smollm2", 2), ("absent/folder/", 2), (".", 4)])
+def test_models_that_are_none_are_refused(
+    reference: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name that is none is a usage error, a folder that is no model a broken artefact."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["models", "inspect", reference]) == code
+    assert error_lines(capsys)[0].startswith("error: ")

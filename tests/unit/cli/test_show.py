@@ -16,7 +16,7 @@ METRICS: dict[str, Any] = {
     "requested_method": "auto",
     "depth": 15,
     "blocks_total": 30,
-    "config": {"depth": "auto", "method": "auto"},
+    "reason": "best on validation",
     "test": {
         "accuracy": 0.98,
         "accuracy_interval": [0.9572, 0.9908],
@@ -52,20 +52,24 @@ def test_training_shows_what_a_person_asks_first(capsys: pytest.CaptureFixture[s
     assert "tailtune (probe) 98.00 % 95.7 to 99.1 0.9800" in rows
     assert "character TF-IDF + LR 97.67 % 95.3 to 98.9 0.9767" in rows
     assert "Not distinguishable from character TF-IDF + LR (p = 0.77)." in rows
-    assert "method: probe (chosen on validation) at depth 15 of 30 blocks (chosen on validation)" in rows
+    assert "method: probe at depth 15 of 30 blocks" in rows
+    assert "why: best on validation" in rows
     assert "time: 60.2 s (backbone pass 50.0, probe 10.0, reading 0.2), memory at most 1,412 MiB" in rows
     assert "run folder: runs/my messages-1" in rows
     assert "next: tailtune predict 'runs/my messages-1' \"your text\"" in rows
 
 
-def test_what_was_asked_for_is_not_called_a_choice(capsys: pytest.CaptureFixture[str]) -> None:
-    """A given depth is said to be given, and a total in the metrics is taken as it is."""
+def test_without_baselines_nothing_is_made_up(capsys: pytest.CaptureFixture[str]) -> None:
+    """No rows, no verdict; a total in the metrics is taken as it is."""
     metrics = copy.deepcopy(METRICS)
-    metrics["requested_method"], metrics["config"]["depth"], metrics["seconds"]["total"] = "probe", 15, 61.04
-    metrics["baselines"], metrics["verdict"] = {}, None
+    metrics["seconds"]["total"] = 61.04
+    metrics["baselines"] = {}
+    del metrics["verdict"], metrics["reason"]
     show.training(metrics, Path("r"))
     out = capsys.readouterr().out
-    assert "method: probe (as asked) at depth 15 of 30 blocks (as asked)" in out
+    assert "TF-IDF" not in out
+    assert "why" not in out
+    assert "method: probe at depth 15 of 30 blocks\n" in out
     assert "time: 61.0 s (backbone pass 50.0" in out
 
 

@@ -1,0 +1,48 @@
+"""Small classifiers on tiny random models, made without training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tailtune.bundle import Bundle
+from tailtune.labels import LabelSet
+from tailtune.methods.scorers import ProbeScorer, Scorer
+from tailtune.methods.tail import new_tail
+from tailtune.models.weights import load_decoder
+from tailtune.text.tokenizer import Tokenizer
+
+LABELS = LabelSet(names=("ham", "other", "spam"))
+
+
+def _bundle(model: Path, scorer: Scorer) -> Bundle:
+    return Bundle(
+        decoder=load_decoder(model).below(scorer.wanted.depth),
+        scorer=scorer,
+        tokenizer=Tokenizer.load(model / "tokenizer.json", max_tokens=64),
+        labels=LABELS,
+        about={"model": {"name": "tiny"}},
+    )
+
+
+def probe_bundle(model: Path) -> Bundle:
+    """Return a random probe that reads depths 1 and 3."""
+    random = np.random.default_rng(1)
+    width = 2 * load_decoder(model, depth=1).config.width
+    scorer = ProbeScorer(
+        depths=(1, 3),
+        pooling="last+mean",
+        mean=random.standard_normal((2, width)).astype(np.float32),
+        scale=np.exp(random.standard_normal((2, width))).astype(np.float32),
+        weight=(random.standard_normal((2, len(LABELS), width)) / width).astype(np.float32),
+        bias=random.standard_normal(len(LABELS)).astype(np.float32),
+    )
+    return _bundle(model, scorer)
+
+
+def tail_bundle(model: Path) -> Bundle:
+    """Return an untrained tail of two blocks that ends at depth 3."""
+    tail = new_tail(load_decoder(model), blocks=2, depth=3, classes=len(LABELS), seed=1)
+    tail.eval().requires_grad_(False)
+    return _bundle(model, tail)

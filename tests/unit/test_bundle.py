@@ -1,0 +1,174 @@
+"""A bundle runs alone, answers as before, and refuses to load once a byte of it has changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from support.classifiers import LABELS, probe_bundle, tail_bundle
+from tailtune.bundle import Bundle, write_bundle
+from tailtune.errors import BundleError, SetupError
+from tailtune.predict import GOLDEN_TEXTS, Predictor
+
+TEXTS = ["WINNER!! claim your prize", "see you at 5", "", "x" * 500, "<|endoftext|>"]
+
+
+@pytest.fixture(params=[probe_bundle, tail_bundle], ids=["probe", "tail"])
+def made(request: pytest.FixtureRequest, tiny_llama: Path) -> Predictor:
+    make: Callable[[Path], Bundle] = request.param
+    return Predictor(make(tiny_llama), device="cpu")
+
+
+@pytest.fixture
+def saved(made: Predictor, tmp_path: Path) -> Path:
+    made.save(tmp_path / "spam", extra={"metrics.json": "{}\n"})
+    return tmp_path / "spam"
+
+
+def test_a_reloaded_classifier_answers_the_same(made: Predictor, saved: Path) -> None:
+    """Same probabilities, labels in the same order, from the folder alone."""
+    loaded = Predictor.load(saved)
+    assert loaded.labels == LABELS.names
+    np.testing.assert_allclose(loaded.predict_proba(TEXTS), made.predict_proba(TEXTS), atol=1e-6)
+    assert [text for text, _ in loaded.bundle.golden] == list(GOLDEN_TEXTS)
+    loaded.check_golden()
+
+
+def test_blocks_above_the_cut_are_not_in_the_bundle(saved: Path) -> None:
+    """Four blocks in the model; three or fewer in the bundle, and no final norm below the cut."""
+    manifest = json.loads((saved / "bundle.json").read_text())
+    loaded = Predictor.load(saved)
+    assert len(loaded.bundle.decoder.blocks) == manifest["cut"] < 4
+    assert loaded.bundle.decoder.final_norm is None
+    assert loaded.bundle.scorer.depth == 3
+
+
+def test_predictions_say_what_was_read(made: Predictor) -> None:
+    """Tokens and cuts are counted; probabilities are named and sum to 1; a blank text is one token."""
+    predictions = made.predict(TEXTS)
+    assert [prediction.truncated for prediction in predictions] == [False, False, False, True, False]
+    assert predictions[2].tokens == 1
+    assert predictions[3].tokens == 64
+    assert predictions[4].tokens > 1, "a spelled-out special token is ordinary text"
+    for prediction in predictions:
+        assert tuple(prediction.probabilities) == LABELS.names
+        assert sum(prediction.probabilities.values()) == pytest.approx(1.0)
+        assert prediction.confidence == max(prediction.probabilities.values())
+        assert prediction.probabilities[prediction.label] == prediction.confidence
+    assert made.predict([]) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["backbone.safetensors", "classifier.safetensors", "tokenizer.json", "metrics.json", "bundle.json"]
+)
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+def test_any_changed_file_is_refused(saved: Path, name: str, damage: str) -> None:
+    """One flipped bit, a shorter file or a missing one: one line that names the file."""
+    file = saved / name
+    data = bytearray(file.read_bytes())
+    if damage == "flip":
+        data[len(data) // 2] ^= 1
+        file.write_bytes(data)
+    elif damage == "truncate":
+        file.write_bytes(data[:-3])
+    else:
+        file.unlink()
+    with pytest.raises(BundleError) as caught:
+        Predictor.load(saved)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 4
+    if not (name == "bundle.json" and damage == "remove"):
+        assert name in str(caught.value)
+
+
+def test_an_edited_tokenizer_is_refused(saved: Path) -> None:
+    """Swapping two vocabulary entries keeps the length and flips predictions; the hash sees it."""
+    file = saved / "tokenizer.json"
+    text = file.read_text(encoding="utf-8")
+    tokenizer = json.loads(text)
+    first, second = sorted(tokenizer["model"]["vocab"], key=len)[:2]
+    edited = text.replace(f'"{first}": ', '"\0": ').replace(f'"{second}": ', f'"{first}": ')
+    file.write_text(edited.replace('"\0": ', f'"{second}": '), encoding="utf-8")
+    with pytest.raises(BundleError, match=r"tokenizer\.json: (sha256|\d+ bytes)"):
+        Predictor.load(saved)
+
+
+def test_an_edited_manifest_is_refused(saved: Path) -> None:
+    """Renaming a label in bundle.json changes answers, so it is not accepted."""
+    file = saved / "bundle.json"
+    file.write_text(file.read_text().replace('"spam"', '"eggs"'))
+    with pytest.raises(BundleError, match=r"bundle\.json: was changed"):
+        Predictor.load(saved)
+
+
+def test_a_newer_format_says_so(saved: Path) -> None:
+    """The version is looked at before anything else."""
+    file = saved / "bundle.json"
+    file.write_text(file.read_text().replace('"format_version": 1', '"format_version": 2'))
+    with pytest.raises(BundleError, match="bundle format 2, this version reads up to 1"):
+        Predictor.load(saved)
+
+
+def test_what_is_no_bundle_is_said(tmp_path: Path) -> None:
+    """A missing folder and a folder of something else are told apart."""
+    with pytest.raises(BundleError, match="no such folder"):
+        Predictor.load(tmp_path / "absent")
+    with pytest.raises(BundleError, match="neither a bundle"):
+        Predictor.load(tmp_path)
+
+
+def test_a_classifier_that_answers_differently_is_not_saved(
+    made: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reloaded bundle is compared before it gets its name; on a difference nothing is left."""
+    rows = made.predict_proba(GOLDEN_TEXTS)
+    monkeypatch.setattr(made, "predict_proba", lambda texts: rows[:, ::-1])
+    with pytest.raises(BundleError, match="answers differently"):
+        made.save(tmp_path / "spam")
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_overwritten(made: Predictor, saved: Path) -> None:
+    """Saving onto a folder that holds something is refused and leaves it as it was."""
+    before = {file.name: file.read_bytes() for file in saved.iterdir()}
+    with pytest.raises(SetupError):
+        made.save(saved)
+    assert {file.name: file.read_bytes() for file in saved.iterdir()} == before
+
+
+def test_a_run_folder_stands_for_its_bundle(made: Predictor, saved: Path, tmp_path: Path) -> None:
+    """A run is accepted where a bundle is."""
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.move(saved, run / "bundle")
+    assert Predictor.load(run).labels == made.labels
+
+
+def test_writing_twice_gives_the_same_bytes(made: Predictor, tmp_path: Path) -> None:
+    """A bundle is a function of the classifier: no times, no random names."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_bundle(made.bundle, tmp_path / name, extra={})
+    files = [sorted((tmp_path / name).iterdir()) for name in ("a", "b")]
+    assert [file.name for file in files[0]] == [file.name for file in files[1]]
+    assert [file.read_bytes() for file in files[0]] == [file.read_bytes() for file in files[1]]
+
+
+def test_threads_get_the_answers_of_one(made: Predictor) -> None:
+    """One predictor serves several threads at once."""
+    expected = made.predict_proba(TEXTS)
+    found: list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = []
+    threads = [threading.Thread(target=lambda: found.append(made.predict_proba(TEXTS))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    for rows in found:
+        np.testing.assert_allclose(rows, expected, atol=1e-6)

@@ -1,0 +1,118 @@
+"""Ragged ids: the cut keeps the front, user text stays text, and what is no text is refused by its index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support.tiny_models import END_OF_TEXT, tiny_tokenizer
+from tailtune.errors import DataError, ModelError
+from tailtune.text.tokenizer import Tokenizer
+
+
+def _json() -> bytes:
+    return tiny_tokenizer().to_str().encode()
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    """A tiny byte-level BPE that cuts at 16 tokens."""
+    return Tokenizer(_json(), max_tokens=16)
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=40), max_size=12))
+def test_each_text_has_its_own_ids_cut_from_the_front(texts: list[str]) -> None:
+    """Whatever stands beside it, a text yields the first 16 ids that the library gives it alone, at least one."""
+    library = tiny_tokenizer()
+    tokens = Tokenizer(_json(), max_tokens=16).encode(texts)
+    assert len(tokens) == len(texts)
+    assert (tokens.ids.dtype, tokens.offsets.dtype, tokens.full_lengths.dtype) == (np.int32, np.int64, np.int64)
+    for number, text in enumerate(texts):
+        alone = library.encode(text).ids or [0]
+        got = tokens.ids[tokens.offsets[number] : tokens.offsets[number + 1]]
+        np.testing.assert_array_equal(got, alone[:16])
+        assert tokens.full_lengths[number] == len(alone)
+        assert tokens.truncated[number] == (len(alone) > 16)
+
+
+def test_take_reorders_repeats_and_drops(tokenizer: Tokenizer) -> None:
+    """Taken texts keep their ids and full lengths; none taken is an empty value."""
+    tokens = tokenizer.encode(["Call me", "x" * 100, "", "Reply YES to win"])
+    taken = tokens.take(np.array([3, 1, 1]))
+    for place, source in enumerate([3, 1, 1]):
+        expected = tokens.ids[tokens.offsets[source] : tokens.offsets[source + 1]]
+        np.testing.assert_array_equal(taken.ids[taken.offsets[place] : taken.offsets[place + 1]], expected)
+    np.testing.assert_array_equal(taken.full_lengths, tokens.full_lengths[[3, 1, 1]])
+    assert len(tokens.take(np.array([], dtype=np.int64)).ids) == 0
+
+
+def test_more_texts_than_one_slice(tokenizer: Tokenizer) -> None:
+    """Slices join without a seam."""
+    texts = [f"message {number}" for number in range(9000)]
+    tokens = tokenizer.encode(texts)
+    np.testing.assert_array_equal(
+        tokens.take(np.array([4095, 4096, 8999])).ids, tokenizer.encode([texts[4095], texts[4096], texts[8999]]).ids
+    )
+
+
+@pytest.mark.parametrize("text", [END_OF_TEXT, f"win {END_OF_TEXT} now", END_OF_TEXT * 2])
+def test_a_spelled_special_token_is_text(tokenizer: Tokenizer, text: str) -> None:
+    """Id 0 is the end-of-text token; no user can write it, and the characters come back."""
+    ids = Tokenizer(_json(), max_tokens=99).encode([text]).ids
+    assert 0 not in ids
+    assert tiny_tokenizer().decode(ids.tolist()) == text
+
+
+def test_padding_and_truncation_in_the_file_are_off() -> None:
+    """Settings that a tokenizer.json carries along would pad texts or hide that they were cut."""
+    from tokenizers import Tokenizer as Library
+
+    stored = Library.from_str(_json().decode())
+    stored.enable_padding(length=32)
+    stored.enable_truncation(max_length=4)
+    texts = ["Ok", "a text of quite a few more words than four"]
+    tokens = Tokenizer(stored.to_str().encode(), max_tokens=99).encode(texts)
+    np.testing.assert_array_equal(tokens.ids, Tokenizer(_json(), max_tokens=99).encode(texts).ids)
+    assert not tokens.truncated.any()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(None, "NoneType"), (3, "int"), (b"x", "bytes"), ("a\ud800", "surrogate"), ("\udc80", "surrogate")],
+)
+def test_what_is_no_text_is_named_by_its_index(tokenizer: Tokenizer, text: str, said: str) -> None:
+    """The index counts over all texts, beyond the first slice too."""
+    with pytest.raises(DataError, match=rf"text 5000: .*{said}"):
+        tokenizer.encode(["fine"] * 5000 + [text])
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"version": "1.0"}', b"\xff\xfe", b'{"model": {"type": "No"}}']
+)
+def test_a_broken_file_is_one_line(tmp_path: Path, content: bytes) -> None:
+    """Any damage to tokenizer.json is a ModelError that names the file."""
+    path = tmp_path / "tokenizer.json"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"tokenizer\.json") as caught:
+        Tokenizer.load(path, max_tokens=8)
+    assert "\n" not in caught.value.message
+
+
+def test_a_missing_file_is_said(tmp_path: Path) -> None:
+    """No traceback of the operating system."""
+    with pytest.raises(ModelError, match="No such file"):
+        Tokenizer.load(tmp_path / "tokenizer.json", max_tokens=8)
+
+
+@pytest.mark.parametrize("unit", ["a", " ", "e\u0301", "7", "😀"])
+def test_a_text_of_a_megabyte_is_cut_and_counted(tokenizer: Tokenizer, unit: str) -> None:
+    """One endless word or one endless blank is read like any text: the front kept, the rest counted."""
+    text = unit * (1_000_000 // len(unit.encode()))
+    tokens = tokenizer.encode([text])
+    assert tokens.truncated[0]
+    assert tokens.lengths[0] == 16
+    assert tiny_tokenizer().decode(tokens.ids[:4].tolist())[0] == text[0]
