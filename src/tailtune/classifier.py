@@ -64,8 +64,8 @@ class TextClassifier:
         from tailtune.data.check import require_trainable
         from tailtune.data.read import dataset_from_lists
         from tailtune.data.split import split_dataset
+        from tailtune.learn import learn, store_root
         from tailtune.runs import Stopwatch
-        from tailtune.train import learn, store_root
 
         dataset = dataset_from_lists(texts, labels)
         require_trainable(dataset)

@@ -50,6 +50,11 @@ class Plan:
     blocks: int
 
     @property
+    def top(self) -> int:
+        """The deepest block that may be needed, a tail's own included."""
+        return max(*self.depths, *self.tails, 1)
+
+    @property
     def wanted(self) -> Wanted:
         """The features that all of it needs."""
         return Wanted(pooled=self.depths, states=tuple(depth - self.blocks for depth in self.tails))

@@ -173,22 +173,26 @@ def _fit(vectors: Floats, rows: Rows, learn: Indices, penalty: float) -> Linear:
 
 
 def _folds(rows: Rows, width: int) -> Iterator[tuple[Indices, Indices]]:
-    """(rows to learn from, rows to judge): grouped cross-validation while cheap, else train and validation."""
-    everything = np.concatenate((rows.train, rows.validation))
-    work = len(everything) * width * (1 if rows.classes == 2 else rows.classes)
-    rarest = np.unique(rows.labels[everything], return_counts=True)[1].min()
-    if len(rows.validation) and (work > CROSS_VALIDATION_WORK or rarest < FOLDS):
-        yield rows.train, rows.validation
-        return
-    from sklearn.model_selection import StratifiedGroupKFold
+    """(rows to learn from, rows to judge): grouped cross-validation where cheap and possible, else the two parts.
 
-    # The folds do not depend on the run's seed: all settings are compared on the same ones.
-    splitter = StratifiedGroupKFold(n_splits=max(2, min(FOLDS, int(rarest))), shuffle=True, random_state=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        for learn, judge in splitter.split(everything, rows.labels[everything], rows.groups[everything]):
-            if len(judge):
-                yield everything[learn], everything[judge]
+    Without a validation part, and with too few groups to fold, the training rows judge themselves: of what little there
+    is nothing can be held out.
+    """
+    everything = np.concatenate((rows.train, rows.validation))
+    labels, groups = rows.labels[everything], rows.groups[everything]
+    work = len(everything) * width * (1 if rows.classes == 2 else rows.classes)
+    folds = min(FOLDS, *(len(np.unique(groups[labels == label])) for label in np.unique(labels)))
+    if len(rows.validation) and (work > CROSS_VALIDATION_WORK or folds < FOLDS):
+        yield rows.train, rows.validation
+    elif folds < 2:
+        yield rows.train, rows.train
+    else:
+        from sklearn.model_selection import StratifiedGroupKFold
+
+        # The folds do not depend on the run's seed: all settings are compared on the same ones.
+        splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=0)
+        for learn, judge in splitter.split(everything, labels, groups):
+            yield everything[learn], everything[judge]
 
 
 def one_standard_error(candidates: Sequence[Candidate]) -> Candidate:

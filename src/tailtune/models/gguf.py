@@ -148,8 +148,8 @@ def _values(tensor: Any, config: Mapping[str, Any], source: Path) -> Array:
 def unpermute(rows: Array, heads: int) -> Array:
     """Return query or key rows in the half-against-half rotary order of the reference library.
 
-    llama.cpp's converter interleaves the two halves of each head for its own rotary kernel; this puts them back. Without
-    it the model still runs, and is badly wrong: 8.3 nats per token instead of 3.0 on plain English.
+    llama.cpp's converter interleaves the two halves of each head for its own rotary kernel; this puts them back.
+    Without it the model still runs, and is badly wrong.
 
     Args:
         rows: [heads * W, D].

@@ -71,11 +71,13 @@ class Tokenizer:
 
         try:
             self._library = Library.from_str(json_bytes.decode("utf-8"))
-        except (ValueError, Exception) as error:
+        except Exception as error:
             raise ModelError(f"{where}: not a usable tokenizer: {error}") from error
         self._library.no_padding()
         self._library.no_truncation()
         self._library.encode_special_tokens = True
+        special = [number for number, token in self._library.get_added_tokens_decoder().items() if token.special]
+        self._of_nothing = min(special, default=0)
         self.json_bytes = json_bytes
         self.max_tokens = max_tokens
 
@@ -94,8 +96,8 @@ class Tokenizer:
     def encode(self, texts: Sequence[str]) -> Tokens:
         """Return the token ids of ``texts``, in order.
 
-        A text without any token (an empty one) is read as the single token 0, the begin-of-text or end-of-text token
-        of the families here.
+        A text without any token (an empty one) is read as the lowest special token, which begins or ends texts in the
+        families here.
 
         Raises:
             DataError: If a text is no string, or holds half a character (a lone surrogate); it names which.
@@ -104,7 +106,7 @@ class Tokenizer:
         lengths: list[int] = []
         for start in range(0, len(texts), _SLICE):
             for encoding in self._library.encode_batch_fast(_checked(texts, start)):
-                found = encoding.ids or [0]
+                found = encoding.ids or [self._of_nothing]
                 lengths.append(len(found))
                 ids.append(np.array(found[: self.max_tokens], dtype=np.int32))
         offsets = np.cumsum([0, *(len(part) for part in ids)], dtype=np.int64)

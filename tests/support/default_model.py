@@ -1,0 +1,34 @@
+"""The default model, from the cache that the caller really has, fetched into it when it is not there yet."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import pytest
+
+from tailtune.errors import SetupError
+from tailtune.models.catalog import pull
+from tailtune.storage import cache_home
+
+NAME = "smollm2-135m-instruct"
+# Read at import: every test gets a TAILTUNE_HOME of its own, and half a gigabyte is not converted once for each.
+_HOME = cache_home()
+
+
+@functools.cache
+def _pulled() -> Path | str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TAILTUNE_HOME", str(_HOME))
+        try:
+            return pull(NAME).path
+        except SetupError as error:
+            return str(error)
+
+
+def default_model() -> Path:
+    """Return the default model's folder, to be read only; skip the test, with the reason, where it cannot be had."""
+    found = _pulled()
+    if isinstance(found, str):
+        pytest.skip(f"the default model cannot be had: {found}")
+    return found
