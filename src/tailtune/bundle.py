@@ -135,14 +135,14 @@ def read_bundle(path: Path) -> Bundle:
         path: A bundle or a run folder.
 
     Raises:
-        BundleError: If a file is missing, added, changed or truncated, or the format is newer than this version.
+        BundleError: If a file is missing, changed or truncated, or the format is newer than this version.
     """
     folder = find_bundle(path)
     manifest = read_json(folder / MANIFEST, BundleError)
-    _verify(folder, manifest)
     try:
+        _verify(folder, manifest)
         return _build(folder, manifest)
-    except (KeyError, TypeError, ValueError, ModelError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, ModelError) as error:
         raise BundleError(f"{folder}: does not hold a classifier: {error}") from error
 
 

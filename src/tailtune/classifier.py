@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tailtune.config import resolve
+from tailtune.config import TrainConfig, resolve, settings
 from tailtune.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Without a test part: seven parts to learn from, one to choose by, as in a run that also tests.
 _FRACTIONS = (0.875, 0.125, 0.0)
+# Settings of a run that reads files, tests and writes a report; ignoring them would mislead.
+_FILES = {"data", "text_column", "label_column", "validation", "test", "out", "recipe", "baselines"}
 
 
 class TextClassifier:
@@ -37,7 +39,7 @@ class TextClassifier:
     """
 
     def __init__(self, **settings: Any) -> None:
-        self._config = resolve({"data": "memory", **settings}).config
+        self._config = _config(settings)
         self._settings = settings
         self._predictor: Predictor | None = None
 
@@ -45,9 +47,20 @@ class TextClassifier:
         """Return the settings given, as scikit-learn's tools ask for them."""
         return dict(self._settings)
 
+    def __sklearn_tags__(self) -> Any:
+        """Return what scikit-learn's tools ask before they use an estimator: a classifier of strings."""
+        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
+
+        return Tags(
+            estimator_type="classifier",
+            target_tags=TargetTags(required=True),
+            classifier_tags=ClassifierTags(),
+            input_tags=InputTags(two_d_array=False, string=True),
+        )
+
     def set_params(self, **settings: Any) -> TextClassifier:
         """Return self with further settings; what was fitted stays until the next ``fit``."""
-        self._config = resolve({"data": "memory", **self._settings, **settings}).config
+        self._config = _config({**self._settings, **settings})
         self._settings = {**self._settings, **settings}
         return self
 
@@ -59,6 +72,7 @@ class TextClassifier:
             labels: One label per row; they become strings.
 
         Raises:
+            ConfigError: If texts or labels are one string, or differ in number.
             DataError: If there are fewer than two classes, or a class with one row.
         """
         from tailtune.data.check import require_trainable
@@ -67,7 +81,7 @@ class TextClassifier:
         from tailtune.learn import learn, store_root
         from tailtune.runs import Stopwatch
 
-        dataset = dataset_from_lists(texts, labels)
+        dataset = dataset_from_lists(_listed(texts), _listed(labels))
         require_trainable(dataset)
         config = self._config
         split = split_dataset(dataset, seed=config.seed, fractions=_FRACTIONS, balance=config.balance)
@@ -96,10 +110,17 @@ class TextClassifier:
         return self._fitted().predict(_listed(texts))
 
     def score(self, texts: Sequence[str], labels: Iterable[Any]) -> float:
-        """Return the share of texts whose most probable label is right."""
+        """Return the share of texts whose most probable label is right.
+
+        Raises:
+            ConfigError: If there is not one label per text.
+        """
         import numpy as np
 
-        return float(np.mean(self.predict(texts) == np.array([str(label) for label in labels])))
+        kept_texts, truth = _listed(texts), [str(label) for label in _listed(labels)]
+        if len(kept_texts) != len(truth):
+            raise ConfigError(f"got {len(kept_texts)} texts and {len(truth)} labels, expected one label per text")
+        return float(np.mean(self.predict(kept_texts) == np.array(truth)))
 
     def save(self, path: str | Path) -> None:
         """Write the bundle to ``path``, absent or an empty folder; it is reloaded and compared before it gets its name.
@@ -128,7 +149,17 @@ class TextClassifier:
         return self._predictor
 
 
-def _listed(texts: Sequence[str]) -> list[str]:
-    if isinstance(texts, str):
-        raise ConfigError("expected a list of texts, got one string", hint="write [text]")
-    return list(texts)
+def _config(given: Mapping[str, Any]) -> TrainConfig:
+    """The settings by name; None is a value here where the setting has one: no clipping, no early stopping."""
+    known = settings()
+    if elsewhere := sorted(_FILES & given.keys()):
+        raise ConfigError(f"{', '.join(elsewhere)}: only a run has this", hint="use tailtune.train.train for a run")
+    can_be_none = {name for name, setting in known.items() if setting.optional and str not in setting.types}
+    spelled = {name: "none" if value is None and name in can_be_none else value for name, value in given.items()}
+    return resolve({"data": "memory", **spelled}).config
+
+
+def _listed(values: Iterable[Any]) -> list[Any]:
+    if isinstance(values, str):
+        raise ConfigError("expected a list of strings, got one string", hint="write [text]")
+    return list(values)

@@ -115,7 +115,7 @@ _AT_LEAST = {
     "weight_decay": 0.0, "warmup_fraction": 0.0,
 }  # fmt: skip
 _ABOVE_ZERO = {"learning_rate", "clip_norm"}
-_BELOW = {"warmup_fraction": 1.0, "seed": 2**32}  # numpy and scikit-learn take seeds of 32 bits
+_BELOW = {"warmup_fraction": 1.0, "seed": 2**32, "threads": 1025}  # numpy and scikit-learn take seeds of 32 bits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

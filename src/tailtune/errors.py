@@ -8,7 +8,8 @@
     ├── ArtefactError            4   something saved cannot be used
     │   ├── ModelError               pretrained weights, their config or their tokenizer
     │   └── BundleError              a saved classifier
-    └── SetupError               5   this machine: network, disk, permissions, a missing package
+    ├── SetupError               5   this machine: network, disk, permissions, a missing package
+    └── TrainingDiverged         2   the loss is no number any more: the learning rate is a flag
 
 Every message is one line: what, where, got against expected. The hint says what to do. Exit code 0 is success.
 """
@@ -83,6 +84,12 @@ class SetupError(TailtuneError):
     """This machine cannot do it: network, disk, permissions, a missing package."""
 
     exit_code = 5
+
+
+class TrainingDiverged(TailtuneError):
+    """The loss is no number any more; a lower learning rate is needed."""
+
+    exit_code = 2
 
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

@@ -119,7 +119,7 @@ def learn(
         )
     say(_pass_note(features, planned))
     labels = LabelSet.of(dataset.labels)
-    rows = _rows(labels.ids(dataset.labels), split, len(labels), balanced=config.balance == "weights")
+    rows = _rows(labels, dataset, split, config)
     events: list[Event] = []
     with watch.stage("method"):
         fitted = auto.choose(
@@ -134,13 +134,9 @@ def learn(
         )
     say(f"chosen: {fitted.reason}")
     source = {"name": model.name, "source": model.source, "sha256": weights}
-    bundle = Bundle(
-        decoder=decoder.below(fitted.scorer.wanted.depth),
-        scorer=fitted.scorer,
-        tokenizer=tokenizer,
-        labels=labels,
-        about={"model": source, "data": {"source": dataset.source, "sha256": dataset.sha256}, "seed": config.seed},
-    )
+    about = {"model": source, "data": {"source": dataset.source, "sha256": dataset.sha256}, "seed": config.seed}
+    below = decoder.below(fitted.scorer.wanted.depth)
+    bundle = Bundle(decoder=below, scorer=fitted.scorer, tokenizer=tokenizer, labels=labels, about=about)
     return Learnt(
         predictor=Predictor(bundle, device=config.device),
         fitted=fitted,
@@ -165,7 +161,8 @@ def _say_tokens(tokens: Tokens, dataset: Dataset, say: Say) -> None:
     cut = np.flatnonzero(tokens.truncated)
     if len(cut):
         named = ", ".join(str(dataset.rows[row]) for row in cut[:10]) + (", …" if len(cut) > 10 else "")
-        say(f"{len(cut)} texts were longer than {int(tokens.lengths.max())} tokens and cut to that (rows {named})")
+        longest = int(tokens.lengths.max())
+        say(f"texts longer than {longest} tokens, cut to that: {len(cut)} (row {named})")
 
 
 def _pass_note(features: Features, planned: auto.Plan) -> str:
@@ -178,14 +175,14 @@ def _pass_note(features: Features, planned: auto.Plan) -> str:
     )
 
 
-def _rows(ids: NDArray[np.int64], split: Split, classes: int, *, balanced: bool) -> Rows:
+def _rows(labels: LabelSet, dataset: Dataset, split: Split, config: TrainConfig) -> Rows:
     return Rows(
         train=split.train,
         validation=split.validation,
-        labels=ids,
+        labels=labels.ids(dataset.labels),
         groups=split.groups,
-        classes=classes,
-        balanced=balanced,
+        classes=len(labels),
+        balanced=config.balance == "weights",
     )
 
 

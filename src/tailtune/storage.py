@@ -102,6 +102,7 @@ def writing_folder(path: Path) -> Iterator[Path]:
             if file.is_file():
                 with file.open("rb") as handle:
                     os.fsync(handle.fileno())
+                file.chmod(0o644)
         temporary.chmod(0o755)
         temporary.rename(path)
         fsync_dir(path.parent)
@@ -157,6 +158,6 @@ def require_room(folder: Path, needed: int, doing: str) -> None:
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise SetupError(
-            f"no room on the disk while {doing} {folder}: {needed / 1e6:.0f} MB needed, {free / 1e6:.0f} MB free",
+            f"no room on the disk while {doing} {folder}: {needed / 1e6:.1f} MB needed, {free / 1e6:.1f} MB free",
             hint="free some space, or set TAILTUNE_HOME or --out elsewhere",
         )

@@ -58,7 +58,7 @@ def train(
     with watch.stage("read"):
         dataset, split = prepare(config, progress)
     for finding in dataset.findings:
-        if finding.kind != "classes":
+        if finding.kind != "class_counts":
             say(finding.message)
     used, parts = without_unused(dataset, split)
     with store_root(keep=config.cache) as root:
@@ -66,8 +66,7 @@ def train(
         metrics = {"data": _describe_data(dataset, split), **_describe(config, parts, learnt)}
         metrics |= _test(config, used, parts, learnt, watch=watch, progress=progress, say=say)
     metrics |= {"config": config.as_json(), "origins": dict(origins or {}), "command": command}
-    with watch.stage("save"):
-        _save(folder, metrics, learnt, split_ids(dataset, split), watch)
+    _save(folder, metrics, learnt, split_ids(dataset, split), watch)
     return Run(folder=folder, metrics=metrics)
 
 
@@ -193,7 +192,9 @@ def _save(folder: Path, metrics: dict[str, Any], learnt: Learnt, rows: Mapping[s
     metrics |= {"versions": versions()}
     with writing_folder(folder) as temporary:
         extra = {"metrics.json": canonical_json(metrics), "README.md": model_card(metrics)}
-        learnt.predictor.save(temporary / "bundle", extra=extra)
+        # Nearly all of saving is the bundle; the rest comes after the seconds are written down.
+        with watch.stage("save"):
+            learnt.predictor.save(temporary / "bundle", extra=extra)
         metrics |= {"peak_rss_mib": peak_rss_mib(), "seconds": watch.as_json()}
         events = [{"event": type(event).__name__.lower(), **asdict(event)} for event in learnt.events]
         files = {

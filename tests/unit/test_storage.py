@@ -125,7 +125,7 @@ def test_a_full_disk_while_writing_is_named(tmp_path: Path) -> None:
 
 def test_require_room_names_both_sizes(tmp_path: Path) -> None:
     """Refused before anything is written, also for a folder that does not exist yet."""
-    with pytest.raises(SetupError, match=r"1000000000000 MB needed, \d+ MB free"):
+    with pytest.raises(SetupError, match=r"1000000000000\.0 MB needed, \d+\.\d MB free"):
         require_room(tmp_path / "not" / "yet", 10**18, "storing features in")
     require_room(tmp_path / "not" / "yet", 1, "storing features in")
 

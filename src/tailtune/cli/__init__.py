@@ -20,7 +20,7 @@ from tailtune.cli import data as data
 from tailtune.cli import evaluate as evaluate
 from tailtune.cli import models, predict, train
 from tailtune.cli.screen import show_error
-from tailtune.errors import ConfigError, TailtuneError, setup_error
+from tailtune.errors import ConfigError, SetupError, TailtuneError, setup_error
 
 __all__ = ["app", "main"]
 
@@ -75,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         show_error("interrupted")
         return 130
+    except MemoryError:
+        show_error("not enough memory", "try fewer or shorter texts (--max-tokens), or a smaller --model")
+        return SetupError.exit_code
     except (TailtuneError, _UsageError, OSError) as error:
         refusal = _as_tailtune_error(error, f"running tailtune {' '.join(given[:1])}".rstrip())
         show_error(refusal.message, refusal.hint)

@@ -65,6 +65,7 @@ def records(stream: ByteStream, source: str, text_column: str | None = None) -> 
 
     Raises:
         DataError: With the line: it is not UTF-8, holds NUL, is not the JSON the first line promised, or lacks a text.
+            The lines before it have been yielded.
     """
     from tailtune.data.columns import Wanted
     from tailtune.data.decode import decode
@@ -72,15 +73,19 @@ def records(stream: ByteStream, source: str, text_column: str | None = None) -> 
     wanted = Wanted(text_column=text_column, labelled=False)
     as_json: bool | None = None
     for chunk in _chunks(_arriving(stream)):
-        found = []
-        for number, raw in chunk:
-            line = decode(raw.removesuffix(b"\r"), source, first_line=number)
-            if as_json is None and line.strip():
-                as_json = _is_json(line)
-            if not as_json:
-                found.append(Record(line=number, text=line))
-            elif line.strip():
-                found.append(_from_json(line, source, number, wanted))
+        found: list[Record] = []
+        try:
+            for number, raw in chunk:
+                line = decode(raw.removesuffix(b"\r"), source, first_line=number)
+                if as_json is None and line.strip():
+                    as_json = _is_json(line)
+                if not as_json:
+                    found.append(Record(line=number, text=line))
+                elif line.strip():
+                    found.append(_from_json(line, source, number, wanted))
+        except DataError:
+            yield found  # however lines fall into chunks, those before a broken one are answered
+            raise
         yield found
 
 

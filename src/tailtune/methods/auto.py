@@ -7,13 +7,13 @@ labels or another seed finds everything in the store.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tailtune.errors import ConfigError
+from tailtune.errors import ConfigError, TrainingDiverged
 from tailtune.features.backbone import Wanted
 from tailtune.features.store import Features
 from tailtune.methods.probe import Candidate, Doubles, Rows, choose_probe
@@ -147,13 +147,28 @@ def choose(
         if planned.method == "probe":
             return fitted
     at = planned.tails[-1] if candidate is None else _tail_depth(planned, candidate)
-    tail, curves = _train_tail(decoder, features, rows, planned, at, settings, progress, happened)
+    try:
+        tail, curves = _train_tail(
+            decoder,
+            features,
+            rows,
+            blocks=planned.blocks,
+            depth=at,
+            settings=settings,
+            progress=progress,
+            happened=happened,
+        )
+    except TrainingDiverged as error:
+        if fitted is None or planned.method == "tail":
+            raise
+        # The probe is there already: a tail that fails is one that validation does not prefer.
+        return replace(fitted, reason=f"{fitted.reason}; a tail at depth {at} could not be trained: {error.message}")
     entry = _tail_entry(tail, features, rows)
     if fitted is None or planned.method == "tail":
         reason = f"a tail of {planned.blocks} trained block(s) at depth {tail.depth}, as asked for"
         earlier = [] if fitted is None else [{**choice, "chosen": False} for choice in fitted.choices]
         return Fitted(scorer=tail, choices=[*earlier, {**entry, "chosen": True}], curves=curves, reason=reason)
-    return _prefer(fitted, tail, entry, curves, features, rows)
+    return _prefer(fitted, tail, features, rows, entry=entry, curves=curves)
 
 
 def _why_probe(planned: Plan, candidate: Candidate) -> str:
@@ -169,17 +184,18 @@ def _tail_depth(planned: Plan, candidate: Candidate) -> int:
     return next((depth for depth in planned.tails if depth >= candidate.depth), planned.tails[-1])
 
 
-def _train_tail(  # noqa: PLR0917
+def _train_tail(
     decoder: Decoder,
     features: Features,
     rows: Rows,
-    planned: Plan,
+    *,
+    blocks: int,
     depth: int,
     settings: TailSettings,
     progress: Progress,
     happened: Callable[[Step | Epoch], None],
 ) -> tuple[TailScorer, dict[str, Any]]:
-    tail = new_tail(decoder, blocks=planned.blocks, depth=depth, classes=rows.classes, seed=settings.seed)
+    tail = new_tail(decoder, blocks=blocks, depth=depth, classes=rows.classes, seed=settings.seed)
     steps: list[Step] = []
     epochs: list[Epoch] = []
     weights = class_weights(rows) if rows.balanced else None
@@ -235,8 +251,8 @@ def _tail_entry(tail: TailScorer, features: Features, rows: Rows) -> dict[str, A
     return entry
 
 
-def _prefer(  # noqa: PLR0917
-    fitted: Fitted, tail: TailScorer, entry: dict[str, Any], curves: dict[str, Any], features: Features, rows: Rows
+def _prefer(
+    fitted: Fitted, tail: TailScorer, features: Features, rows: Rows, *, entry: dict[str, Any], curves: dict[str, Any]
 ) -> Fitted:
     """The tail if the validation rows say so with significance, else the probe: cheaper, and chosen on more rows.
 
@@ -246,7 +262,7 @@ def _prefer(  # noqa: PLR0917
     probe = fitted.scorer
     assert isinstance(probe, ProbeScorer)
     wins = False
-    if len(rows.validation):
+    if len(rows.validation) > 1:  # a single row has no standard error
         (probe_losses, probe_correct), (tail_losses, tail_correct) = (
             _losses(scorer, features, rows) for scorer in (probe, tail)
         )

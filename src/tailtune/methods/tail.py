@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from tailtune.errors import SetupError
+from tailtune.errors import TrainingDiverged
 from tailtune.features.store import Features, Indices
 from tailtune.methods.scorers import TailScorer, score_features
 from tailtune.models.decoder import Decoder
@@ -132,7 +132,7 @@ def fit_tail(
         class_weights: [C] weights of the classes in the training loss.
 
     Raises:
-        SetupError: If the loss stops being finite; it names the step.
+        TrainingDiverged: If the loss stops being finite, in training or on the validation texts; it names the step.
     """
     steps = settings.epochs * math.ceil(len(train) / settings.batch_size)
     optimizer = torch.optim.AdamW(
@@ -152,9 +152,12 @@ def fit_tail(
             _descend(tail, optimizer, loss, settings.clip_norm)
             schedule.step()
             step += 1
-            losses.append(_finite(loss, step))
+            losses.append(_finite(loss.item(), "training", step))
             yield Step(step=step, steps=steps, loss=losses[-1], learning_rate=rate)
-        yield best.after(epoch, float(np.mean(losses)), tail, _held_out(tail, features, labels, validation))
+        held_out = _held_out(tail, features, labels, validation)
+        if len(validation):
+            _finite(held_out[0], "validation", step)
+        yield best.after(epoch, float(np.mean(losses)), tail, held_out)
         if settings.patience is not None and epoch - best.epoch >= settings.patience:
             break
     best.restore(tail)
@@ -189,11 +192,10 @@ def _descend(tail: TailScorer, optimizer: torch.optim.Optimizer, loss: Tensor, c
     optimizer.step()
 
 
-def _finite(loss: Tensor, step: int) -> float:
-    value = loss.item()
-    if not math.isfinite(value):
-        raise SetupError(f"the training loss became {value} in step {step}", hint="try a lower --learning-rate")
-    return value
+def _finite(loss: float, kind: str, step: int) -> float:
+    if not math.isfinite(loss):
+        raise TrainingDiverged(f"the {kind} loss became {loss} in step {step}", hint="try a lower --learning-rate")
+    return loss
 
 
 def _held_out(tail: TailScorer, features: Features, labels: Indices, validation: Indices) -> tuple[float, float]:

@@ -160,5 +160,5 @@ def test_no_room_is_said_before_anything_is_computed(model: Backbone, tmp_path: 
     """A pass that cannot fit is refused with both sizes."""
     from tailtune.storage import require_room
 
-    with pytest.raises(SetupError, match=r"MB needed, \d+ MB free"):
+    with pytest.raises(SetupError, match=r"MB needed, \d+\.\d MB free"):
         require_room(tmp_path, 10**18, "storing features in")
