@@ -113,7 +113,7 @@ def test_cut_texts_are_told_by_row(tiny_llama: Path, tmp_path: Path) -> None:
     dataset = dataset_from_lists(["", *texts], ["ham", *labels])
     said: list[str] = []
     done = learnt(dataset, tiny_llama, tmp_path, max_tokens=100, said=said)
-    assert said[0] == "2 texts were longer than 100 tokens and cut to that (rows 6, 12)"
+    assert said[0] == "texts longer than 100 tokens, cut to that: 2 (row 6, 12)"
     assert (done.tokens["truncated_texts"], done.tokens["longest"]) == (2, 100)
     assert done.predictor.predict([texts[4]])[0].tokens == 100
 

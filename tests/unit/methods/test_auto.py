@@ -11,7 +11,7 @@ import pytest
 
 from support.features import first_token_task, model_features, rows_of
 from support.texts import encode, messages
-from tailtune.errors import ConfigError
+from tailtune.errors import ConfigError, TrainingDiverged
 from tailtune.features.backbone import Wanted
 from tailtune.methods.auto import Depth, Fitted, Method, Plan, choose, plan
 from tailtune.methods.probe import Rows
@@ -233,3 +233,15 @@ def test_balance_by_weights_reaches_the_tail(decide: Choose) -> None:
     }
     assert losses["equal", True] == pytest.approx(losses["equal", False], rel=1e-6)
     assert losses["unequal", True] != pytest.approx(losses["unequal", False], rel=1e-3)
+
+
+def test_a_tail_that_diverges_leaves_the_probe(decide: Choose) -> None:
+    """What the probe has learnt is not lost to a learning rate; a tail that was asked for is an error."""
+    tokens, labels = first_token_task(40)
+    rows = rows_of(labels, train=30, validation=10)
+    settings = TailSettings(epochs=2, learning_rate=1e30)
+    fitted = decide(BLIND, tokens, rows, settings=settings)
+    assert isinstance(fitted.scorer, ProbeScorer)
+    assert "a tail at depth 2 could not be trained: the " in fitted.reason
+    with pytest.raises(TrainingDiverged):
+        decide(plan("tail", 2, blocks=1, total=4), tokens, rows, settings=settings)
