@@ -26,6 +26,7 @@ lint: .venv/.installed-dev
 	$(BIN)/lint-imports
 
 bench: .venv/.installed-dev
+	@$(BIN)/python bench/seeds.py
 	@$(BIN)/python bench/chapter.py
 
 clean:

@@ -155,7 +155,7 @@ def main() -> None:
     result = {
         "what": "training the chapter's recipe: 5 epochs, last block, full depth, batches of 8",
         "model": "smollm2-135m-instruct",
-        "data": used.source,
+        "data": {"name": given.data, "sha256": used.sha256},
         "training_texts": len(parts.train),
         "tokens": learnt.tokens,
         "logits_relative_difference": difference,

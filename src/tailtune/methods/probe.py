@@ -25,8 +25,7 @@ Doubles = NDArray[np.float64]
 # Inverse penalties tried, on standardised features; the depth is chosen with SCOUT.
 PENALTIES = (0.03, 0.1, 0.3, 1.0)
 SCOUT = 0.3
-# Folds of cross-validation; fewer where rows are many, since each then judges well and costs more.
-FOLDS, FOLDS_OF_MANY, MANY = 5, 3, 2500
+FOLDS = 5
 # A fit ends when no part of its gradient is larger: probabilities are then within about 1e-3 of the optimum's.
 TOLERANCE = 1e-4
 # Above this many multiply-adds per pass over the data (rows x features x classes) the validation part is used alone:
@@ -192,9 +191,8 @@ def _folds(rows: Rows, width: int) -> Iterator[tuple[Indices, Indices]]:
     everything = np.concatenate((rows.train, rows.validation))
     labels, groups = rows.labels[everything], rows.groups[everything]
     work = len(everything) * width * (1 if rows.classes == 2 else rows.classes)
-    most = FOLDS if len(everything) < MANY else FOLDS_OF_MANY
-    folds = min(most, *(len(np.unique(groups[labels == label])) for label in np.unique(labels)))
-    if len(rows.validation) and (work > CROSS_VALIDATION_WORK or folds < most):
+    folds = min(FOLDS, *(len(np.unique(groups[labels == label])) for label in np.unique(labels)))
+    if len(rows.validation) and (work > CROSS_VALIDATION_WORK or folds < FOLDS):
         yield rows.train, rows.validation
     elif folds < 2:
         yield rows.train, rows.train

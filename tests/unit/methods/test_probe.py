@@ -210,11 +210,8 @@ def test_the_error_is_that_of_the_difference() -> None:
     assert one_standard_error([worse, best]) is best
 
 
-@pytest.mark.parametrize("many", [False, True])
-def test_folds_keep_groups_together(many: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Five folds, three where rows are many: groups whole, each row judged once, no row outside the parts seen."""
-    if many:
-        monkeypatch.setattr(probe_module, "MANY", 100)
+def test_folds_keep_groups_together() -> None:
+    """Groups stay whole, each row is judged once, and no row outside the parts is seen."""
     groups = np.repeat(np.arange(40), 3)
     rows = Rows(
         train=np.arange(0, 80),
@@ -224,7 +221,7 @@ def test_folds_keep_groups_together(many: bool, monkeypatch: pytest.MonkeyPatch)
         classes=2,
     )
     folds = list(_folds(rows, 8))
-    assert len(folds) == (3 if many else 5)
+    assert len(folds) == 5
     for learn, judge in folds:
         assert not set(groups[learn]) & set(groups[judge])
         assert sorted([*learn, *judge]) == list(range(100))
