@@ -108,10 +108,12 @@ def learn(
         shape = read_config(read_json(model.path / "config.json"))
         planned = auto.plan(config.method, config.depth, blocks=config.blocks, total=shape.blocks)
         weights = fingerprint(model.path)
-        decoder = load_decoder(model.path, depth=planned.top)
     with watch.stage("tokens"):
         tokenizer, tokens = _tokens(config, model, shape.context, dataset)
         _say_tokens(tokens, dataset, say)
+    planned = auto.affordable(planned, tokens=int(tokens.offsets[-1]), width=shape.width)
+    with watch.stage("model"):
+        decoder = load_decoder(model.path, depth=planned.top)
     with watch.stage("backbone"):
         backbone = Backbone(decoder, device=choose_device(config.device))
         features = FeatureStore(store, {"weights": weights, "dtype": "float32"}).features(

@@ -29,6 +29,8 @@ Depth = int | Literal["auto", "last"]
 HIGHEST = 0.7
 # Where a tail may be tried, as shares of all blocks.
 TAIL_DEPTHS = (0.3, 0.5, 0.7)
+# Most bytes of token states that ``auto`` may put into the store: at width 576 three depths of 620,000 tokens.
+STATES_LIMIT = 4 * 1024**3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,6 +94,23 @@ def plan(method: Method, depth: Depth, *, blocks: int, total: int) -> Plan:
     return Plan(method=method, depths=grid, cuts=cuts, tails=() if method == "probe" else tails, blocks=blocks)
 
 
+def affordable(planned: Plan, *, tokens: int, width: int) -> Plan:
+    """Return the plan with no more depths for a tail than token states may take room in the store.
+
+    Only ``auto`` gives way, first to the middle depth, then to no tail at all: what a person asked for is done. Depends
+    on the texts and the model alone, like everything that decides what is computed.
+
+    Args:
+        planned: From ``plan``.
+        tokens: Of all texts.
+        width: D.
+    """
+    for tails in (planned.tails, planned.tails[len(planned.tails) // 2 :][:1]):
+        if planned.method != "auto" or 4 * width * tokens * len(tails) <= STATES_LIMIT:
+            return replace(planned, tails=tails)
+    return replace(planned, tails=())
+
+
 @dataclass(kw_only=True, slots=True)
 class Fitted:
     """The classifier that validation preferred, and the way to it.
@@ -144,7 +163,7 @@ def choose(
         )
         choices = [{**c.as_json(), "chosen": c is candidate} for c in tried]
         fitted = Fitted(scorer=probe, choices=choices, reason=_why_probe(planned, candidate))
-        if planned.method == "probe":
+        if not planned.tails:
             return fitted
     at = planned.tails[-1] if candidate is None else _tail_depth(planned, candidate)
     try:

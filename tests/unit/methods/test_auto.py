@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from support.features import first_token_task, model_features, rows_of
 from support.texts import encode, messages
 from tailtune.errors import ConfigError, TrainingDiverged
 from tailtune.features.backbone import Wanted
-from tailtune.methods.auto import Depth, Fitted, Method, Plan, choose, plan
+from tailtune.methods.auto import Depth, Fitted, Method, Plan, affordable, choose, plan
 from tailtune.methods.probe import Rows
 from tailtune.methods.scorers import ProbeScorer, TailScorer
 from tailtune.methods.tail import Epoch, Step, TailSettings
@@ -86,6 +87,27 @@ def test_what_does_not_fit_the_model_is_refused(
     """The message names the flag, its value and what the model has."""
     with pytest.raises(ConfigError, match=message):
         plan(method, depth, blocks=blocks, total=total)
+
+
+def test_many_tokens_leave_fewer_tails() -> None:
+    """Token states must fit the store: all depths, then the middle one, then none; what was asked for stays."""
+    made = plan("auto", "auto", blocks=1, total=30)
+    few, many, most = 600_000, 1_800_000, 1_900_000
+    assert affordable(made, tokens=few, width=576) == made
+    assert affordable(made, tokens=many, width=576).tails == (15,)
+    none = affordable(made, tokens=most, width=576)
+    assert (none.tails, none.cuts, none.wanted.states) == ((), made.cuts, ())
+    asked = plan("tail", "last", blocks=1, total=30)
+    assert affordable(asked, tokens=10**9, width=576) == asked
+    assert affordable(plan("probe", 3, blocks=1, total=30), tokens=10**9, width=576).tails == ()
+
+
+def test_without_room_for_a_tail_the_probe_is_kept(decide: Choose) -> None:
+    """A plan of no tails trains none."""
+    tokens, labels = first_token_task(40)
+    fitted = decide(replace(BLIND, tails=()), tokens, rows_of(labels, train=30, validation=10))
+    assert isinstance(fitted.scorer, ProbeScorer)
+    assert fitted.curves == {}
 
 
 def test_a_probe_does_not_mind_the_blocks_of_a_tail() -> None:
