@@ -7,8 +7,11 @@ processes can write side by side. Knows nothing about labels.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import shutil
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,6 +30,8 @@ from tailtune.text.tokenizer import Tokens
 FORMAT = 1
 # A segment is closed after this many tokens: on two cores about half a minute of work is lost to a kill at worst.
 SEGMENT_TOKENS = 32_768
+# A segment under construction that was not touched for so long belongs to a process that was killed.
+ABANDONED_SECONDS = 24 * 3600.0
 
 _KEY_BYTES = 16
 Indices = NDArray[np.int64]
@@ -168,6 +173,7 @@ class FeatureStore:
     def _compute(
         self, backbone: Backbone, tokens: Tokens, keys: list[bytes], wanted: Wanted, progress: Progress
     ) -> None:
+        self._remove_abandoned()
         total, done = int(tokens.offsets[-1]), 0
         pooled_bytes = 2 * len(keys) * len(wanted.pooled)
         require_room(
@@ -186,6 +192,12 @@ class FeatureStore:
                     progress("backbone pass", done, total, "tokens")
                     piece = next(pieces, None)
                 writer.finish(backbone.width)
+
+    def _remove_abandoned(self) -> None:
+        for folder in self.folder.glob(".segment-*"):
+            with contextlib.suppress(FileNotFoundError):  # another process may be quicker
+                if time.time() - folder.stat().st_mtime > ABANDONED_SECONDS:
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def _segments(self, wanted: Wanted) -> list[Segment]:
         """The whole segments that hold any wanted depth; a damaged one counts as absent."""

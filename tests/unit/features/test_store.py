@@ -128,6 +128,18 @@ def test_a_pass_that_was_killed_goes_on_where_it_was(
     assert not list(store.folder.glob(".segment-*"))
 
 
+def test_what_a_killed_process_left_is_removed_after_a_day(model: Backbone, store: FeatureStore) -> None:
+    """A segment under construction stays while it may be somebody's, and goes when it cannot."""
+    old, new = store.folder / ".segment-old", store.folder / ".segment-new"
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "states-2.bin").write_bytes(b"half")
+    os.utime(old, (0, 0))
+    store.features(model, random_tokens([5]), WANTED)
+    assert not old.exists()
+    assert new.exists()
+
+
 def test_a_full_disk_is_one_line_and_leaves_nothing(tiny_llama: Path, tmp_path: Path) -> None:
     """Where a file may not grow, the error is a SetupError and no segment is left, half-written or whole."""
     code = (
