@@ -1,0 +1,44 @@
+"""Bundles saved by earlier versions load for ever and answer as they did.
+
+``bundle_v1_probe`` and ``bundle_v1_tail`` were written by version 0.1.0 and are never written again; a new format gets
+new folders beside them. Made with ``PYTHONPATH=tests python tests/golden/test_bundle_format.py NUMBER``.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from support.classifiers import LABELS, probe_bundle, tail_bundle
+from support.tiny_models import write_tiny_llama
+from tailtune.predict import Predictor
+
+FOLDER = Path(__file__).resolve().parent
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("bundle_v*")))
+def test_an_old_bundle_answers_as_it_did(name: str) -> None:
+    """Verified against its hashes, loaded, and its golden texts scored again."""
+    predictor = Predictor.load(FOLDER / name)
+    assert predictor.labels == LABELS.names
+    assert len(predictor.bundle.golden) == 3
+    predictor.check_golden()
+
+
+def test_there_is_one_of_each_method() -> None:
+    """The folders are really there."""
+    assert {"bundle_v1_probe", "bundle_v1_tail"} <= {path.name for path in FOLDER.iterdir()}
+
+
+def _write(number: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        model = write_tiny_llama(Path(folder), seed=11, blocks=3)
+        for name, make in (("probe", probe_bundle), ("tail", tail_bundle)):
+            Predictor(make(model), device="cpu").save(FOLDER / f"bundle_v{number}_{name}")
+
+
+if __name__ == "__main__":
+    _write(sys.argv[1])
