@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailtune.errors import ModelError
+from tailtune.models.families import read_config
 from tailtune.models.gguf_header import require_sane_header
 from tailtune.progress import Progress, silent
 from tailtune.storage import canonical_json
@@ -49,7 +50,12 @@ def convert_gguf(source: Path, folder: Path, *, progress: Progress = silent) -> 
     from safetensors.numpy import save_file
 
     read, tensors = _open(source)
-    config = _config(read, source)
+    try:
+        config = _config(read, source)
+        tokenizer, names = _tokenizer(read, source)
+    except (TypeError, ValueError, IndexError, ZeroDivisionError) as error:
+        raise ModelError(f"{source}: its metadata do not fit together: {error}") from error
+    read_config(config)
     out: dict[str, Array] = {}
     for number, tensor in enumerate(tensors, start=1):
         out[_reference_name(tensor.name, source)] = _values(tensor, config, source)
@@ -57,7 +63,6 @@ def convert_gguf(source: Path, folder: Path, *, progress: Progress = silent) -> 
     config["tie_word_embeddings"] = "lm_head.weight" not in out
     save_file(out, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "config.json").write_text(canonical_json(config), encoding="utf-8")
-    tokenizer, names = _tokenizer(read, source)
     tokenizer.save(str(folder / "tokenizer.json"))
     described = {
         "tokenizer_class": "PreTrainedTokenizerFast",

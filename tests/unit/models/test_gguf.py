@@ -68,7 +68,14 @@ def _reference_name(name: str) -> str:
 
 
 def _write(
-    path: Path, *, quantisation: str = "F32", tied: bool = True, architecture: str = "llama", pre: str = "smollm"
+    path: Path,
+    *,
+    quantisation: str = "F32",
+    tied: bool = True,
+    architecture: str = "llama",
+    pre: str = "smollm",
+    heads: int = 0,
+    begin: int = 0,
 ) -> dict[str, Floats]:
     """Write a tiny model and return its tensors in the reference library's row order."""
     import gguf
@@ -79,11 +86,11 @@ def _write(
     writer.add_context_length(128)
     writer.add_embedding_length(_WIDTH)
     writer.add_feed_forward_length(_MLP)
-    writer.add_head_count(_HEADS)
+    writer.add_head_count(heads or _HEADS)
     writer.add_head_count_kv(_KEY_HEADS)
     writer.add_rope_freq_base(50000.0)
     writer.add_layer_norm_rms_eps(1e-5)
-    _add_tokenizer(writer, pre)
+    _add_tokenizer(writer, pre, begin)
     for name, values in originals.items():
         stored = values
         if "attn_q" in name or "attn_k" in name:
@@ -117,7 +124,7 @@ def _digit_joining_tokenizer() -> Any:
     return tokenizer
 
 
-def _add_tokenizer(writer: Any, pre: str) -> None:
+def _add_tokenizer(writer: Any, pre: str, begin: int) -> None:
     model = json.loads(_digit_joining_tokenizer().to_str())["model"]
     tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
     assert len(tokens) == _VOCABULARY
@@ -126,7 +133,7 @@ def _add_tokenizer(writer: Any, pre: str) -> None:
     writer.add_token_list(tokens)
     writer.add_token_types([_CONTROL] + [_NORMAL] * (len(tokens) - 1))
     writer.add_token_merges([" ".join(merge) for merge in model["merges"]])
-    writer.add_bos_token_id(0)
+    writer.add_bos_token_id(begin)
     writer.add_eos_token_id(0)
 
 
@@ -209,10 +216,15 @@ def test_digits_are_split_one_by_one(tmp_path: Path, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("wanted", "said"),
-    [({"architecture": "falcon"}, "supported: 'llama'"), ({"pre": "unheard-of"}, "unheard-of")],
+    [
+        ({"architecture": "falcon"}, "supported: 'llama'"),
+        ({"pre": "unheard-of"}, "unheard-of"),
+        ({"begin": 10**6}, "its metadata do not fit together"),
+        ({"heads": 7}, "impossible decoder"),
+    ],
 )
-def test_refuses_what_it_does_not_know(tmp_path: Path, wanted: dict[str, str], said: str) -> None:
-    """Another architecture or pre-tokenizer is named in one line."""
+def test_refuses_what_it_does_not_know(tmp_path: Path, wanted: dict[str, Any], said: str) -> None:
+    """Another architecture or pre-tokenizer is named in one line, and so are metadata that contradict each other."""
     with pytest.raises(ModelError, match=said):
         _convert(tmp_path, **wanted)
 
