@@ -18,8 +18,6 @@ from typing import Any
 
 from tailtune.errors import SetupError, setup_error
 
-_CHUNK = 1 << 20
-
 
 def cache_home() -> Path:
     """Return the folder for models, data and features.

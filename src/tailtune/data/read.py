@@ -1,18 +1,18 @@
-"""From a file, a stream or two lists to a Dataset, or to texts alone. Knows nothing about splits or models."""
+"""From a file or two lists to a Dataset, or to texts alone. Knows nothing about splits or models."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
-from tailtune.data.columns import Wanted, choose_columns
+from tailtune.data.columns import Wanted
 from tailtune.data.dataset import Dataset, Finding, blank_texts, is_blank, similar_labels
-from tailtune.data.decode import decode, read_text, require_file
+from tailtune.data.decode import read_text, require_file
 from tailtune.data.delimited import Records, is_label_tab_text, parse_delimited, parse_label_tab_text
-from tailtune.data.structured import load_json, parse_jsonl, parse_parquet, text_value
-from tailtune.errors import ConfigError, DataError, setup_error
+from tailtune.data.structured import parse_jsonl, parse_parquet, text_value
+from tailtune.errors import ConfigError, DataError
 from tailtune.progress import Progress, silent
 from tailtune.storage import canonical_json, sha256_bytes, sha256_file
 
@@ -81,58 +81,20 @@ def dataset_from_lists(texts: Iterable[str], labels: Iterable[Any], *, source: s
     return _assemble(records, source=source, sha256=sha256, findings=())
 
 
-def read_texts(
-    source: Path | BinaryIO, *, text_column: str | None = None, progress: Progress = silent, name: str = "<stdin>"
-) -> TextRows:
-    """Return the unlabelled texts of a file or a binary stream; labels that are there are not read.
+def read_texts(path: Path, *, text_column: str | None = None, progress: Progress = silent) -> TextRows:
+    """Return the unlabelled texts of a table (CSV, TSV, Parquet); labels that are there are not read.
 
     Args:
-        source: A CSV, TSV, JSONL, Parquet or plain file (one text per line), or a stream of JSON or plain lines.
-        text_column: Name of its text column or key; by default found by its usual names.
+        path: The file.
+        text_column: Name of its text column; by default found by its usual names.
         progress: Told about lines read.
-        name: What messages call a stream.
 
     Raises:
         DataError: If it is missing, empty, broken or has no clear text column; with the line.
         SetupError: If the operating system does not let it be read.
     """
-    if not isinstance(source, Path):
-        return _collect(iter_texts(source, text_column=text_column, name=name))
-    suffix = source.suffix.casefold()
-    if suffix in _TABLE_SUFFIXES | _PARQUET_SUFFIXES:
-        records, _, _ = _parse(source, Wanted(text_column=text_column, labelled=False), progress)
-        return TextRows(texts=tuple(records.texts), lines=tuple(records.lines))
-    require_file(source)
-    try:
-        with source.open("rb") as stream:
-            return _collect(iter_texts(stream, text_column=text_column, name=str(source)))
-    except OSError as error:
-        raise setup_error(error, f"reading {source}") from error
-
-
-def iter_texts(stream: BinaryIO, *, text_column: str | None = None, name: str = "<stdin>") -> Iterator[tuple[int, str]]:
-    """Yield 1-based line numbers and texts as lines arrive, from JSON lines or plain lines, whichever the first one is.
-
-    A line that starts with ``{"`` or is a JSON string makes it JSON lines. Empty lines are passed over; a JSON text
-    that is blank is yielded, so that every row gets its answer.
-
-    Args:
-        stream: Bytes, UTF-8.
-        text_column: The key of the text in JSON objects; by default found by its usual names.
-        name: What messages call the stream.
-
-    Raises:
-        DataError: If a line holds a NUL, is not UTF-8, or is not the JSON that the first line promised; with the line.
-    """
-    wanted = Wanted(text_column=text_column, labelled=False)
-    is_json: bool | None = None
-    for number, raw in enumerate(stream, start=1):
-        line = decode(raw, name, first_line=number).rstrip("\r\n")
-        if not line.strip():
-            continue
-        if is_json is None:
-            is_json = _looks_like_json(line)
-        yield number, _json_text(line, wanted, name, number) if is_json else line
+    records, _, _ = _parse(path, Wanted(text_column=text_column, labelled=False), progress)
+    return TextRows(texts=tuple(records.texts), lines=tuple(records.lines))
 
 
 def recognise(path: Path, text: str, wanted: Wanted) -> Form:
@@ -182,35 +144,3 @@ def _assemble(records: Records, *, source: str, sha256: str, findings: Sequence[
         sha256=sha256,
         findings=tuple(said),
     )
-
-
-def _collect(rows: Iterable[tuple[int, str]]) -> TextRows:
-    numbered = list(rows)
-    return TextRows(texts=tuple(text for _, text in numbered), lines=tuple(number for number, _ in numbered))
-
-
-def _looks_like_json(line: str) -> bool:
-    start = line.lstrip()
-    if start.startswith('{"'):
-        return True
-    if not start.startswith('"'):
-        return False
-    # A plain text may start with a quotation: it is a JSON string only if the whole line is.
-    try:
-        return isinstance(load_json(line, "", 1), str)
-    except DataError:
-        return False
-
-
-def _json_text(line: str, wanted: Wanted, name: str, number: int) -> str:
-    value = load_json(line, name, number)
-    if isinstance(value, str):
-        return value
-    if not isinstance(value, dict):
-        raise DataError(f"got {line.strip()[:40]}, expected a JSON object or a JSON string", path=name, line=number)
-    keys = list(value)
-    try:
-        at, _ = choose_columns(keys, wanted, name)
-    except DataError as error:
-        raise DataError(error.message.removeprefix(f"{name}: "), path=name, line=number, hint=error.hint) from error
-    return text_value(value[keys[at]], name, number)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,49 +58,6 @@ def mcnemar_p(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> flo
         ways = ways * (disagreements - taken + 1) // taken
         tail += ways
     return min(1.0, 2 * tail / (1 << disagreements))
-
-
-def bootstrap_difference(
-    statistic: Callable[[NDArray[Any], NDArray[Any]], float],
-    true_ids: NDArray[np.integer[Any]],
-    predicted_a: NDArray[Any],
-    predicted_b: NDArray[Any],
-    *,
-    seed: int,
-    draws: int = 1000,
-    level: float = 0.95,
-) -> tuple[float, float]:
-    """Return the percentile interval (low, high) of statistic(a) - statistic(b), both taken on the same drawn rows.
-
-    Drawing rows for both at once keeps their correlation: two good classifiers fail on the same rows, and the interval
-    of their difference is much narrower than their own intervals suggest.
-
-    Args:
-        statistic: Called with (true_ids [n], predicted [n, ...]); gives one number, for example macro F1.
-        true_ids: int [n].
-        predicted_a: [n, ...], class ids or probabilities of the first classifier, row by row.
-        predicted_b: [n, ...], those of the second.
-        seed: Fixes the draws.
-        draws: Number of resamples, at least 1; 1,000 settle the second digit of the bounds.
-        level: Coverage asked for, in (0, 1).
-
-    Raises:
-        ValueError: If the lengths differ or are 0, ``draws`` is below 1 or ``level`` lies outside (0, 1).
-    """
-    rows = len(true_ids)
-    if rows == 0 or len(predicted_a) != rows or len(predicted_b) != rows:
-        raise ValueError(f"want three arrays of one length >= 1, got {rows}, {len(predicted_a)}, {len(predicted_b)}")
-    if draws < 1:
-        raise ValueError(f"want at least 1 draw, got {draws}")
-    _require_level(level)
-    generator = np.random.default_rng(seed)
-    differences = np.empty(draws)
-    for draw in range(draws):
-        drawn = generator.integers(rows, size=rows)
-        truth = true_ids[drawn]
-        differences[draw] = statistic(truth, predicted_a[drawn]) - statistic(truth, predicted_b[drawn])
-    low, high = np.quantile(differences, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 def _require_level(level: float) -> None:

@@ -151,24 +151,15 @@ class FeatureStore:
         if wanted.depth > backbone.depth:
             raise ConfigError(f"depth {wanted.depth} asked for, but the model has {backbone.depth} blocks")
         keys = text_keys(tokens)
-        missing = self._missing(keys, wanted)
+        segments = self._segments(wanted)
+        missing = _missing(keys, segments, wanted)
         if len(missing):
             self._compute(backbone, tokens.take(missing), [keys[text] for text in missing], wanted, progress)
-        features = Features(keys, tokens.lengths, self._segments(wanted), wanted)
+            segments = self._segments(wanted)
+        features = Features(keys, tokens.lengths, segments, wanted)
         features.computed_texts = len(missing)
         features.computed_tokens = int(tokens.lengths[missing].sum())
         return features
-
-    def _missing(self, keys: list[bytes], wanted: Wanted) -> Indices:
-        """The first place of every distinct text that lacks a wanted depth."""
-        first: dict[bytes, int] = {}
-        for place, key in enumerate(keys):
-            first.setdefault(key, place)
-        segments = self._segments(wanted)
-        complete = set(first)
-        for kind, depth in _parts(wanted):
-            complete &= {key for segment in segments if depth in getattr(segment, kind) for key in segment.keys}
-        return np.array([place for key, place in first.items() if key not in complete], dtype=np.int64)
 
     def _compute(
         self, backbone: Backbone, tokens: Tokens, keys: list[bytes], wanted: Wanted, progress: Progress
@@ -207,6 +198,17 @@ class FeatureStore:
             if segment and (set(wanted.pooled) & set(segment.pooled) or set(wanted.states) & set(segment.states)):
                 segments.append(segment)
         return segments
+
+
+def _missing(keys: list[bytes], segments: list[Segment], wanted: Wanted) -> Indices:
+    """The first place of every distinct text that lacks a wanted depth."""
+    first: dict[bytes, int] = {}
+    for place, key in enumerate(keys):
+        first.setdefault(key, place)
+    complete = set(first)
+    for kind, depth in _parts(wanted):
+        complete &= {key for segment in segments if depth in getattr(segment, kind) for key in segment.keys}
+    return np.array([place for key, place in first.items() if key not in complete], dtype=np.int64)
 
 
 class _Writer:

@@ -17,7 +17,7 @@ from tailtune.errors import ConfigError, TrainingDiverged
 from tailtune.features.backbone import Wanted
 from tailtune.features.store import Features
 from tailtune.methods.probe import Candidate, Doubles, Rows, choose_probe
-from tailtune.methods.scorers import Pooling, ProbeScorer, Scorer, TailScorer, probabilities, score_features
+from tailtune.methods.scorers import Pooling, Scorer, TailScorer, probabilities, score_features
 from tailtune.methods.tail import Epoch, Step, TailSettings, fit_tail, new_tail
 from tailtune.models.decoder import Decoder
 from tailtune.progress import Progress, silent
@@ -182,12 +182,14 @@ def choose(
             raise
         # The probe is there already: a tail that fails is one that validation does not prefer.
         return replace(fitted, reason=f"{fitted.reason}; a tail at depth {at} could not be trained: {error.message}")
-    entry = _tail_entry(tail, features, rows)
+    judged = _losses(tail, features, rows) if len(rows.validation) else None
+    entry = _tail_entry(tail, judged)
     if fitted is None or planned.method == "tail":
         reason = f"a tail of {planned.blocks} trained block(s) at depth {tail.depth}, as asked for"
         earlier = [] if fitted is None else [{**choice, "chosen": False} for choice in fitted.choices]
         return Fitted(scorer=tail, choices=[*earlier, {**entry, "chosen": True}], curves=curves, reason=reason)
-    return _prefer(fitted, tail, features, rows, entry=entry, curves=curves)
+    wins = judged is not None and _wins(judged, _losses(fitted.scorer, features, rows))
+    return _decided(fitted, tail, wins=wins, rows=len(rows.validation), entry=entry, curves=curves)
 
 
 def _why_probe(planned: Plan, candidate: Candidate) -> str:
@@ -254,7 +256,10 @@ def class_weights(rows: Rows) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     return (len(rows.train) / (rows.classes * np.maximum(counts, 1))).astype(np.float32)
 
 
-def _losses(scorer: Scorer, features: Features, rows: Rows) -> tuple[Doubles, NDArray[np.bool_]]:
+Judged = tuple[Doubles, NDArray[np.bool_]]
+
+
+def _losses(scorer: Scorer, features: Features, rows: Rows) -> Judged:
     """Log loss of every validation row, and whether its best class is right."""
     scores = probabilities(score_features(scorer, features, rows.validation))
     truth = rows.labels[rows.validation]
@@ -262,35 +267,31 @@ def _losses(scorer: Scorer, features: Features, rows: Rows) -> tuple[Doubles, ND
     return losses, scores.argmax(axis=1) == truth
 
 
-def _tail_entry(tail: TailScorer, features: Features, rows: Rows) -> dict[str, Any]:
-    entry: dict[str, Any] = {"candidate": "tail", "depth": tail.depth, "rows": len(rows.validation)}
-    if len(rows.validation):
-        losses, correct = _losses(tail, features, rows)
-        entry |= {"loss": float(losses.mean()), "accuracy": float(correct.mean())}
+def _tail_entry(tail: TailScorer, judged: Judged | None) -> dict[str, Any]:
+    entry: dict[str, Any] = {"candidate": "tail", "depth": tail.depth, "rows": 0}
+    if judged is not None:
+        losses, correct = judged
+        entry |= {"rows": len(losses), "loss": float(losses.mean()), "accuracy": float(correct.mean())}
     return entry
 
 
-def _prefer(
-    fitted: Fitted, tail: TailScorer, features: Features, rows: Rows, *, entry: dict[str, Any], curves: dict[str, Any]
-) -> Fitted:
-    """The tail if the validation rows say so with significance, else the probe: cheaper, and chosen on more rows.
+def _wins(tail: Judged, probe: Judged) -> bool:
+    """Whether the validation rows prefer the tail with significance; the probe is cheaper, and chosen on more rows.
 
     The tail's epoch was picked on these very rows, so a mere lead would be flattery: two standard errors of the paired
     difference in log loss are asked for, and no loss of accuracy.
     """
-    probe = fitted.scorer
-    assert isinstance(probe, ProbeScorer)
-    wins = False
-    if len(rows.validation) > 1:  # a single row has no standard error
-        (probe_losses, probe_correct), (tail_losses, tail_correct) = (
-            _losses(scorer, features, rows) for scorer in (probe, tail)
-        )
-        gain = probe_losses - tail_losses
-        error = float(gain.std() / np.sqrt(len(gain)))
-        wins = bool(gain.mean() > 2 * error and tail_correct.mean() >= probe_correct.mean())
+    gain = probe[0] - tail[0]
+    if len(gain) < 2:  # a single row has no standard error
+        return False
+    error = float(gain.std() / np.sqrt(len(gain)))
+    return bool(gain.mean() > 2 * error and tail[1].mean() >= probe[1].mean())
+
+
+def _decided(
+    fitted: Fitted, tail: TailScorer, *, wins: bool, rows: int, entry: dict[str, Any], curves: dict[str, Any]
+) -> Fitted:
     verdict = "better" if wins else "not better with significance"
-    reason = (
-        f"{fitted.reason}; a tail trained at depth {tail.depth} was {verdict} on {len(rows.validation)} validation rows"
-    )
+    reason = f"{fitted.reason}; a tail trained at depth {tail.depth} was {verdict} on {rows} validation rows"
     choices = [*({**c, "chosen": c["chosen"] and not wins} for c in fitted.choices), {**entry, "chosen": wins}]
-    return Fitted(scorer=tail if wins else probe, choices=choices, curves=curves, reason=reason)
+    return Fitted(scorer=tail if wins else fitted.scorer, choices=choices, curves=curves, reason=reason)

@@ -82,6 +82,8 @@ def test_the_text_is_found_by_its_usual_names_or_the_given_one() -> None:
         (b"a\nb\0\n", "stdin:2: NUL"),
         (b'{"text": "a\\u0000"}\n', "stdin:1: NUL"),
         (b'{"text": "a\\ud800"}\n', "stdin:1: half a character"),
+        (b'{"text": "a"}\n7\n', "stdin:2: expected a JSON object or string"),
+        (b"\xff\xfea\0", "stdin:1: the file is UTF-16"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(data: bytes, said: str) -> None:
@@ -89,6 +91,19 @@ def test_what_is_wrong_is_said_with_its_line(data: bytes, said: str) -> None:
     with pytest.raises(DataError) as caught:
         read(data)
     assert caught.value.message.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("data", "texts"),
+    [
+        (b'"a"\n"b\\nc"\n', ["a", "b\nc"]),
+        (b'"a" she said\n{b\n', ['"a" she said', "{b"]),
+        (b"{curly} text\n", ["{curly} text"]),
+    ],
+)
+def test_quotes_and_braces_alone_do_not_make_json(data: bytes, texts: list[str]) -> None:
+    """A plain text may begin like JSON; only a whole JSON value on the first line makes the stream JSON lines."""
+    assert [record.text for record in read(data)][: len(texts)] == texts
 
 
 def test_a_byte_order_mark_is_no_text() -> None:
