@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: atomic writes, hashes, locks, and where the cache lies.
+"""Files that are either whole or absent: atomic writes, hashes, locks; where the cache lies and how large it may be.
 
 Knows nothing about what the files mean.
 """
@@ -10,13 +10,14 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tailtune.errors import SetupError, setup_error
+from tailtune.errors import ConfigError, SetupError, setup_error
 
 
 def cache_home() -> Path:
@@ -28,6 +29,52 @@ def cache_home() -> Path:
         return Path(home).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "tailtune"
+
+
+def cache_limit() -> int:
+    """Return the most bytes that all stored features together may take: ``TAILTUNE_CACHE_LIMIT``, else 20 GiB.
+
+    Raises:
+        ConfigError: If the variable holds no size.
+    """
+    given = os.environ.get("TAILTUNE_CACHE_LIMIT", "").strip()
+    return parse_bytes(given, "TAILTUNE_CACHE_LIMIT") if given else 20 * 2**30
+
+
+def parse_bytes(text: str, name: str) -> int:
+    """Return the bytes that a size such as 500MB, 1.5 GiB or 4096 means; case does not matter.
+
+    Args:
+        text: The size; without a unit it counts bytes.
+        name: Of the setting, said in the error.
+
+    Raises:
+        ConfigError: If it is no size.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmgt]i?)?b?", text.strip().casefold())
+    if found is None:
+        raise ConfigError(f"{name} {text!r} is no size", hint="write it as 5GB, 500MB or 2GiB")
+    prefix = found.group(2) or ""
+    step = 1024 if prefix.endswith("i") else 1000
+    return int(float(found.group(1)) * step ** " kmgt".find(prefix[:1] or " "))
+
+
+def folder_bytes(folder: Path) -> int:
+    """Return the size of all files below ``folder``; what vanishes while it is looked at counts nothing."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += (Path(place) / name).lstat().st_size
+    return total
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Give the whole file ``temporary`` its final name ``path`` beside it, durably."""
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    fsync_dir(path.parent)
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -71,11 +118,8 @@ def writing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
         temporary.chmod(0o644)
-        temporary.replace(path)
-        fsync_dir(path.parent)
+        publish(temporary, path)
     except OSError as error:
         raise setup_error(error, f"writing {path}") from error
     finally:

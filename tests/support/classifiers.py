@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from tailtune.bundle import Bundle
 from tailtune.labels import LabelSet
 from tailtune.methods.scorers import ProbeScorer, Scorer
 from tailtune.methods.tail import new_tail
+from tailtune.models.int8 import to_int8
 from tailtune.models.weights import load_decoder
 from tailtune.text.tokenizer import Tokenizer
 
@@ -46,3 +48,9 @@ def tail_bundle(model: Path) -> Bundle:
     tail = new_tail(load_decoder(model), blocks=2, depth=3, classes=len(LABELS), seed=1)
     tail.eval().requires_grad_(False)
     return _bundle(model, tail)
+
+
+def int8_bundle(model: Path) -> Bundle:
+    """Return ``probe_bundle`` with its backbone in int8."""
+    exact = probe_bundle(model)
+    return replace(exact, decoder=to_int8(exact.decoder), precision="int8")

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from support.texts import backbone, random_tokens
 from tailtune.features.backbone import Floats, Wanted
-from tailtune.features.store import Features, FeatureStore, Segment
+from tailtune.features.segments import KEY, Segment
+from tailtune.features.store import Features, FeatureStore, Places
 from tailtune.methods.probe import Rows
 from tailtune.text.tokenizer import Tokens
 
@@ -20,10 +21,13 @@ Indices = NDArray[np.int64]
 def pooled_features(depths: Mapping[int, Floats]) -> Features:
     """Return features whose last states at each depth are the given [texts, D]; the mean states are their negatives."""
     texts = len(next(iter(depths.values())))
-    keys = [number.to_bytes(16, "little") for number in range(texts)]
+    # Big-endian numbers ascend as bytes, as distinct keys must.
+    keys = np.frombuffer(b"".join(number.to_bytes(16, "big") for number in range(texts)), dtype=KEY)
     pooled = {depth: np.stack((last, -last), axis=1).astype(np.float32) for depth, last in depths.items()}
-    segment = Segment(keys=keys, starts=np.arange(texts + 1, dtype=np.int64), pooled=pooled, states={})
-    return Features(keys, np.ones(texts, dtype=np.int64), [segment], Wanted(pooled=tuple(depths)))
+    starts = np.arange(texts + 1, dtype=np.int64)
+    places = Places(keys, Wanted(pooled=tuple(depths)))
+    places.add(Segment(folder=Path("none"), keys=keys, starts=starts, pooled=pooled, states={}))
+    return Features(places, np.arange(texts), np.ones(texts, dtype=np.int64))
 
 
 def model_features(model: Path, root: Path, tokens: Tokens, wanted: Wanted) -> Features:

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tailtune.errors import SetupError
+from tailtune.errors import ConfigError, SetupError
 from tailtune.storage import (
     cache_home,
+    cache_limit,
     canonical_json,
+    folder_bytes,
     locked,
+    parse_bytes,
     require_room,
     sha256_bytes,
     sha256_file,
@@ -35,6 +38,51 @@ def test_cache_home_prefers_tailtune_home_then_xdg(monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_home() == tmp_path / ".cache" / "tailtune"
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("4096", 4096),
+        ("0", 0),
+        ("500MB", 500_000_000),
+        ("5 gb", 5_000_000_000),
+        ("1.5GiB", 3 * 2**29),
+        ("2k", 2000),
+        ("1 TB", 10**12),
+        ("7b", 7),
+    ],
+)
+def test_sizes_are_read(text: str, size: int) -> None:
+    """Decimal and binary units in any case, with or without a space; no unit counts bytes."""
+    assert parse_bytes(text, "--larger-than") == size
+
+
+@pytest.mark.parametrize("text", ["", "GB", "-1", "5 G B", "1e9", "5XB", "1.GB", "ib"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    """With the name of the setting."""
+    with pytest.raises(ConfigError, match=r"--larger-than .* is no size"):
+        parse_bytes(text, "--larger-than")
+
+
+def test_the_limit_of_the_cache_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unset or empty it is 20 GiB."""
+    assert cache_limit() == 20 * 2**30
+    monkeypatch.setenv("TAILTUNE_CACHE_LIMIT", " ")
+    assert cache_limit() == 20 * 2**30
+    monkeypatch.setenv("TAILTUNE_CACHE_LIMIT", "500MB")
+    assert cache_limit() == 500_000_000
+
+
+def test_the_size_of_a_folder_is_that_of_its_files(tmp_path: Path) -> None:
+    """At any depth; links count as links, and what is not there counts nothing."""
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "a").write_bytes(b"x" * 100)
+    (tmp_path / "b").write_bytes(b"x" * 11)
+    assert folder_bytes(tmp_path) == 111
+    (tmp_path / "link").symlink_to(tmp_path / "deep")
+    assert folder_bytes(tmp_path) == 111
+    assert folder_bytes(tmp_path / "none") == 0
 
 
 def test_hashes_agree(tmp_path: Path) -> None:

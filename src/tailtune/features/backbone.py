@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tailtune.errors import SetupError
+from tailtune.features.allocator import keep_freed_memory
 from tailtune.models.decoder import Decoder
+from tailtune.models.int8 import Precision
 from tailtune.text.packing import Batch, batches
 from tailtune.text.tokenizer import Tokens
 
@@ -59,12 +61,20 @@ class Piece:
     states: dict[int, Floats]
 
 
-def choose_device(name: str) -> torch.device:
-    """Return the device called ``name``; "auto" takes an accelerator where there is one.
+def choose_device(name: str, precision: Precision = "fp32") -> torch.device:
+    """Return the device called ``name``; "auto" takes an accelerator where there is one and it can compute that way.
+
+    Args:
+        name: "auto", "cpu", "cuda" or "mps".
+        precision: int8 products run on the processor only.
 
     Raises:
-        SetupError: If this machine, or this build of PyTorch, does not have it.
+        SetupError: If this machine, or this build of PyTorch, does not have it, or it cannot compute in int8.
     """
+    if precision == "int8" and name not in ("auto", "cpu"):
+        raise SetupError(f"int8 runs on the processor only, not on {name!r}", hint="--device cpu or --precision fp32")
+    if precision == "int8":
+        name = "cpu"
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = next((kind for kind in ("cuda", "mps") if available[kind]), "cpu")
@@ -83,6 +93,7 @@ class Backbone:
     """
 
     def __init__(self, decoder: Decoder, *, device: torch.device) -> None:
+        keep_freed_memory()
         self.decoder = decoder.to(device).eval().requires_grad_(False)
         self.device = device
 

@@ -2,70 +2,128 @@
 
 A text is known by the hash of its token ids; a store belongs to one backbone (its weights, its dtype). Results lie in
 segments, folders that are renamed into place when whole, so a pass that is killed loses at most one segment and two
-processes can write side by side. Knows nothing about labels.
+processes can write side by side. All stores together stay within the limit of the cache. Knows nothing about labels.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
-import shutil
-import time
+import itertools
+import os
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tailtune.errors import ConfigError
-from tailtune.features.backbone import Backbone, Floats, Piece, Wanted
+from tailtune.errors import ConfigError, SetupError
+from tailtune.features.backbone import Backbone, Floats, Wanted
+from tailtune.features.cache import make_room, remove_abandoned
+from tailtune.features.segments import KEY, KEY_BYTES, Part, Segment, SegmentWriter, open_segment, parts
 from tailtune.progress import Progress, silent
-from tailtune.storage import canonical_json, require_room, sha256_bytes, write_json, writing_folder
-from tailtune.text.tokenizer import Tokens
+from tailtune.storage import cache_limit, canonical_json, require_room, sha256_bytes, write_json, writing_folder
+from tailtune.text.tokenizer import Tokens, token_places
 
 FORMAT = 1
 # A segment is closed after this many tokens: on two cores about half a minute of work is lost to a kill at worst.
 SEGMENT_TOKENS = 32_768
-# A segment under construction that was not touched for so long belongs to a process that was killed.
-ABANDONED_SECONDS = 24 * 3600.0
+# A large pass is cut into this many segments instead, so that a million texts do not become thousands of small files.
+MOST_SEGMENTS = 256
 
-_KEY_BYTES = 16
 Indices = NDArray[np.int64]
+Keys = NDArray[np.void]
+Numbers = NDArray[np.int32]
 
 
-def text_keys(tokens: Tokens) -> list[bytes]:
-    """Return one 16-byte key per text: the hash of its token ids, so equal keys mean equal features."""
-    ids, offsets = np.ascontiguousarray(tokens.ids, dtype="<i4").view(np.uint8), tokens.offsets * 4
+def text_keys(tokens: Tokens) -> Keys:
+    """Return [texts] 16-byte keys: the hash of each text's token ids, so equal keys mean equal features."""
+    ids, offsets = np.ascontiguousarray(tokens.ids, dtype="<i4").view(np.uint8), (tokens.offsets * 4).tolist()
     view = memoryview(ids)  # type: ignore[arg-type]
-    return [
-        hashlib.blake2b(view[start:stop], digest_size=_KEY_BYTES).digest()
-        for start, stop in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
-    ]
+    hashes = (
+        hashlib.blake2b(view[start:stop], digest_size=KEY_BYTES).digest() for start, stop in itertools.pairwise(offsets)
+    )
+    return np.fromiter(hashes, dtype=KEY, count=len(tokens))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Segment:
-    """One whole folder of results, memory-mapped.
+class Places:
+    """Which segment, and which row in it, holds each wanted array of each distinct text.
+
+    Args:
+        distinct: [distinct] ascending keys.
+        wanted: Depths that are looked for.
 
     Attributes:
-        keys: One key per text held.
-        starts: [texts + 1] token offsets of the texts inside the state arrays.
-        pooled: Depth -> [texts, 2, D].
-        states: Depth -> [tokens, D].
+        wanted: As given.
+        segments: Those that hold something of interest.
     """
 
-    keys: list[bytes]
-    starts: Indices
-    pooled: dict[int, Floats]
-    states: dict[int, Floats]
+    def __init__(self, distinct: Keys, wanted: Wanted) -> None:
+        self.wanted = wanted
+        self.segments: list[Segment] = []
+        self._distinct = distinct
+        # Arrays of one pass lie side by side, so they share one table: at 30 depths and a million texts 8 MB, not 240.
+        nowhere = np.full(len(distinct), -1, dtype=np.int32)
+        self._tables: list[tuple[frozenset[Part], Numbers, Numbers]] = [
+            (frozenset(parts(wanted)), nowhere, np.zeros_like(nowhere))
+        ]
+
+    def add(self, segment: Segment) -> None:
+        """Look into one more segment; what is known to lie elsewhere stays there."""
+        rows, places = _located(segment.keys, self._distinct)
+        if not len(rows):
+            return
+        tables = []
+        for names, numbers, inside in self._tables:
+            held, rest = names & segment.parts, names - segment.parts
+            if held and rest:
+                tables.append((rest, numbers.copy(), inside.copy()))
+            if held:
+                new = numbers[places] < 0
+                numbers[places[new]] = len(self.segments)
+                inside[places[new]] = rows[new]
+            tables.append((held or rest, numbers, inside))
+        self._tables = tables
+        self.segments.append(segment)
+
+    def of(self, part: Part) -> tuple[Numbers, Numbers]:
+        """Return [distinct] numbers of segments and [distinct] rows inside them; -1 where ``part`` is nowhere."""
+        return next((numbers, rows) for names, numbers, rows in self._tables if part in names)
+
+    @property
+    def lacking(self) -> NDArray[np.bool_]:
+        """[distinct] whether an array of the text is nowhere."""
+        lacking = np.zeros(len(self._distinct), dtype=np.bool_)
+        for names, numbers, _ in self._tables:
+            if names:
+                lacking |= numbers < 0
+        return lacking
+
+    @property
+    def used(self) -> list[Segment]:
+        """The segments that something is read from."""
+        numbers = np.unique(np.concatenate([numbers for _, numbers, _ in self._tables]))
+        return [self.segments[number] for number in numbers.tolist() if number >= 0]
+
+
+def _located(keys: Keys, among: Keys) -> tuple[Indices, Indices]:
+    """The rows of ``keys`` that are in the ascending ``among``, and their places there."""
+    if not len(among):
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    places = np.minimum(np.searchsorted(among, keys), len(among) - 1)
+    rows = np.flatnonzero(among[places] == keys)
+    return rows, places[rows]
 
 
 class Features:
     """Features of a list of texts, gathered from segments; equal texts share one place.
+
+    Args:
+        places: Where everything wanted lies.
+        distinct: [texts] the place of each text among the distinct ones.
+        lengths: [texts] tokens per text.
 
     Attributes:
         lengths: [texts] tokens per text.
@@ -74,52 +132,55 @@ class Features:
         distinct_texts: Different texts among those asked for.
     """
 
-    def __init__(self, keys: list[bytes], lengths: Indices, segments: list[Segment], wanted: Wanted) -> None:
-        self._keys = keys
-        self._segments = segments
-        self._places = {(kind, depth): self._find(kind, depth) for kind, depth in _parts(wanted)}
+    def __init__(self, places: Places, distinct: Indices, lengths: Indices) -> None:
+        self._places = places
+        self._distinct = distinct
         self.lengths = lengths
-        self.distinct_texts = len(set(keys))
+        self.distinct_texts = int(distinct.max(initial=-1)) + 1
         self.computed_texts = 0
         self.computed_tokens = 0
 
-    def _find(self, kind: str, depth: int) -> tuple[Indices, Indices]:
-        """For every text the segment and the row inside it that hold this depth."""
-        found: dict[bytes, tuple[int, int]] = {}
-        for number, segment in enumerate(self._segments):
-            if depth in getattr(segment, kind):
-                found.update((key, (number, row)) for row, key in enumerate(segment.keys))
-        places = np.array([found[key] for key in self._keys], dtype=np.int64).reshape(-1, 2)
-        return places[:, 0], places[:, 1]
-
     @property
     def pooled_width(self) -> int:
-        """D, the size of a pooled vector."""
-        return next(int(vectors.shape[2]) for segment in self._segments for vectors in segment.pooled.values())
+        """D, the size of a pooled vector and of a token state."""
+        arrays = (
+            array for segment in self._places.segments for array in (*segment.pooled.values(), *segment.states.values())
+        )
+        return int(next(arrays).shape[-1])
 
     def pooled(self, depth: int) -> Floats:
         """Return [texts, 2, D], the last and the mean state of each text at ``depth``."""
-        numbers, rows = self._places["pooled", depth]
-        parts = {number: self._segments[number].pooled[depth] for number in np.unique(numbers).tolist()}
-        out = np.empty((len(numbers), *next(iter(parts.values())).shape[1:]), dtype=np.float32)
-        for number, part in parts.items():
-            here = numbers == number
-            out[here] = part[rows[here]]
+        numbers, rows = self._of(("pooled", depth), self._distinct)
+        out = np.empty((len(numbers), 2, self.pooled_width), dtype=np.float32)
+        for segment, texts in self._by_segment(numbers):
+            out[texts] = segment.pooled[depth][rows[texts]]
         return out
 
     def states(self, depth: int, texts: Indices) -> Floats:
         """Return [T, D], the token states at ``depth`` of the given texts, packed in that order."""
-        numbers, rows = self._places["states", depth]
-        return np.concatenate([self._text_states(depth, int(numbers[text]), int(rows[text])) for text in texts])
+        numbers, rows = self._of(("states", depth), self._distinct[texts])
+        lengths = self.lengths[texts]
+        ends = np.cumsum(lengths)
+        out = np.empty((int(lengths.sum()), self.pooled_width), dtype=np.float32)
+        # Runs of texts that lie in one segment are copied once, straight to where they belong. Batches and segments are
+        # both sorted by length, so runs are few.
+        for run in np.split(np.arange(len(texts)), np.flatnonzero(np.diff(numbers)) + 1):
+            segment = self._places.segments[numbers[run[0]]]
+            inside = token_places(segment.starts[rows[run]], lengths[run])
+            here = out[ends[run[0]] - lengths[run[0]] : ends[run[-1]]]
+            np.take(segment.states[depth], inside, axis=0, out=here, mode="clip")  # "raise" would copy through a buffer
+        return out
 
-    def _text_states(self, depth: int, number: int, row: int) -> Floats:
-        segment = self._segments[number]
-        return segment.states[depth][segment.starts[row] : segment.starts[row + 1]]
+    def _of(self, part: Part, distinct: Indices) -> tuple[Numbers, Numbers]:
+        numbers, rows = self._places.of(part)
+        return numbers[distinct], rows[distinct]
 
-
-def _parts(wanted: Wanted) -> Iterator[tuple[str, int]]:
-    yield from (("pooled", depth) for depth in wanted.pooled)
-    yield from (("states", depth) for depth in wanted.states)
+    def _by_segment(self, numbers: Numbers) -> Iterator[tuple[Segment, Indices]]:
+        """Each segment that is read, with the places in ``numbers`` that read it."""
+        order = np.argsort(numbers, kind="stable")
+        found, starts = np.unique(numbers[order], return_index=True)
+        for number, places in zip(found.tolist(), np.split(order, starts[1:]), strict=True):
+            yield self._places.segments[number], places
 
 
 class FeatureStore:
@@ -128,11 +189,15 @@ class FeatureStore:
     Args:
         root: Parent folder of all stores.
         fields: What the features depend on, in clear (weights hash, dtype ...); their hash names the store's folder.
+
+    Raises:
+        ConfigError: If the limit of the cache (TAILTUNE_CACHE_LIMIT) cannot be read.
     """
 
     def __init__(self, root: Path, fields: Mapping[str, Any]) -> None:
         described = {"format": FORMAT, **fields}
         self.folder = root / sha256_bytes(canonical_json(described).encode())[:16]
+        self._limit = cache_limit()
         if not (self.folder / "store.json").is_file():
             write_json(self.folder / "store.json", described)
 
@@ -151,126 +216,55 @@ class FeatureStore:
         if wanted.depth > backbone.depth:
             raise ConfigError(f"depth {wanted.depth} asked for, but the model has {backbone.depth} blocks")
         keys = text_keys(tokens)
-        segments = self._segments(wanted)
-        missing = _missing(keys, segments, wanted)
+        distinct, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        places = self._known(distinct, wanted)
+        missing = np.sort(first[places.lacking])
         if len(missing):
-            self._compute(backbone, tokens.take(missing), [keys[text] for text in missing], wanted, progress)
-            segments = self._segments(wanted)
-        features = Features(keys, tokens.lengths, segments, wanted)
+            self._compute(backbone, tokens.take(missing), keys[missing], places, progress)
+        if places.lacking.any():
+            raise SetupError(f"features just written to {self.folder} cannot be read back", hint="is the disk sound?")
+        features = Features(places, inverse, tokens.lengths)
         features.computed_texts = len(missing)
         features.computed_tokens = int(tokens.lengths[missing].sum())
         return features
 
-    def _compute(
-        self, backbone: Backbone, tokens: Tokens, keys: list[bytes], wanted: Wanted, progress: Progress
-    ) -> None:
-        self._remove_abandoned()
-        total, done = int(tokens.offsets[-1]), 0
-        pooled_bytes = 2 * len(keys) * len(wanted.pooled)
-        require_room(
-            self.folder, 4 * backbone.width * (pooled_bytes + total * len(wanted.states)), "storing features in"
-        )
+    def _known(self, distinct: Keys, wanted: Wanted) -> Places:
+        """What lies in whole segments; a damaged one counts as absent. Those that are read count as used now."""
+        places = Places(distinct, wanted)
+        for folder in sorted(self.folder.glob("segment-*")):
+            segment = open_segment(folder, wanted)
+            if segment is not None:
+                places.add(segment)
+        for segment in places.used:
+            with contextlib.suppress(OSError):  # removed meanwhile, or somebody else's: it is open all the same
+                os.utime(segment.folder)
+        return places
+
+    def _compute(self, backbone: Backbone, tokens: Tokens, keys: Keys, places: Places, progress: Progress) -> None:
+        """Compute all ``tokens`` and add their segments to ``places`` as they are finished."""
+        wanted, total, done = places.wanted, int(tokens.offsets[-1]), 0
+        needed = 4 * backbone.width * (2 * len(keys) * len(wanted.pooled) + total * len(wanted.states))
+        self._make_room(needed, places)
+        require_room(self.folder, needed, "storing features in")
+        tokens_each = max(SEGMENT_TOKENS, total // MOST_SEGMENTS)
         pieces = backbone.run(tokens, wanted)
+        lengths = tokens.lengths
         piece = next(pieces, None)
         while piece is not None:
-            with (
-                writing_folder(self.folder / f"segment-{uuid.uuid4().hex}") as folder,
-                _Writer(folder, wanted) as writer,
-            ):
-                while piece is not None and writer.tokens < SEGMENT_TOKENS:
-                    writer.add(piece, keys, tokens.lengths)
+            place = self.folder / f"segment-{uuid.uuid4().hex}"
+            with writing_folder(place) as folder, SegmentWriter(folder, wanted) as writer:
+                while piece is not None and writer.tokens < tokens_each:
+                    writer.add(piece, keys, lengths)
                     done += piece.batch.tokens
                     progress("backbone pass", done, total, "tokens")
                     piece = next(pieces, None)
                 writer.finish(backbone.width)
+            # Opened at once: what another process may remove later to make room can still be read here.
+            segment = open_segment(place, wanted)
+            if segment is not None:
+                places.add(segment)
 
-    def _remove_abandoned(self) -> None:
-        for folder in self.folder.glob(".segment-*"):
-            with contextlib.suppress(FileNotFoundError):  # another process may be quicker
-                if time.time() - folder.stat().st_mtime > ABANDONED_SECONDS:
-                    shutil.rmtree(folder, ignore_errors=True)
-
-    def _segments(self, wanted: Wanted) -> list[Segment]:
-        """The whole segments that hold any wanted depth; a damaged one counts as absent."""
-        segments = []
-        for folder in sorted(self.folder.glob("segment-*")):
-            segment = _open(folder)
-            if segment and (set(wanted.pooled) & set(segment.pooled) or set(wanted.states) & set(segment.states)):
-                segments.append(segment)
-        return segments
-
-
-def _missing(keys: list[bytes], segments: list[Segment], wanted: Wanted) -> Indices:
-    """The first place of every distinct text that lacks a wanted depth."""
-    first: dict[bytes, int] = {}
-    for place, key in enumerate(keys):
-        first.setdefault(key, place)
-    complete = set(first)
-    for kind, depth in _parts(wanted):
-        complete &= {key for segment in segments if depth in getattr(segment, kind) for key in segment.keys}
-    return np.array([place for key, place in first.items() if key not in complete], dtype=np.int64)
-
-
-class _Writer:
-    """Appends pieces to the arrays of a segment under construction."""
-
-    def __init__(self, folder: Path, wanted: Wanted) -> None:
-        self.tokens = 0
-        self._folder = folder
-        self._keys: list[bytes] = []
-        self._lengths: list[int] = []
-        self._files: dict[tuple[str, int], BinaryIO] = {
-            part: (folder / f"{part[0]}-{part[1]}.bin").open("wb") for part in _parts(wanted)
-        }
-
-    def __enter__(self) -> _Writer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for file in self._files.values():
-            file.close()
-
-    def add(self, piece: Piece, keys: list[bytes], lengths: Indices) -> None:
-        self._keys += [keys[text] for text in piece.batch.texts]
-        self._lengths += lengths[piece.batch.texts].tolist()
-        self.tokens += piece.batch.tokens
-        for (kind, depth), file in self._files.items():
-            file.write(np.ascontiguousarray(getattr(piece, kind)[depth]).data)
-
-    def finish(self, width: int) -> None:
-        for file in self._files.values():
-            file.flush()
-        (self._folder / "keys.bin").write_bytes(b"".join(self._keys))
-        (self._folder / "lengths.bin").write_bytes(np.array(self._lengths, dtype="<i8").tobytes())
-        manifest = {
-            "texts": len(self._keys),
-            "tokens": self.tokens,
-            "width": width,
-            "pooled": [depth for kind, depth in self._files if kind == "pooled"],
-            "states": [depth for kind, depth in self._files if kind == "states"],
-        }
-        (self._folder / "manifest.json").write_text(canonical_json(manifest), encoding="utf-8")
-
-
-def _open(folder: Path) -> Segment | None:
-    """The segment in ``folder``, or None when a file is missing or not as long as the manifest says."""
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        texts, tokens, width = (int(manifest[name]) for name in ("texts", "tokens", "width"))
-        keys = (folder / "keys.bin").read_bytes()
-        lengths = np.fromfile(folder / "lengths.bin", dtype="<i8")
-        pooled = {depth: _map(folder / f"pooled-{depth}.bin", (texts, 2, width)) for depth in manifest["pooled"]}
-        states = {depth: _map(folder / f"states-{depth}.bin", (tokens, width)) for depth in manifest["states"]}
-    except (OSError, ValueError, KeyError):
-        return None
-    if len(keys) != texts * _KEY_BYTES or len(lengths) != texts or int(lengths.sum()) != tokens:
-        return None
-    starts = np.concatenate(([0], np.cumsum(lengths)))
-    split = [keys[i : i + _KEY_BYTES] for i in range(0, len(keys), _KEY_BYTES)]
-    return Segment(keys=split, starts=starts, pooled=pooled, states=states)
-
-
-def _map(path: Path, shape: tuple[int, ...]) -> Floats:
-    if path.stat().st_size != 4 * int(np.prod(shape)):
-        raise ValueError(f"{path}: {path.stat().st_size} bytes, expected {4 * int(np.prod(shape))}")
-    return np.memmap(path, dtype="<f4", mode="r", shape=shape)
+    def _make_room(self, needed: int, places: Places) -> None:
+        remove_abandoned(self.folder.parent)
+        keep = {segment.folder for segment in places.used}
+        make_room(self.folder.parent, limit=self._limit - needed, keep=keep)

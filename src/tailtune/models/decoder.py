@@ -19,6 +19,9 @@ from torch.nn import functional
 from tailtune.models.families import DecoderConfig
 from tailtune.text.packing import Batch
 
+# Up to so many texts per different length are asked of all tokens under a mask, more of them length by length.
+_TEXTS_PER_LENGTH = 2
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Packed:
@@ -46,36 +49,77 @@ def rotate(x_TAW: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
     """
     cosine, sine = rotary
     first, second = x_TAW.chunk(2, dim=-1)
-    return torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
+    return torch.cat(
+        (
+            torch.addcmul(first * cosine, second, sine, value=-1),
+            torch.addcmul(second * cosine, first, sine),
+        ),
+        dim=-1,
+    )
 
 
-def attend(q_TAW: Tensor, k_TKW: Tensor, v_TKW: Tensor, groups: Sequence[tuple[int, int]], *, one_row: bool) -> Tensor:
-    """Return causal attention inside each text: [rows, H * W].
+def attend(q_THW: Tensor, k_TKW: Tensor, v_TKW: Tensor, groups: Sequence[tuple[int, int]]) -> Tensor:
+    """Return causal attention inside each text: [T, H * W].
 
     Args:
-        q_TAW: [T, H, W] queries, or [N, H, W] (the last token of each text) when ``one_row``.
+        q_THW: [T, H, W] queries.
         k_TKW: [T, K, W] keys.
         v_TKW: [T, K, W] values.
         groups: (count, length) runs of equally long texts.
-        one_row: Queries are the last rows only; the causal mask then allows everything.
     """
-    heads, width = q_TAW.shape[1:]
+    heads, width = q_THW.shape[1:]
     shared = heads // k_TKW.shape[1]
-    pieces, row, token = [], 0, 0
-    for count, length in groups:
-        asked = 1 if one_row else length
-        rows, tokens = slice(row, row + count * asked), slice(token, token + count * length)
-        q = q_TAW[rows].view(count, asked, heads, width).transpose(1, 2)
-        k, v = (x[tokens].view(count, length, -1, width).transpose(1, 2) for x in (k_TKW, v_TKW))
+    sizes = [count * length for count, length in groups]
+    pieces = []
+    for (count, length), *qkv in zip(groups, *(torch.split(x, sizes) for x in (q_THW, k_TKW, v_TKW)), strict=True):
+        q, k, v = (x.view(count, length, -1, width).transpose(1, 2) for x in qkv)
         if shared > 1:
             k, v = k.repeat_interleave(shared, dim=1), v.repeat_interleave(shared, dim=1)
-        out = functional.scaled_dot_product_attention(q, k, v, is_causal=not one_row and length > 1)
-        pieces.append(out.transpose(1, 2).reshape(count * asked, heads * width))
-        row, token = rows.stop, tokens.stop
+        out = functional.scaled_dot_product_attention(q, k, v, is_causal=length > 1)
+        pieces.append(out.transpose(1, 2).reshape(count * length, heads * width))
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
 
-def _norm(config: DecoderConfig) -> nn.Module:
+def attend_last(q_NHW: Tensor, k_TKW: Tensor, v_TKW: Tensor, groups: Sequence[tuple[int, int]]) -> Tensor:
+    """Return the attention of each text's last token to its text: [N, H * W].
+
+    Query heads that share keys are rows of one product, so keys and values are not copied. A few texts of many lengths,
+    which is what a training step sees, ask all tokens at once, those of other texts masked: N * T scores are less
+    work than a call, forward and backward, per length.
+
+    Args:
+        q_NHW: [N, H, W] queries of the last tokens.
+        k_TKW: [T, K, W] keys.
+        v_TKW: [T, K, W] values.
+        groups: (count, length) runs of equally long texts.
+    """
+    texts, heads, width = q_NHW.shape
+    keys = k_TKW.shape[1]
+    q_NKSW = q_NHW.view(texts, keys, heads // keys, width)
+    if texts <= _TEXTS_PER_LENGTH * len(groups):
+        q = q_NKSW.permute(1, 2, 0, 3).reshape(1, keys, -1, width)
+        k, v = (x.transpose(0, 1).unsqueeze(0) for x in (k_TKW, v_TKW))
+        own = _own_tokens(groups, q.device).repeat(heads // keys, 1)
+        out = functional.scaled_dot_product_attention(q, k, v, attn_mask=own)
+        return out.view(heads, texts, width).transpose(0, 1).reshape(texts, heads * width)
+    pieces, row, token = [], 0, 0
+    for count, length in groups:
+        tokens = slice(token, token + count * length)
+        k, v = (x[tokens].view(count, length, keys, width).transpose(1, 2) for x in (k_TKW, v_TKW))
+        out = functional.scaled_dot_product_attention(q_NKSW[row : row + count], k, v)
+        pieces.append(out.reshape(count, heads * width))
+        row, token = row + count, tokens.stop
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+
+def _own_tokens(groups: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
+    """[N, T] bool: whether a token belongs to the text."""
+    lengths = torch.tensor([length for count, length in groups for _ in range(count)], device=device)
+    text_of_T = torch.repeat_interleave(lengths)
+    return text_of_T == torch.arange(len(lengths), device=device).unsqueeze(1)
+
+
+def _norm(config: DecoderConfig) -> nn.LayerNorm | nn.RMSNorm:
     if config.norm == "layer":
         return nn.LayerNorm(config.width, eps=config.norm_epsilon)
     return nn.RMSNorm(config.width, eps=config.norm_epsilon)
@@ -108,7 +152,7 @@ class Block(nn.Module):
         if packed.rotary is not None:
             qk = rotate(qk, packed.rotary)
         q, k = qk[:, :heads], qk[:, heads:]
-        x_TD = x_TD + self.attention_output(attend(q, k, v, packed.groups, one_row=False))
+        x_TD = x_TD + self.attention_output(attend(q, k, v, packed.groups))
         return x_TD + self._mlp(x_TD)
 
     def last_row(self, x_TD: Tensor, packed: Packed) -> Tensor:
@@ -117,18 +161,34 @@ class Block(nn.Module):
         Keys and values need every token; query, output product and MLP need the row that is read.
         """
         heads, shared, width = self.config.heads, self.config.key_value_heads, self.config.head_width
-        normed_TD = self.attention_norm(x_TD)
-        weight, bias = self.query_key_value.weight, self.query_key_value.bias
-        cut = heads * width
-        q = functional.linear(normed_TD[packed.last], weight[:cut], None if bias is None else bias[:cut])
-        kv = functional.linear(normed_TD, weight[cut:], None if bias is None else bias[cut:])
+        normed_TD, weight, bias = self._query_key_value_on(x_TD)
+        sizes = [heads * width, 2 * shared * width]
+        weight_q, weight_kv = torch.split(weight, sizes)
+        bias_q, bias_kv = (None, None) if bias is None else torch.split(bias, sizes)
+        q = functional.linear(normed_TD[packed.last], weight_q, bias_q)
+        kv = functional.linear(normed_TD, weight_kv, bias_kv)
         q = q.view(-1, heads, width)
         k, v = kv.view(-1, 2 * shared, width).chunk(2, dim=1)
         if packed.rotary is not None:
             cosine, sine = packed.rotary
             q, k = rotate(q, (cosine[packed.last], sine[packed.last])), rotate(k, packed.rotary)
-        x_ND: Tensor = x_TD[packed.last] + self.attention_output(attend(q, k, v, packed.groups, one_row=True))
+        x_ND: Tensor = x_TD[packed.last] + self.attention_output(attend_last(q, k, v, packed.groups))
         return x_ND + self._mlp(x_ND)
+
+    def _query_key_value_on(self, x_TD: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Normed states [T, D], and the weight and bias of the query/key/value product for them.
+
+        Where gradients end here, at stored states, the norm's weight and bias go into the product: otherwise a third
+        of its work would be a gradient of all tokens that only the norm's weight needs.
+        """
+        norm, product = self.attention_norm, self.query_key_value
+        if x_TD.requires_grad or not torch.is_grad_enabled():
+            return norm(x_TD), product.weight, product.bias
+        weight = product.weight * norm.weight
+        if isinstance(norm, nn.LayerNorm):
+            bias = functional.linear(norm.bias, product.weight, product.bias)
+            return functional.layer_norm(x_TD, norm.normalized_shape, eps=norm.eps), weight, bias
+        return functional.rms_norm(x_TD, x_TD.shape[-1:], eps=self.config.norm_epsilon), weight, product.bias
 
     def _mlp(self, x: Tensor) -> Tensor:
         inner = self.mlp_in(self.mlp_norm(x))
@@ -167,7 +227,7 @@ class Decoder(nn.Module):
             raise ValueError(f"blocks {first}..{first + count} of {config.blocks}")
         self.config = config
         self.first = first
-        self.embedding = nn.Embedding(config.vocabulary, config.width) if embeddings else None
+        self.embedding: nn.Module | None = nn.Embedding(config.vocabulary, config.width) if embeddings else None
         learned = embeddings and config.rotary_theta is None
         self.positions = nn.Embedding(config.context, config.width) if learned else None
         self.blocks = nn.ModuleDict({str(number): Block(config) for number in range(first, first + count)})

@@ -6,6 +6,7 @@ out stay ordinary characters. Knows nothing about models or batches.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,10 +49,25 @@ class Tokens:
 
     def take(self, texts: NDArray[np.int64]) -> Tokens:
         """Return the given texts, in that order."""
-        lengths = self.lengths[texts]
+        starts = self.offsets[texts]
+        lengths = self.offsets[texts + 1] - starts  # self.lengths would be as long as all texts, for every batch
         offsets = np.concatenate(([0], np.cumsum(lengths)))
-        places = np.arange(offsets[-1]) + np.repeat(self.offsets[texts] - offsets[:-1], lengths)
-        return Tokens(ids=self.ids[places], offsets=offsets, full_lengths=self.full_lengths[texts])
+        return Tokens(
+            ids=self.ids[token_places(starts, lengths)], offsets=offsets, full_lengths=self.full_lengths[texts]
+        )
+
+
+def token_places(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return [sum of lengths] the places of the tokens of several texts, one text after the other.
+
+    Args:
+        starts: [texts] the place of each text's first token.
+        lengths: [texts] tokens of each.
+    """
+    ends = np.cumsum(lengths)
+    places = np.repeat(starts - ends + lengths, lengths)
+    places += np.arange(len(places))
+    return places
 
 
 class Tokenizer:
@@ -102,16 +118,18 @@ class Tokenizer:
         Raises:
             DataError: If a text is no string, or holds half a character (a lone surrogate); it names which.
         """
-        ids: list[NDArray[np.int32]] = []
-        lengths: list[int] = []
+        # One array per slice, not per text: at a million texts 0.1 GB of small objects less.
+        ids = [np.empty(0, dtype=np.int32)]
+        full_lengths = [np.empty(0, dtype=np.int64)]
         for start in range(0, len(texts), _SLICE):
-            for encoding in self._library.encode_batch_fast(_checked(texts, start)):
-                found = encoding.ids or [self._of_nothing]
-                lengths.append(len(found))
-                ids.append(np.array(found[: self.max_tokens], dtype=np.int32))
-        offsets = np.cumsum([0, *(len(part) for part in ids)], dtype=np.int64)
-        joined = np.concatenate(ids) if ids else np.empty(0, dtype=np.int32)
-        return Tokens(ids=joined, offsets=offsets, full_lengths=np.array(lengths, dtype=np.int64))
+            encodings = self._library.encode_batch_fast(_checked(texts, start))
+            found = [encoding.ids or [self._of_nothing] for encoding in encodings]
+            cut = itertools.chain.from_iterable(text[: self.max_tokens] for text in found)
+            ids.append(np.fromiter(cut, dtype=np.int32))
+            full_lengths.append(np.fromiter(map(len, found), dtype=np.int64, count=len(found)))
+        lengths = np.concatenate(full_lengths)
+        offsets = np.concatenate(([0], np.cumsum(np.minimum(lengths, self.max_tokens))))
+        return Tokens(ids=np.concatenate(ids), offsets=offsets, full_lengths=lengths)
 
 
 def _checked(texts: Sequence[str], start: int) -> list[str]:

@@ -15,7 +15,8 @@ from support.texts import backbone, encode, messages, random_tokens
 from tailtune.errors import ConfigError, SetupError
 from tailtune.features import store as store_module
 from tailtune.features.backbone import Backbone, Wanted
-from tailtune.features.store import FeatureStore
+from tailtune.features.cache import remove, stored
+from tailtune.features.store import FeatureStore, text_keys
 
 WANTED = Wanted(pooled=(1, 3), states=(2,))
 
@@ -174,3 +175,120 @@ def test_no_room_is_said_before_anything_is_computed(model: Backbone, tmp_path: 
 
     with pytest.raises(SetupError, match=r"MB needed, \d+\.\d MB free"):
         require_room(tmp_path, 10**18, "storing features in")
+
+
+def test_gathers_over_many_segments_are_in_the_order_asked_for(
+    model: Backbone, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts of every segment, some twice, in any order: rows and token states are those of a store of one segment."""
+    tokens = random_tokens([3, 9, 4, 7, 5, 8, 2, 6] * 4)
+    again = tokens.take(np.random.default_rng(1).integers(0, len(tokens), 50))
+    store.features(model, tokens, WANTED)
+    monkeypatch.setattr(store_module, "SEGMENT_TOKENS", 8)
+    monkeypatch.setattr(Backbone.run, "__kwdefaults__", {"token_budget": 8})
+    scattered = FeatureStore(store.folder.parent, {"weights": "other"})
+    scattered.features(model, tokens, WANTED)
+    assert len(list(scattered.folder.glob("segment-*"))) > 10
+    expected, features = store.features(model, again, WANTED), scattered.features(model, again, WANTED)
+    assert features.computed_texts == 0
+    assert features.distinct_texts == len(np.unique(text_keys(again)))
+    np.testing.assert_allclose(features.pooled(3), expected.pooled(3), rtol=1e-5, atol=1e-6)
+    some = np.array([7, 0, 41, 7, 30])
+    assert len(features.states(2, some)) == again.lengths[some].sum()
+    np.testing.assert_allclose(features.states(2, some), expected.states(2, some), rtol=1e-5, atol=1e-6)
+
+
+def test_a_large_pass_makes_few_segments(model: Backbone, store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small a segment may be, a pass is cut into about MOST_SEGMENTS at most."""
+    monkeypatch.setattr(store_module, "SEGMENT_TOKENS", 4)
+    monkeypatch.setattr(store_module, "MOST_SEGMENTS", 5)
+    monkeypatch.setattr(Backbone.run, "__kwdefaults__", {"token_budget": 4})
+    store.features(model, random_tokens([4] * 60), WANTED)
+    assert len(list(store.folder.glob("segment-*"))) == 5
+
+
+def test_no_texts_have_no_features(model: Backbone, store: FeatureStore) -> None:
+    """An empty list is no error and computes nothing."""
+    features = store.features(model, random_tokens([]), WANTED)
+    assert (features.computed_texts, features.distinct_texts, len(features.lengths)) == (0, 0, 0)
+
+
+def test_the_longest_unused_features_make_room(
+    model: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over the limit the oldest goes, of any store; what was used since stays."""
+    wanted = Wanted(pooled=(1,))
+    batches = [random_tokens([6] * 40, seed=seed) for seed in range(4)]
+    stores = [FeatureStore(tmp_path, {"weights": name}) for name in "ab"]
+    for age, (store, tokens) in enumerate(zip((*stores, stores[0]), batches, strict=False)):
+        store.features(model, tokens, wanted)
+        for segment in stored(tmp_path):
+            os.utime(segment.folder, (segment.used - 100 + age, segment.used - 100 + age))
+    stores[0].features(model, batches[0], wanted)  # used again, so no longer the oldest
+    each = stored(tmp_path)[0].bytes
+    monkeypatch.setenv("TAILTUNE_CACHE_LIMIT", str(3 * each))
+    small = FeatureStore(tmp_path, {"weights": "a"})
+    assert small.features(model, batches[3], wanted).computed_texts == 40
+    assert sum(segment.bytes for segment in stored(tmp_path)) <= 3 * each
+    assert stores[1].features(model, batches[1], wanted).computed_texts == 40
+    assert small.features(model, batches[0], wanted).computed_texts == 0
+
+
+def test_what_a_call_reads_stays_even_above_the_limit(
+    model: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit too small for one data set does not make its own features vanish under it."""
+    tokens = random_tokens([6] * 40)
+    FeatureStore(tmp_path, {"weights": "a"}).features(model, tokens.take(np.arange(30)), Wanted(pooled=(1,)))
+    monkeypatch.setenv("TAILTUNE_CACHE_LIMIT", "1")
+    features = FeatureStore(tmp_path, {"weights": "a"}).features(model, tokens, Wanted(pooled=(1,)))
+    assert features.computed_texts == 10
+    assert np.isfinite(features.pooled(1)).all()
+    assert len(stored(tmp_path)) == 2
+
+
+def test_features_outlive_the_removal_of_their_segments(model: Backbone, store: FeatureStore) -> None:
+    """Another process may make room at any time: what is open is read on, and computed again by the next call."""
+    tokens = random_tokens([5, 3, 9])
+    expected = store.features(model, tokens, WANTED)
+    pooled, states = expected.pooled(3), expected.states(2, np.arange(3))
+    features = store.features(model, tokens, WANTED)
+    remove(stored(store.folder.parent))
+    assert np.array_equal(features.pooled(3), pooled)
+    assert np.array_equal(features.states(2, np.arange(3)), states)
+    assert store.features(model, tokens, WANTED).computed_texts == 3
+
+
+def test_segments_that_vanish_during_a_pass_do_not_disturb_it(model: Backbone, store: FeatureStore) -> None:
+    """Half of the texts are in the store and removed while the other half is computed."""
+    tokens = random_tokens([5, 3, 9, 4])
+    store.features(model, tokens.take(np.arange(2)), WANTED)
+
+    def somebody_cleans(stage: str, done: int, total: int, unit: str) -> None:
+        remove(stored(store.folder.parent))
+
+    features = store.features(model, tokens, WANTED, progress=somebody_cleans)
+    assert features.computed_texts == 2
+    for text in range(4):
+        (alone,) = model.run(tokens.take(np.array([text])), WANTED)
+        np.testing.assert_allclose(features.pooled(3)[text], alone.pooled[3][0], rtol=1e-5, atol=1e-6)
+
+
+def test_an_unreadable_limit_is_said_before_anything_is_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The variable is named."""
+    monkeypatch.setenv("TAILTUNE_CACHE_LIMIT", "plenty")
+    with pytest.raises(ConfigError, match="TAILTUNE_CACHE_LIMIT 'plenty' is no size"):
+        FeatureStore(tmp_path, {"weights": "a"})
+
+
+def test_equal_ids_have_equal_keys_and_others_do_not() -> None:
+    """16 bytes per text; a text that is the beginning of another is another."""
+    tokens = random_tokens([4, 6, 3])
+    doubled = tokens.take(np.array([0, 1, 2, 1]))
+    doubled.ids[doubled.offsets[2] : doubled.offsets[3]] = doubled.ids[:3]
+    keys = text_keys(doubled)
+    assert keys.dtype.itemsize == 16
+    assert keys[1] == keys[3]
+    assert len(np.unique(keys)) == 3

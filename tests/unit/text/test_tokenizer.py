@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from support.tiny_models import END_OF_TEXT, tiny_tokenizer
 from tailtune.errors import DataError, ModelError
-from tailtune.text.tokenizer import Tokenizer
+from tailtune.text.tokenizer import Tokenizer, token_places
 
 
 def _json() -> bytes:
@@ -48,6 +48,13 @@ def test_take_reorders_repeats_and_drops(tokenizer: Tokenizer) -> None:
         np.testing.assert_array_equal(taken.ids[taken.offsets[place] : taken.offsets[place + 1]], expected)
     np.testing.assert_array_equal(taken.full_lengths, tokens.full_lengths[[3, 1, 1]])
     assert len(tokens.take(np.array([], dtype=np.int64)).ids) == 0
+
+
+def test_places_of_tokens_follow_their_texts() -> None:
+    """Starts in any order, lengths of zero, and no texts at all."""
+    places = token_places(np.array([10, 0, 5]), np.array([3, 0, 2]))
+    assert places.tolist() == [10, 11, 12, 5, 6]
+    assert token_places(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)).tolist() == []
 
 
 def test_more_texts_than_one_slice(tokenizer: Tokenizer) -> None:

@@ -1,0 +1,100 @@
+"""The passes of one pretrained decoder, in fp32 or int8, each with a feature store of its own.
+
+What a precision needs is made when it is first asked for. Knows nothing about labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tailtune.features.backbone import Backbone, Wanted, choose_device
+from tailtune.features.store import Features, FeatureStore
+from tailtune.models.decoder import Decoder
+from tailtune.models.int8 import Precision, to_int8
+from tailtune.progress import Progress, silent
+from tailtune.text.tokenizer import Tokens
+
+# What the features of a store depend on besides the weights. The number rises when int8 results change.
+_FIELDS: Mapping[Precision, Mapping[str, Any]] = {"fp32": {"dtype": "float32"}, "int8": {"dtype": "int8", "scheme": 1}}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pass:
+    """What one pass had to compute.
+
+    Attributes:
+        precision: Of its products.
+        depth: Blocks.
+        texts: Distinct texts asked for.
+        computed_texts: Those of them that were not in the store.
+        computed_tokens: Their tokens.
+    """
+
+    precision: Precision
+    depth: int
+    texts: int
+    computed_texts: int
+    computed_tokens: int
+
+
+class Passes:
+    """Runs backbones over texts and remembers what that cost.
+
+    Args:
+        decoder: fp32, with every block that may be asked for.
+        weights: Hash of the pretrained weights.
+        store: Folder of the feature stores.
+        device: "auto", "cpu", "cuda" or "mps".
+    """
+
+    def __init__(self, decoder: Decoder, *, weights: str, store: Path, device: str) -> None:
+        self.decoder = decoder
+        self.done: list[Pass] = []
+        self._weights = weights
+        self._store = store
+        self._device = device
+        self._backbones: dict[Precision, Backbone] = {}
+
+    def backbone(self, precision: Precision) -> Backbone:
+        """Return the frozen part in that precision.
+
+        Raises:
+            SetupError: If the device is not there or cannot compute that way.
+        """
+        if precision not in self._backbones:
+            device = choose_device(self._device, precision)
+            decoder = to_int8(self.decoder.below(len(self.decoder.blocks))) if precision == "int8" else self.decoder
+            self._backbones[precision] = Backbone(decoder, device=device)
+        return self._backbones[precision]
+
+    def features(
+        self, tokens: Tokens, wanted: Wanted, *, precision: Precision, progress: Progress = silent
+    ) -> Features:
+        """Return the wanted features of every text, from the store where they are there.
+
+        Args:
+            tokens: Ragged token ids of the texts.
+            wanted: Depths of pooled vectors and token states.
+            precision: Of the frozen products.
+            progress: Told packed tokens done.
+        """
+        store = FeatureStore(self._store, {"weights": self._weights, **_FIELDS[precision]})
+        features = store.features(self.backbone(precision), tokens, wanted, progress=progress)
+        self.done.append(
+            Pass(
+                precision=precision,
+                depth=wanted.depth,
+                texts=features.distinct_texts,
+                computed_texts=features.computed_texts,
+                computed_tokens=features.computed_tokens,
+            )
+        )
+        return features
+
+    def below(self, depth: int, precision: Precision) -> Decoder:
+        """Return the backbone of ``depth`` blocks, ready for a bundle."""
+        part = self.decoder.below(depth)
+        return to_int8(part) if precision == "int8" else part
