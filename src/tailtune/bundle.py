@@ -2,7 +2,7 @@
 
 ::
 
-    bundle.json             format, labels, method, depth, where the weights came from, SHA-256 of every other file
+    bundle.json             format, labels, method, depth, precision, origin, SHA-256 of every other file
     backbone.safetensors    embeddings and the blocks below the cut, our names
     classifier.safetensors  the probe's arrays, or the tail's blocks, final norm and head
     tokenizer.json          as the model came with it
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -29,11 +29,13 @@ from tailtune.labels import LabelSet
 from tailtune.methods.scorers import ProbeScorer, Scorer, TailScorer
 from tailtune.models.decoder import Decoder
 from tailtune.models.families import DecoderConfig
+from tailtune.models.int8 import Precision, int8_twin
 from tailtune.models.weights import fill, read_json
 from tailtune.storage import canonical_json, sha256_bytes, sha256_file
 from tailtune.text.tokenizer import Tokenizer
 
-FORMAT = 1
+# Format 1 knew no precision: its backbones are fp32.
+FORMAT = 2
 MANIFEST = "bundle.json"
 BACKBONE, CLASSIFIER, TOKENIZER = "backbone.safetensors", "classifier.safetensors", "tokenizer.json"
 
@@ -47,6 +49,7 @@ class Bundle:
         scorer: What turns their features into class scores.
         tokenizer: Cuts texts at the length the classifier was trained with.
         labels: Names of the classes, in the order of the scores.
+        precision: Of the products below the cut.
         about: Where it came from, for people: model name, source and hash, data source and hash.
         golden: Texts of our own with the probabilities this classifier gave them when it was saved.
     """
@@ -55,6 +58,7 @@ class Bundle:
     scorer: Scorer
     tokenizer: Tokenizer
     labels: LabelSet
+    precision: Precision = "fp32"
     about: Mapping[str, Any] = field(default_factory=dict)
     golden: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
@@ -82,6 +86,7 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
         "classifier": described,
         "decoder": bundle.decoder.config.as_json(),
         "cut": len(bundle.decoder.blocks),
+        "precision": bundle.precision,
         "max_tokens": bundle.tokenizer.max_tokens,
         **bundle.labels.to_json(),
         "about": dict(bundle.about),
@@ -175,6 +180,9 @@ def _build(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
     labels = LabelSet.from_json(manifest)
     with torch.device("meta"):
         decoder = Decoder(config, blocks=manifest["cut"], final_norm=False)
+        precision = _precision(folder, manifest)
+        if precision == "int8":
+            decoder = int8_twin(decoder)
     fill(decoder, _load(folder / BACKBONE), where=str(folder / BACKBONE))
     golden = tuple((entry["text"], tuple(entry["probabilities"])) for entry in manifest["golden"])
     return Bundle(
@@ -182,9 +190,17 @@ def _build(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         scorer=_read_scorer(folder / CLASSIFIER, manifest["classifier"], config, len(labels)),
         tokenizer=Tokenizer.load(folder / TOKENIZER, max_tokens=manifest["max_tokens"]),
         labels=labels,
+        precision=precision,
         about=manifest["about"],
         golden=golden,
     )
+
+
+def _precision(folder: Path, manifest: Mapping[str, Any]) -> Precision:
+    precision = manifest.get("precision", "fp32")
+    if precision not in get_args(Precision):
+        raise BundleError(f"{folder}: precision {precision!r} is not known", hint="install a newer tailtune")
+    return cast("Precision", precision)
 
 
 def _read_scorer(path: Path, described: Mapping[str, Any], config: DecoderConfig, classes: int) -> Scorer:

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import math
 import os
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -64,6 +65,11 @@ class TrainConfig:
     depth: Annotated[
         int | Literal["auto", "last"], "blocks that are kept; 'last' keeps all, 'auto' lets validation choose"
     ] = "auto"
+    precision: Annotated[
+        Literal["auto", "fp32", "int8"], "of the frozen products; 'auto' takes int8 where it is faster and no worse"
+    ] = "auto"
+    budget: Annotated[str | None, "most time for one text on this machine, such as 5ms; limits the depth"] = None
+    smaller_than: Annotated[str | None, "largest saved classifier, such as 100MB; limits the depth"] = None
     blocks: Annotated[int, "trainable blocks of a tail"] = 1
     pooling: Annotated[Literal["last", "mean", "last+mean"], "which positions a probe reads"] = "last+mean"
     recipe: Annotated[Literal["default", "chapter"], "'chapter' sets the values, split and balance of the book"] = (
@@ -199,6 +205,22 @@ class Setting:
             and value < _BELOW.get(self.name, math.inf)
             and (value > 0 or self.name not in _ABOVE_ZERO)
         )
+
+
+def parse_milliseconds(text: str, name: str) -> float:
+    """Return the milliseconds that a time such as 5ms, 0.5 s or 800us means.
+
+    Args:
+        text: The time, with its unit.
+        name: Of the setting, said in the error.
+
+    Raises:
+        ConfigError: If it is no time above 0.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(us|ms|s)", text.strip().casefold())
+    if found is None or not float(found.group(1)):
+        raise ConfigError(f"{name} {text!r} is no time above 0", hint="write it as 5ms or 0.5s")
+    return float(found.group(1)) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[found.group(2)]
 
 
 @functools.cache

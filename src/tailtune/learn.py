@@ -7,32 +7,35 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from tailtune.bundle import Bundle
-from tailtune.config import TrainConfig
+from tailtune.config import TrainConfig, parse_milliseconds
 from tailtune.data.dataset import Dataset
 from tailtune.data.split import Split
 from tailtune.errors import ConfigError
-from tailtune.features.backbone import Backbone, choose_device
-from tailtune.features.store import Features, FeatureStore
+from tailtune.features.passes import Pass, Passes
+from tailtune.features.store import Features
 from tailtune.labels import LabelSet
 from tailtune.methods import auto
 from tailtune.methods.probe import Rows
+from tailtune.methods.scan import Limits, Scan, scan
 from tailtune.methods.tail import Epoch, Step, TailSettings
 from tailtune.models.catalog import ResolvedModel, resolve
 from tailtune.models.families import read_config
+from tailtune.models.int8 import Precision
 from tailtune.models.weights import fingerprint, load_decoder, read_json
 from tailtune.predict import Predictor
 from tailtune.progress import Progress, silent
 from tailtune.runs import Stopwatch
-from tailtune.storage import cache_home
+from tailtune.storage import cache_home, parse_bytes
 from tailtune.text.tokenizer import Tokenizer, Tokens
 
 Say = Callable[[str], None]
@@ -55,6 +58,8 @@ class Learnt:
         ids: [rows] class ids.
         events: Steps and epochs of a tail.
         model: Name, source and hash of the pretrained weights.
+        precision: Of the frozen products.
+        scan: The depth curve; None where the depth was asked for.
         blocks_total: Blocks of the pretrained model.
         tokens: Counts for metrics.json.
     """
@@ -66,8 +71,10 @@ class Learnt:
     ids: NDArray[np.int64]
     events: tuple[Event, ...]
     model: dict[str, str]
+    precision: Precision
+    scan: Scan | None
     blocks_total: int
-    tokens: dict[str, int]
+    tokens: dict[str, Any]
 
 
 @contextlib.contextmanager
@@ -103,6 +110,66 @@ def learn(
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    limits = limits_of(config)
+    ready = _ready(dataset, config, store=store, watch=watch, progress=progress, say=say)
+    tokens, passes = ready.tokens, ready.passes
+    labels = LabelSet.of(dataset.labels)
+    rows = _rows(labels, dataset, split, config)
+    with watch.stage("scan"):
+        sized = replace(limits, besides=len(ready.tokenizer.json_bytes))
+        planned, found = _settle(
+            ready.planned, passes, tokens, rows, config=config, limits=sized, progress=progress, say=say
+        )
+    precision = _precision(config, found)
+    with watch.stage("backbone"):
+        features = passes.features(tokens, planned.wanted, precision=precision, progress=progress)
+    for done in passes.done:
+        say(_pass_note(done))
+    events: list[Event] = []
+    with watch.stage("method"):
+        fitted = auto.choose(
+            planned,
+            passes.decoder,
+            features,
+            rows,
+            pooling=config.pooling,
+            settings=_tail_settings(config),
+            progress=progress,
+            happened=events.append,
+            found=found,
+        )
+    say(f"chosen: {fitted.reason}")
+    about = {"data": {"source": dataset.source, "sha256": dataset.sha256}, "seed": config.seed}
+    return Learnt(
+        predictor=Predictor(_bundle(ready, fitted, labels, precision, about=about), device=config.device),
+        fitted=fitted,
+        features=features,
+        labels=labels,
+        ids=rows.labels,
+        events=tuple(events),
+        model=ready.source,
+        precision=precision,
+        scan=found,
+        blocks_total=ready.blocks,
+        tokens=_token_counts(tokens, passes),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Ready:
+    """The model and the texts before any pass."""
+
+    source: dict[str, str]
+    blocks: int
+    planned: auto.Plan
+    tokenizer: Tokenizer
+    tokens: Tokens
+    passes: Passes
+
+
+def _ready(
+    dataset: Dataset, config: TrainConfig, *, store: Path, watch: Stopwatch, progress: Progress, say: Say
+) -> _Ready:
     with watch.stage("model"):
         model = resolve(config.model, progress=progress)
         shape = read_config(read_json(model.path / "config.json"))
@@ -111,45 +178,82 @@ def learn(
     with watch.stage("tokens"):
         tokenizer, tokens = _tokens(config, model, shape.context, dataset)
         _say_tokens(tokens, dataset, say)
-    planned = auto.affordable(planned, tokens=int(tokens.offsets[-1]), width=shape.width)
     with watch.stage("model"):
         decoder = load_decoder(model.path, depth=planned.top)
-    with watch.stage("backbone"):
-        backbone = Backbone(decoder, device=choose_device(config.device))
-        features = FeatureStore(store, {"weights": weights, "dtype": "float32"}).features(
-            backbone, tokens, planned.wanted, progress=progress
-        )
-    say(_pass_note(features, planned))
-    labels = LabelSet.of(dataset.labels)
-    rows = _rows(labels, dataset, split, config)
-    events: list[Event] = []
-    with watch.stage("method"):
-        fitted = auto.choose(
-            planned,
-            decoder,
-            features,
-            rows,
-            pooling=config.pooling,
-            settings=_tail_settings(config),
-            progress=progress,
-            happened=events.append,
-        )
-    say(f"chosen: {fitted.reason}")
-    source = {"name": model.name, "source": model.source, "sha256": weights}
-    about = {"model": source, "data": {"source": dataset.source, "sha256": dataset.sha256}, "seed": config.seed}
-    below = decoder.below(fitted.scorer.wanted.depth)
-    bundle = Bundle(decoder=below, scorer=fitted.scorer, tokenizer=tokenizer, labels=labels, about=about)
-    return Learnt(
-        predictor=Predictor(bundle, device=config.device),
-        fitted=fitted,
-        features=features,
-        labels=labels,
-        ids=rows.labels,
-        events=tuple(events),
-        model=source,
-        blocks_total=shape.blocks,
-        tokens=_token_counts(tokens, features),
+    return _Ready(
+        source={"name": model.name, "source": model.source, "sha256": weights},
+        blocks=shape.blocks,
+        planned=planned,
+        tokenizer=tokenizer,
+        tokens=tokens,
+        passes=Passes(decoder, weights=weights, store=store, device=config.device),
     )
+
+
+def _settle(
+    planned: auto.Plan,
+    passes: Passes,
+    tokens: Tokens,
+    rows: Rows,
+    *,
+    config: TrainConfig,
+    limits: Limits,
+    progress: Progress,
+    say: Say,
+) -> tuple[auto.Plan, Scan | None]:
+    """The plan at one depth, and the scan that found it, where the depth was left open."""
+    if not planned.open:
+        return planned, None
+    found = scan(
+        passes,
+        tokens,
+        rows,
+        depths=planned.cuts,
+        states=planned.wanted.states,
+        precision=config.precision,
+        pooling=config.pooling,
+        limits=limits,
+        progress=progress,
+    )
+    say(f"depth scan: {found.reason}")
+    width = passes.decoder.config.width
+    validation, total = len(rows.validation), int(tokens.offsets[-1])
+    return auto.settled(planned, found, validation=validation, tokens=total, width=width), found
+
+
+def _bundle(
+    ready: _Ready, fitted: auto.Fitted, labels: LabelSet, precision: Precision, *, about: Mapping[str, Any]
+) -> Bundle:
+    return Bundle(
+        decoder=ready.passes.below(fitted.scorer.wanted.depth, precision),
+        precision=precision,
+        scorer=fitted.scorer,
+        tokenizer=ready.tokenizer,
+        labels=labels,
+        about={"model": ready.source, **about},
+    )
+
+
+def limits_of(config: TrainConfig) -> Limits:
+    """Return what the classifier may cost, as ``config`` spells it.
+
+    Raises:
+        ConfigError: If a limit cannot be read, or stands beside a fixed depth.
+    """
+    given = config.budget or config.smaller_than
+    if given and config.depth != "auto":
+        raise ConfigError(f"a limit ({given}) and --depth {config.depth} contradict each other", hint="leave one out")
+    return Limits(
+        milliseconds=parse_milliseconds(config.budget, "--budget") if config.budget else None,
+        bytes=parse_bytes(config.smaller_than, "--smaller-than") if config.smaller_than else None,
+    )
+
+
+def _precision(config: TrainConfig, found: Scan | None) -> Precision:
+    if found is not None:
+        return found.precision
+    # Without a scan nothing compares the two, so the exact one is taken.
+    return "fp32" if config.precision == "auto" else config.precision
 
 
 def _tokens(config: TrainConfig, model: ResolvedModel, context: int, dataset: Dataset) -> tuple[Tokenizer, Tokens]:
@@ -167,13 +271,12 @@ def _say_tokens(tokens: Tokens, dataset: Dataset, say: Say) -> None:
         say(f"texts longer than {longest} tokens, cut to that: {len(cut)} (row {named})")
 
 
-def _pass_note(features: Features, planned: auto.Plan) -> str:
-    depth = planned.wanted.depth
-    if not features.computed_texts:
-        return f"backbone pass: nothing to compute, all {features.distinct_texts} distinct texts are in the store"
+def _pass_note(done: Pass) -> str:
+    if not done.computed_texts:
+        return f"backbone pass: nothing to compute, all {done.texts} distinct texts are in the store ({done.precision})"
     return (
-        f"backbone pass: computed {features.computed_texts} of {features.distinct_texts} distinct texts "
-        f"({features.computed_tokens} tokens) through {depth} blocks"
+        f"backbone pass in {done.precision}: computed {done.computed_texts} of {done.texts} distinct texts "
+        f"({done.computed_tokens} tokens) through {done.depth} blocks"
     )
 
 
@@ -202,13 +305,14 @@ def _tail_settings(config: TrainConfig) -> TailSettings:
     )
 
 
-def _token_counts(tokens: Tokens, features: Features) -> dict[str, int]:
+def _token_counts(tokens: Tokens, passes: Passes) -> dict[str, Any]:
     return {
         "texts": len(tokens),
-        "distinct_texts": features.distinct_texts,
+        "distinct_texts": passes.done[-1].texts,
         "total": int(tokens.offsets[-1]),
-        "computed": features.computed_tokens,
-        "computed_texts": features.computed_texts,
+        "computed": sum(done.computed_tokens for done in passes.done),
+        "computed_texts": sum(done.computed_texts for done in passes.done),
+        "passes": [asdict(done) for done in passes.done],
         "longest": int(tokens.lengths.max()),
         "truncated_texts": int(tokens.truncated.sum()),
     }

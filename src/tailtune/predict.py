@@ -62,7 +62,7 @@ class Predictor:
         if threads is not None:
             torch.set_num_threads(threads)
         self._bundle = bundle
-        self._backbone = Backbone(bundle.decoder, device=choose_device(device))
+        self._backbone = Backbone(bundle.decoder, device=choose_device(device, bundle.precision))
         if isinstance(bundle.scorer, TailScorer):
             bundle.scorer.to(self._backbone.device)
 

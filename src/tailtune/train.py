@@ -133,6 +133,8 @@ def _describe(config: TrainConfig, split: Split, learnt: Learnt) -> dict[str, An
         "depth": learnt.fitted.scorer.depth,
         "cut": learnt.fitted.scorer.wanted.depth,
         "blocks_total": learnt.blocks_total,
+        "precision": learnt.precision,
+        "depth_scan": learnt.scan.as_json() if learnt.scan else None,
         "pooling": config.pooling if learnt.fitted.method == "probe" else "last",
         "labels": list(names),
         "reason": learnt.fitted.reason,

@@ -6,20 +6,23 @@ import json
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
-from support.classifiers import LABELS, probe_bundle, tail_bundle
+from support.classifiers import LABELS, int8_bundle, probe_bundle, tail_bundle
 from tailtune.bundle import Bundle, write_bundle
 from tailtune.errors import BundleError, SetupError
+from tailtune.models.int8 import Precision
 from tailtune.predict import GOLDEN_TEXTS, Predictor
 
 TEXTS = ["WINNER!! claim your prize", "see you at 5", "", "x" * 500, "<|endoftext|>"]
 
 
-@pytest.fixture(params=[probe_bundle, tail_bundle], ids=["probe", "tail"])
+@pytest.fixture(params=[probe_bundle, tail_bundle, int8_bundle], ids=["probe", "tail", "int8"])
 def made(request: pytest.FixtureRequest, tiny_llama: Path) -> Predictor:
     make: Callable[[Path], Bundle] = request.param
     return Predictor(make(tiny_llama), device="cpu")
@@ -47,6 +50,21 @@ def test_blocks_above_the_cut_are_not_in_the_bundle(saved: Path) -> None:
     assert len(loaded.bundle.decoder.blocks) == manifest["cut"] < 4
     assert loaded.bundle.decoder.final_norm is None
     assert loaded.bundle.scorer.depth == 3
+
+
+def test_int8_takes_less_room(tiny_llama: Path, tmp_path: Path) -> None:
+    """The manifest names the precision; the file is a good third of fp32; an unknown precision is refused."""
+    sizes = {}
+    for make in (probe_bundle, int8_bundle):
+        Predictor(make(tiny_llama), device="cpu").save(tmp_path / make.__name__)
+        sizes[make.__name__] = (tmp_path / make.__name__ / "backbone.safetensors").stat().st_size
+    assert sizes["int8_bundle"] < 0.45 * sizes["probe_bundle"]
+    assert Predictor.load(tmp_path / "int8_bundle").bundle.precision == "int8"
+    bundle = replace(int8_bundle(tiny_llama), precision=cast("Precision", "int2"))
+    (tmp_path / "odd").mkdir()
+    write_bundle(bundle, tmp_path / "odd", extra={})
+    with pytest.raises(BundleError, match="precision 'int2' is not known"):
+        Predictor.load(tmp_path / "odd")
 
 
 def test_predictions_say_what_was_read(made: Predictor) -> None:
@@ -110,8 +128,8 @@ def test_an_edited_manifest_is_refused(saved: Path) -> None:
 def test_a_newer_format_says_so(saved: Path) -> None:
     """The version is looked at before anything else."""
     file = saved / "bundle.json"
-    file.write_text(file.read_text().replace('"format_version": 1', '"format_version": 2'))
-    with pytest.raises(BundleError, match="bundle format 2, this version reads up to 1"):
+    file.write_text(file.read_text().replace('"format_version": 2', '"format_version": 3'))
+    with pytest.raises(BundleError, match="bundle format 3, this version reads up to 2"):
         Predictor.load(saved)
 
 

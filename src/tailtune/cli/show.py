@@ -55,16 +55,53 @@ def bar(share: float, width: int = _BAR_WIDTH) -> str:
 def training(metrics: Mapping[str, Any], folder: Path) -> None:
     """Print what a training came to: test scores beside the baselines, the verdict, the choice, and what to do next."""
     console = _console()
+    if scan := metrics.get("depth_scan"):
+        depths(scan)
+        console.print()
     console.print(_scores(metrics, own=f"tailtune ({metrics['method']})"))
     console.print()
     if verdict := metrics.get("verdict"):
         _say(console, verdict["text"], _VERDICT_STYLES.get(verdict["kind"], "bold"))
-    _say(console, f"method: {metrics['method']} at depth {metrics['depth']} of {metrics['blocks_total']} blocks")
+    where = f"depth {metrics['depth']} of {metrics['blocks_total']} blocks, {metrics.get('precision', 'fp32')}"
+    _say(console, f"method: {metrics['method']} at {where}")
     if reason := metrics.get("reason"):
         _say(console, f"why: {reason}")
     _say(console, _cost(metrics))
     console.print(_text(f"run folder: {folder}"), soft_wrap=True)
     console.print(_text(f'next: tailtune predict {shlex.quote(str(folder))} "your text"'), soft_wrap=True)
+
+
+def depths(scan: Mapping[str, Any]) -> None:
+    """Print the depth curve: score with interval and cost of every depth, a bar for the accuracy above the worst one's.
+
+    An arrow marks the chosen depth, a dash in place of the bar what is beyond the limits.
+
+    Args:
+        scan: ``depth_scan`` of metrics.json.
+    """
+    points = scan["points"]
+    lowest = min(point["accuracy"] for point in points)
+    span = max(point["accuracy"] for point in points) - lowest
+    table = _table("depth", "accuracy", "95 % interval", "log loss", "one text", "size", "")
+    table.columns[0].justify, table.columns[-1].justify = "right", "left"
+    for point in points:
+        low, high = point["interval"]
+        chosen = point["depth"] == scan["chosen_depth"]
+        height = (point["accuracy"] - lowest) / span if span else 1.0
+        cells = (
+            f"{'→ ' if chosen else ''}{point['depth']}",
+            f"{100 * point['accuracy']:.2f} %",
+            f"{100 * low:.1f} to {100 * high:.1f}",
+            f"{point['loss']:.4f}",
+            f"{point['milliseconds']:.1f} ms",
+            f"{point['megabytes']:.0f} MB",
+            bar(height, 8) if point["within_limits"] else "—",
+        )
+        table.add_row(*(_text(cell, "bold" if chosen else "") for cell in cells))
+    console = _console()
+    console.print(table)
+    told = f"{points[0]['rows']:,} sampled rows, each judged by a probe that did not see it; {scan['why_precision']}"
+    _say(console, told, "dim")
 
 
 def evaluation(metrics: Mapping[str, Any]) -> None:

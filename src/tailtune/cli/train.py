@@ -13,7 +13,9 @@ from tailtune.config import Setting, resolve, settings
 
 _GROUPS = {
     "Data": ("text_column", "label_column", "validation", "test", "balance", "recipe", "seed"),
-    "Model and method": ("model", "method", "depth", "blocks", "pooling", "max_tokens"),
+    "Model and method": (
+        "model", "method", "depth", "precision", "budget", "smaller_than", "blocks", "pooling", "max_tokens",
+    ),
     "Training a tail": (
         "epochs", "batch_size", "learning_rate", "weight_decay", "clip_norm", "warmup_fraction", "schedule", "patience",
     ),
@@ -23,7 +25,7 @@ _GROUPS = {
 _PANELS = {name: group for group, names in _GROUPS.items() for name in names}
 _SWITCHES = {"cache": "--cache/--no-cache", "baselines": "--baselines/--no-baselines", "quiet": "--quiet"}
 _METAVARS: dict[type, str] = {int: "N", float: "X", str: "NAME"}
-_PLACES = {"validation": "FILE", "test": "FILE", "out": "DIR"}
+_PLACES = {"validation": "FILE", "test": "FILE", "out": "DIR", "budget": "TIME", "smaller_than": "SIZE"}
 
 
 def register(app: typer.Typer) -> None:

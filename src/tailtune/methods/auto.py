@@ -1,7 +1,6 @@
-"""Choosing the method: which depths are computed, a probe at the best of them, a tail tried there, validation decides.
+"""Choosing the method: what may be computed, a probe at the depth that the scan found, a tail tried there.
 
-Which features are computed depends on the model and the texts only, never on labels or seeds: a second run with other
-labels or another seed finds everything in the store.
+The held-out rows decide, see ``tailtune.methods.scan`` for the depth.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ from numpy.typing import NDArray
 from tailtune.errors import ConfigError, TrainingDiverged
 from tailtune.features.backbone import Wanted
 from tailtune.features.store import Features
-from tailtune.methods.probe import Candidate, Doubles, Rows, choose_probe
+from tailtune.methods.probe import Doubles, Rows, choose_probe
+from tailtune.methods.scan import Scan
 from tailtune.methods.scorers import Pooling, Scorer, TailScorer, probabilities, score_features
 from tailtune.methods.tail import Epoch, Step, TailSettings, fit_tail, new_tail
 from tailtune.models.decoder import Decoder
@@ -29,8 +29,10 @@ Depth = int | Literal["auto", "last"]
 HIGHEST = 0.7
 # Where a tail may be tried, as shares of all blocks.
 TAIL_DEPTHS = (0.3, 0.5, 0.7)
-# Most bytes of token states that ``auto`` may put into the store: at width 576 three depths of 620,000 tokens.
+# Most bytes of token states that ``auto`` may put into the store: at width 576 those of 1.8 million tokens.
 STATES_LIMIT = 4 * 1024**3
+# Faults that must be mended, and none made, to be better with significance: McNemar's 2 x 0.5^6 = 0.03 < 0.05.
+TELLING = 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +45,8 @@ class Plan:
         cuts: Those of them at which a probe may end.
         tails: Depths (tail included) at which a tail may be trained, ascending.
         blocks: Trainable blocks of a tail.
+        open: Whether the depth is still to be found among ``cuts``.
+        untried: Why ``auto`` tries no tail, in words.
     """
 
     method: Method
@@ -50,6 +54,8 @@ class Plan:
     cuts: tuple[int, ...]
     tails: tuple[int, ...]
     blocks: int
+    open: bool = False
+    untried: str = ""
 
     @property
     def top(self) -> int:
@@ -91,24 +97,36 @@ def plan(method: Method, depth: Depth, *, blocks: int, total: int) -> Plan:
         tails, cuts = (top,), (top,)
     if method == "tail" and top != "auto":
         grid, cuts = (), ()
-    return Plan(method=method, depths=grid, cuts=cuts, tails=() if method == "probe" else tails, blocks=blocks)
+    tails = () if method == "probe" else tails
+    return Plan(method=method, depths=grid, cuts=cuts, tails=tails, blocks=blocks, open=top == "auto")
 
 
-def affordable(planned: Plan, *, tokens: int, width: int) -> Plan:
-    """Return the plan with no more depths for a tail than token states may take room in the store.
+def settled(planned: Plan, found: Scan, *, validation: int, tokens: int, width: int) -> Plan:
+    """Return the plan at the depth that the scan found.
 
-    Only ``auto`` gives way, first to the middle depth, then to no tail at all: what a person asked for is done. Depends
-    on the texts and the model alone, like everything that decides what is computed.
+    A tail is trained where asked for; ``auto`` leaves it out where it could not win, or where its token states would
+    take more room in the store than STATES_LIMIT.
 
     Args:
-        planned: From ``plan``.
+        planned: From ``plan``, with several cuts.
+        found: The scan of them.
+        validation: Rows of the validation part.
         tokens: Of all texts.
         width: D.
     """
-    for tails in (planned.tails, planned.tails[len(planned.tails) // 2 :][:1]):
-        if planned.method != "auto" or 4 * width * tokens * len(tails) <= STATES_LIMIT:
-            return replace(planned, tails=tails)
-    return replace(planned, tails=())
+    depth = found.chosen.depth
+    tails = tuple(tail for tail in planned.tails if tail >= depth)[:1] or planned.tails[-1:]
+    untried = ""
+    correct = found.chosen.correct
+    wrong = int((~correct).sum()) * validation / len(correct)
+    if wrong < TELLING:
+        untried = f"no tail tried: of {validation} validation rows about {wrong:.1f} are wrong, too few to tell"
+    elif 4 * width * tokens > STATES_LIMIT:
+        untried = f"no tail tried: the states of {tokens} tokens would take {4 * width * tokens / 1e9:.0f} GB"
+    if planned.method == "auto" and untried:
+        tails = ()
+    depths = tuple(below for below in planned.depths if below <= depth)
+    return replace(planned, depths=depths, cuts=(depth,), tails=tails, untried=untried, open=False)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -143,6 +161,7 @@ def choose(
     settings: TailSettings,
     progress: Progress = silent,
     happened: Callable[[Step | Epoch], None] = lambda event: None,
+    found: Scan | None = None,
 ) -> Fitted:
     """Return the classifier that the held-out rows prefer among those planned.
 
@@ -155,17 +174,18 @@ def choose(
         settings: Of the tail.
         progress: Told settings and steps.
         happened: Told every step and epoch of the tail.
+        found: The scan that settled the depth; None where it was asked for.
     """
-    fitted, candidate = None, None
+    fitted = None
     if planned.cuts:
         probe, candidate, tried = choose_probe(
-            features, rows, depths=planned.depths, cuts=planned.cuts, pooling=pooling, progress=progress
+            features, rows, depths=planned.depths, pooling=pooling, progress=progress
         )
         choices = [{**c.as_json(), "chosen": c is candidate} for c in tried]
-        fitted = Fitted(scorer=probe, choices=choices, reason=_why_probe(planned, candidate))
+        fitted = Fitted(scorer=probe, choices=choices, reason=_why_probe(planned, found))
         if not planned.tails:
             return fitted
-    at = planned.tails[-1] if candidate is None else _tail_depth(planned, candidate)
+    (at,) = planned.tails
     try:
         tail, curves = _train_tail(
             decoder,
@@ -192,17 +212,11 @@ def choose(
     return _decided(fitted, tail, wins=wins, rows=len(rows.validation), entry=entry, curves=curves)
 
 
-def _why_probe(planned: Plan, candidate: Candidate) -> str:
-    if len(planned.cuts) == 1:
-        return f"a probe at depth {candidate.depth}, as asked for"
-    return (
-        f"a probe at depth {candidate.depth}: the shallowest of depths {planned.cuts[0]} to {planned.cuts[-1]} "
-        f"within one standard error of the best held-out log loss, {candidate.loss:.3f}"
-    )
-
-
-def _tail_depth(planned: Plan, candidate: Candidate) -> int:
-    return next((depth for depth in planned.tails if depth >= candidate.depth), planned.tails[-1])
+def _why_probe(planned: Plan, found: Scan | None) -> str:
+    if found is None:
+        return f"a probe at depth {planned.cuts[0]}, as asked for"
+    untried = "" if planned.tails or planned.method == "probe" else f"; {planned.untried}"
+    return f"a probe at {found.reason}{untried}"
 
 
 def _train_tail(

@@ -43,6 +43,7 @@ def render_report(metrics: Metrics) -> str:
         _per_class(metrics),
         _confusion(metrics),
         _data(metrics),
+        _depths(metrics),
         _choices(metrics),
         _curves(metrics),
         _cost(metrics),
@@ -265,6 +266,25 @@ def _records(records: Sequence[Metrics]) -> str:
     flat = [_flat(record) for record in records]
     keys = list(dict.fromkeys(itertools.chain.from_iterable(flat)))
     return table([_words(key) for key in keys], [[_cell(record.get(key)) for key in keys] for record in flat])
+
+
+def _depths(metrics: Metrics) -> str:
+    scan = _part(metrics, "depth_scan")
+    rows = [
+        (
+            f"{point['depth']}{' (chosen)' if point['depth'] == scan['chosen_depth'] else ''}",
+            _percent(point["accuracy"]),
+            _interval(point["interval"]),
+            f"{point['loss']:.4f}",
+            f"{point['milliseconds']:.1f} ms",
+            f"{point['megabytes']:.0f} MB",
+        )
+        for point in scan.get("points", [])
+    ]
+    if not rows:
+        return ""
+    drawn = table(("depth", "accuracy", "95 % interval", "log loss", "one text", "size"), rows)
+    return f"## Depth\n\n{drawn}\n\n{escape(scan['sampled_rows'])} sampled rows; {escape(scan['why_precision'])}."
 
 
 def _curves(metrics: Metrics) -> str:

@@ -52,7 +52,7 @@ def test_training_shows_what_a_person_asks_first(capsys: pytest.CaptureFixture[s
     assert "tailtune (probe) 98.00 % 95.7 to 99.1 0.9800" in rows
     assert "character TF-IDF + LR 97.67 % 95.3 to 98.9 0.9767" in rows
     assert "Not distinguishable from character TF-IDF + LR (p = 0.77)." in rows
-    assert "method: probe at depth 15 of 30 blocks" in rows
+    assert "method: probe at depth 15 of 30 blocks, fp32" in rows
     assert "why: best on validation" in rows
     assert "time: 60.2 s (backbone pass 50.0, probe 10.0, reading 0.2), memory at most 1,412 MiB" in rows
     assert "run folder: runs/my messages-1" in rows
@@ -69,7 +69,7 @@ def test_without_baselines_nothing_is_made_up(capsys: pytest.CaptureFixture[str]
     out = capsys.readouterr().out
     assert "TF-IDF" not in out
     assert "why" not in out
-    assert "method: probe at depth 15 of 30 blocks\n" in out
+    assert "method: probe at depth 15 of 30 blocks, fp32\n" in out
     assert "time: 61.0 s (backbone pass 50.0" in out
 
 
@@ -120,3 +120,33 @@ def test_nan_is_never_written(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="JSON"):
         show.json_line({"x": float("nan")})
     assert capsys.readouterr().out == ""
+
+
+SCAN: dict[str, Any] = {
+    "chosen_depth": 6,
+    "why_precision": "int8 products: faster on this machine",
+    "points": [
+        {
+            "depth": depth, "rows": 500, "accuracy": accuracy, "interval": [accuracy - 0.02, accuracy + 0.01],
+            "loss": 0.1, "milliseconds": depth / 2, "megabytes": 30.0 + depth, "within_limits": depth < 9,
+        }
+        for depth, accuracy in ((3, 0.90), (6, 0.94), (9, 0.98))
+    ],
+}  # fmt: skip
+
+
+def test_the_depth_curve_shows_score_and_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line per depth; the bar grows with the accuracy; what was chosen and what costs too much is said."""
+    show.depths(SCAN)
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[1] == "3 90.00 % 88.0 to 91.0 0.1000 1.5 ms 33 MB"
+    assert lines[2] == "→ 6 94.00 % 92.0 to 95.0 0.1000 3.0 ms 36 MB ████"
+    assert lines[3] == "9 98.00 % 96.0 to 99.0 0.1000 4.5 ms 39 MB —"
+    said = "500 sampled rows, each judged by a probe that did not see it"
+    assert lines[4] == f"{said}; int8 products: faster on this machine"
+
+
+def test_training_begins_with_the_depth_curve(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the depth was found by a scan."""
+    show.training({**METRICS, "depth_scan": SCAN}, Path("r"))
+    assert capsys.readouterr().out.split()[:2] == ["depth", "accuracy"]

@@ -14,8 +14,10 @@ from support.features import first_token_task, model_features, rows_of
 from support.texts import encode, messages
 from tailtune.errors import ConfigError, TrainingDiverged
 from tailtune.features.backbone import Wanted
-from tailtune.methods.auto import Depth, Fitted, Method, Plan, affordable, choose, plan
-from tailtune.methods.probe import Rows
+from tailtune.features.passes import Passes
+from tailtune.methods.auto import STATES_LIMIT, Depth, Fitted, Method, Plan, choose, plan, settled
+from tailtune.methods.probe import Candidate, Rows
+from tailtune.methods.scan import Limits, Scan, scan
 from tailtune.methods.scorers import ProbeScorer, TailScorer
 from tailtune.methods.tail import Epoch, Step, TailSettings
 from tailtune.models.weights import load_decoder
@@ -89,17 +91,41 @@ def test_what_does_not_fit_the_model_is_refused(
         plan(method, depth, blocks=blocks, total=total)
 
 
-def test_many_tokens_leave_fewer_tails() -> None:
-    """Token states must fit the store: all depths, then the middle one, then none; what was asked for stays."""
+def found_at(depth: int, *, wrong: int = 100) -> Scan:
+    """Return a scan of 1,000 rows that found ``depth``, with so many of them wrong."""
+    correct = np.arange(1000) >= wrong
+    chosen = Candidate(depths=(depth,), penalty=0.3, losses=np.zeros(1000), correct=correct)
+    return Scan(precision="fp32", why_precision="fp32 products, as asked for", points=(), chosen=chosen, rows=1000)
+
+
+@pytest.mark.parametrize(("depth", "tail"), [(3, 9), (9, 9), (12, 15), (21, 21)])
+def test_a_settled_plan_goes_no_higher_than_it_must(depth: int, tail: int) -> None:
+    """The probe reads the depths up to the one found; the tail is tried at the first of its depths from there up."""
     made = plan("auto", "auto", blocks=1, total=30)
-    few, many, most = 600_000, 1_800_000, 1_900_000
-    assert affordable(made, tokens=few, width=576) == made
-    assert affordable(made, tokens=many, width=576).tails == (15,)
-    none = affordable(made, tokens=most, width=576)
-    assert (none.tails, none.cuts, none.wanted.states) == ((), made.cuts, ())
-    asked = plan("tail", "last", blocks=1, total=30)
-    assert affordable(asked, tokens=10**9, width=576) == asked
-    assert affordable(plan("probe", 3, blocks=1, total=30), tokens=10**9, width=576).tails == ()
+    done = settled(made, found_at(depth), validation=1000, tokens=1000, width=576)
+    assert (done.depths, done.cuts, done.tails, done.open) == (tuple(range(3, depth + 1, 3)), (depth,), (tail,), False)
+    assert done.wanted == Wanted(pooled=done.depths, states=(tail - 1,))
+
+
+@pytest.mark.parametrize(("wrong", "validation", "tried"), [(100, 60, True), (100, 59, False), (0, 10_000, False)])
+def test_no_tail_is_tried_that_could_not_be_told_apart(wrong: int, validation: int, tried: bool) -> None:
+    """A tenth of 60 validation rows is six faults, what McNemar needs; a tail that was asked for is trained anyway."""
+    methods: tuple[Method, ...] = ("auto", "tail")
+    for method in methods:
+        made = plan(method, "auto", blocks=1, total=30)
+        done = settled(made, found_at(9, wrong=wrong), validation=validation, tokens=1000, width=576)
+        assert bool(done.tails) == (tried or method == "tail")
+        assert ("too few to tell" in done.untried) == (not tried)
+
+
+def test_many_tokens_leave_no_tail() -> None:
+    """Token states must fit the store, unless the tail was asked for."""
+    room = STATES_LIMIT // (4 * 576)
+    cases: list[tuple[Method, int, tuple[int, ...]]]
+    cases = [("auto", room, (9,)), ("auto", room + 1, ()), ("tail", room + 1, (9,))]
+    for method, tokens, tails in cases:
+        made = plan(method, "auto", blocks=1, total=30)
+        assert settled(made, found_at(9), validation=1000, tokens=tokens, width=576).tails == tails
 
 
 def test_without_room_for_a_tail_the_probe_is_kept(decide: Choose) -> None:
@@ -127,9 +153,14 @@ def decide(tiny_llama: Path, tmp_path: Path) -> Choose:
     """Choose on the tiny model, for given tokens, rows and plan."""
 
     def run(planned: Plan, tokens: Tokens, rows: Rows, **named: Any) -> Fitted:
+        decoder, found = load_decoder(tiny_llama), None
+        if planned.open:
+            passes = Passes(decoder, weights="tiny", store=tmp_path, device="cpu")
+            found = scan(passes, tokens, rows, depths=planned.cuts, precision="fp32", pooling="last", limits=Limits())
+            planned = settled(planned, found, validation=len(rows.validation), tokens=1, width=1)
         features = model_features(tiny_llama, tmp_path, tokens, planned.wanted)
         settings = named.pop("settings", TailSettings(epochs=12, learning_rate=3e-3))
-        return choose(planned, load_decoder(tiny_llama), features, rows, pooling="last", settings=settings, **named)
+        return choose(planned, decoder, features, rows, pooling="last", settings=settings, found=found, **named)
 
     return run
 
@@ -174,14 +205,14 @@ def test_a_tail_that_did_not_learn_is_dropped(decide: Choose, tiny_llama: Path) 
     labels = np.array([name == "spam" for name in names], dtype=np.int64)
     rows = rows_of(labels, train=70, validation=30)
     settings = TailSettings(epochs=1, learning_rate=1e-9)
-    fitted = decide(plan("auto", "auto", blocks=1, total=4), encode(tiny_llama, texts), rows, settings=settings)
+    fitted = decide(plan("auto", 3, blocks=1, total=4), encode(tiny_llama, texts), rows, settings=settings)
     assert isinstance(fitted.scorer, ProbeScorer)
     (choice,) = chosen(fitted)
     assert (choice["candidate"], choice["depth"]) == ("probe", fitted.scorer.depth)
     tail = fitted.choices[-1]
     assert (tail["candidate"], tail["chosen"]) == ("tail", False)
     assert tail["loss"] > choice["loss"]
-    assert tail["depth"] == next(depth for depth in (2, 3) if depth >= fitted.scorer.depth)
+    assert tail["depth"] == 3
 
 
 def test_a_lead_by_chance_is_not_enough(decide: Choose) -> None:
@@ -196,7 +227,7 @@ def test_a_lead_by_chance_is_not_enough(decide: Choose) -> None:
 
 
 def test_a_probe_alone_trains_no_tail(decide: Choose) -> None:
-    """Every cut and penalty is listed, one is chosen, and no step happened."""
+    """Every penalty is listed, one is chosen, and no step happened."""
     tokens, labels = first_token_task(100)
     told: list[Step | Epoch] = []
     planned = plan("probe", "auto", blocks=1, total=4)

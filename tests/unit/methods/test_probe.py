@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from support.features import pooled_features, rows_of
 from tailtune.features.backbone import Floats
 from tailtune.features.store import Features, Indices
-from tailtune.methods import probe as probe_module
 from tailtune.methods.auto import class_weights
 from tailtune.methods.probe import (
+    DEPTH_WORK,
     PENALTIES,
     SCOUT,
     TOLERANCE,
@@ -133,7 +133,7 @@ def two_depths() -> tuple[Features, Rows]:
 def test_depths_are_averaged(two_depths: tuple[Features, Rows], pooling: Pooling) -> None:
     """A probe cut at the upper depth scores the mean of one logistic regression per depth, fitted on training rows."""
     features, rows = two_depths
-    probe, chosen, _ = choose_probe(features, rows, depths=(2, 5), cuts=(5,), pooling=pooling)
+    probe, chosen, _ = choose_probe(features, rows, depths=(2, 5), pooling=pooling)
     scores = []
     for depth in (2, 5):
         vectors = {
@@ -150,24 +150,23 @@ def test_depths_are_averaged(two_depths: tuple[Features, Rows], pooling: Pooling
 
 
 def test_what_was_tried_is_told(two_depths: tuple[Features, Rows]) -> None:
-    """Every cut at the middle penalty, then every other penalty at the chosen cut; the best of those is taken."""
+    """Every penalty at the depths given; the best of them is taken."""
     features, rows = two_depths
     told: list[tuple[int, int]] = []
     _, chosen, tried = choose_probe(
         features,
         rows,
         depths=(2, 5),
-        cuts=(2, 5),
         pooling="last",
         progress=lambda stage, done, total, unit: told.append((done, total)),
     )
-    assert [(c.depths, c.penalty) for c in tried[:2]] == [((2,), SCOUT), ((2, 5), SCOUT)]
-    assert sorted(c.penalty for c in tried if c.depths == chosen.depths) == sorted(PENALTIES)
-    assert chosen.loss == min(c.loss for c in tried if c.depths == chosen.depths)
+    assert [(c.depths, c.penalty) for c in tried] == [((2, 5), penalty) for penalty in PENALTIES]
+    assert SCOUT in PENALTIES
+    assert chosen.loss == min(c.loss for c in tried)
     assert told == [(done, len(tried)) for done in range(1, len(tried) + 1)]
     assert chosen.as_json() == {
         "candidate": "probe",
-        "depth": chosen.depth,
+        "depth": 5,
         "penalty": chosen.penalty,
         "rows": 120,
         "loss": chosen.loss,
@@ -178,9 +177,9 @@ def test_what_was_tried_is_told(two_depths: tuple[Features, Rows]) -> None:
 def test_held_out_losses_are_those_of_held_out_fits(two_depths: tuple[Features, Rows]) -> None:
     """Each row's loss comes from a regression that never saw its fold."""
     features, rows = two_depths
-    _, _, (tried, *_) = choose_probe(features, rows, depths=(2,), cuts=(2,), pooling="last")
+    _, _, (tried, *_) = choose_probe(features, rows, depths=(2,), pooling="last")
     vectors, expected = features.pooled(2)[:, 0], []
-    for learn, judge in _folds(rows, 8):
+    for learn, judge in _folds(rows, 8, DEPTH_WORK):
         assert not set(learn) & set(judge)
         own = reference(vectors[learn], rows.labels[learn], tried.penalty).predict_proba(vectors[judge])
         expected.append(-np.log(own[np.arange(len(judge)), rows.labels[judge]]))
@@ -220,7 +219,7 @@ def test_folds_keep_groups_together() -> None:
         groups=groups,
         classes=2,
     )
-    folds = list(_folds(rows, 8))
+    folds = list(_folds(rows, 8, DEPTH_WORK))
     assert len(folds) == 5
     for learn, judge in folds:
         assert not set(groups[learn]) & set(groups[judge])
@@ -229,15 +228,13 @@ def test_folds_keep_groups_together() -> None:
 
 
 @pytest.mark.parametrize("why", ["work", "tiny class"])
-def test_validation_alone_judges_where_folding_is_dear_or_impossible(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_validation_alone_judges_where_folding_is_dear_or_impossible(why: str) -> None:
     """Above the work limit, and when a class has fewer groups than folds, the two parts serve as they are."""
-    labels = np.arange(60) % 2
-    if why == "work":
-        monkeypatch.setattr(probe_module, "CROSS_VALIDATION_WORK", 8 * 60 - 1)
-    else:
-        labels = np.array([0] * 56 + [1] * 4)[np.random.default_rng(0).permutation(60)]
+    labels, most = np.arange(60) % 2, 8 * 60 - 1.0
+    if why == "tiny class":
+        labels, most = np.array([0] * 56 + [1] * 4)[np.random.default_rng(0).permutation(60)], DEPTH_WORK
     rows = rows_of(labels, train=45, validation=15)
-    ((learn, judge),) = _folds(rows, 8)
+    ((learn, judge),) = _folds(rows, 8, most)
     assert np.array_equal(learn, rows.train)
     assert np.array_equal(judge, rows.validation)
 
@@ -245,10 +242,10 @@ def test_validation_alone_judges_where_folding_is_dear_or_impossible(why: str, m
 def test_without_validation_the_training_rows_are_folded() -> None:
     """As many folds as the smallest class has groups; with a single one the rows judge themselves."""
     three = rows_of([0] * 20 + [1] * 3, train=23, validation=0)
-    assert sorted(np.concatenate([judge for _, judge in _folds(three, 8)])) == list(range(23))
-    assert len(list(_folds(three, 8))) == 3
+    assert sorted(np.concatenate([judge for _, judge in _folds(three, 8, DEPTH_WORK)])) == list(range(23))
+    assert len(list(_folds(three, 8, DEPTH_WORK))) == 3
     one = rows_of([0] * 20 + [1], train=21, validation=0)
-    ((learn, judge),) = _folds(one, 8)
+    ((learn, judge),) = _folds(one, 8, DEPTH_WORK)
     assert np.array_equal(learn, judge)
 
 
@@ -259,14 +256,14 @@ def bytes_of(probe: ProbeScorer) -> list[bytes]:
 def test_rows_of_neither_part_change_nothing(two_depths: tuple[Features, Rows]) -> None:
     """Poisoned labels, groups and vectors of the test rows leave the probe as it was, byte for byte."""
     features, rows = two_depths
-    first = choose_probe(features, rows, depths=(2, 5), cuts=(2, 5), pooling="last+mean")
+    first = choose_probe(features, rows, depths=(2, 5), pooling="last+mean")
     poisoned = {depth: features.pooled(depth)[:, 0].copy() for depth in (2, 5)}
     for vectors in poisoned.values():
         vectors[120:] = 1e6
     labels, groups = rows.labels.copy(), rows.groups.copy()
     labels[120:], groups[120:] = (labels[120:] + 1) % 3, 0
     other = Rows(train=rows.train, validation=rows.validation, labels=labels, groups=groups, classes=3)
-    again = choose_probe(pooled_features(poisoned), other, depths=(2, 5), cuts=(2, 5), pooling="last+mean")
+    again = choose_probe(pooled_features(poisoned), other, depths=(2, 5), pooling="last+mean")
     assert bytes_of(again[0]) == bytes_of(first[0])
     assert [c.loss for c in again[2]] == [c.loss for c in first[2]]
 
