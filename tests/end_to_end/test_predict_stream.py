@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 import pytest
 
-from support.command_line import Outcome, call, json_lines, process, require_refusal
+from support.command_line import Outcome, call, call_limited, json_lines, process, require_refusal
 from support.texts import messages, write_csv
 from tailtune import TextClassifier
 from tailtune.config import resolve
@@ -225,6 +225,8 @@ def test_people_see_every_category(probe: Path, capsys: pytest.CaptureFixture[st
         ([], "expected texts or --file, one of the two"),
         (["text", "--file", "data.csv"], "expected texts or --file, one of the two"),
         (["text", "--jsn"], "--jsn"),
+        (["text", "--out", "answers.jsonl"], "--out needs --file"),
+        (["--file", "data.csv", "--resume"], "--resume needs --out"),
     ],
 )
 def test_wrong_use_is_refused(
@@ -246,6 +248,94 @@ def test_argument_bytes_that_are_not_utf8_are_refused(probe: Path) -> None:
         b"caf\xe9".decode("utf-8", "surrogateescape"),
     ]
     assert "text 2: not valid UTF-8" in require_refusal(process(command), 3)
+
+
+def many(folder: Path, count: int) -> Path:
+    """Write ``count`` short texts with ids, a blank line among them."""
+    texts, _ = messages(count)
+    rows = [json.dumps({"id": number, "text": text}) + "\n" for number, text in enumerate(texts)]
+    rows.insert(3, "\n")
+    path = folder / "texts.jsonl"
+    path.write_text("".join(rows), encoding="utf-8")
+    return path
+
+
+def test_answers_in_a_file_are_those_on_stdout(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same bytes; stdout stays empty, one note says what was done, and nothing else is left."""
+    file, out = many(tmp_path, 50), tmp_path / "answers.jsonl"
+    written = call(capsys, "predict", run, "--file", file, "--out", out)
+    assert (written.code, written.out) == (0, "")
+    assert written.err.startswith(f"50 answers in {out}: 50 texts in ")
+    assert "texts/s" in written.err
+    printed = call(capsys, "predict", run, "--file", file, "--json")
+    assert out.read_text(encoding="utf-8") == printed.out
+    assert [answer["line"] for answer in json_lines(printed.out)] == [1, 2, 3, *range(5, 52)]
+    assert [answer["id"] for answer in json_lines(printed.out)] == list(range(50))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["answers.jsonl", "texts.jsonl"]
+
+
+@pytest.mark.parametrize("limit", [100_000, 850_000])
+def test_an_interrupted_file_is_gone_on_with_to_the_same_bytes(
+    probe: Path, tmp_path: Path, limit: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The disk is full in the first or the second chunk of answers: --resume keeps what is whole and adds the rest."""
+    file, whole, out = many(tmp_path, 5000), tmp_path / "whole.jsonl", tmp_path / "answers.jsonl"
+    assert call(capsys, "predict", probe, "--file", file, "--out", whole, "--quiet").code == 0
+    assert whole.stat().st_size > limit
+    stopped = call_limited(limit, "predict", str(probe), "--file", str(file), "--out", str(out))
+    assert stopped.code == 5, stopped
+    part = out.with_name("answers.jsonl.part")
+    left = part.read_bytes()
+    assert 0 < len(left) <= limit
+    refused = call(capsys, "predict", probe, "--file", file, "--out", out)
+    assert "answers.jsonl.part of an earlier call is there" in require_refusal(refused, 2)
+    assert part.read_bytes() == left
+    resumed = call(capsys, "predict", probe, "--file", file, "--out", out, "--resume")
+    assert resumed.code == 0, resumed.err
+    kept = left.count(b"\n")
+    assert resumed.err.startswith(f"{kept:,} answers kept; going on at line ")
+    assert out.read_bytes() == whole.read_bytes()
+    assert not part.exists()
+
+
+def test_a_part_of_another_classifier_is_not_gone_on_with(
+    probe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first answers are asked again; where they differ nothing is added."""
+    file, out = many(tmp_path, 20), tmp_path / "answers.jsonl"
+    assert call(capsys, "predict", probe, "--file", file, "--out", out, "--quiet").code == 0
+    answers = json_lines(out.read_text(encoding="utf-8"))
+    out.unlink()
+    answers[1]["probabilities"] = {"ham": 0.5, "spam": 0.5}
+    part = out.with_name("answers.jsonl.part")
+    part.write_text("".join(json.dumps(answer) + "\n" for answer in answers[:5]), encoding="utf-8")
+    before = part.read_bytes()
+    refused = call(capsys, "predict", probe, "--file", file, "--out", out, "--resume")
+    assert "the answer to line 2 in the part differs" in require_refusal(refused, 3)
+    assert part.read_bytes() == before
+
+
+def test_a_broken_line_can_be_mended_and_gone_on_with(
+    probe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was answered before the line stays beside the final name."""
+    file, out = many(tmp_path, 30), tmp_path / "answers.jsonl"
+    good = file.read_text(encoding="utf-8")
+    file.write_text(good.replace('{"id": 20,', '{"id" 20,'), encoding="utf-8")
+    broken = call(capsys, "predict", probe, "--file", file, "--out", out)
+    assert "texts.jsonl:22: not JSON" in require_refusal(broken, 3)
+    file.write_text(good, encoding="utf-8")
+    mended = call(capsys, "predict", probe, "--file", file, "--out", out, "--resume")
+    assert mended.err.startswith("20 answers kept; going on at line 22")
+    assert out.read_text(encoding="utf-8") == call(capsys, "predict", probe, "--file", file, "--json").out
+
+
+def test_a_table_can_be_answered_into_a_file(probe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The line is that of the row in the file."""
+    file = write_csv(tmp_path / "rows.csv", *messages(20))
+    assert call(capsys, "predict", probe, "--file", file, "--out", tmp_path / "a.jsonl", "--quiet").code == 0
+    answers = json_lines((tmp_path / "a.jsonl").read_text(encoding="utf-8"))
+    assert [answer["line"] for answer in answers] == list(range(2, 22))
 
 
 def test_evaluate_reads_other_columns(probe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ Knows nothing about classifiers. The first line that is not blank decides which 
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,8 +16,14 @@ from tailtune.errors import DataError
 if TYPE_CHECKING:
     from tailtune.data.columns import Wanted
 
+# Most lines of a chunk that is answered as soon as it has arrived.
 CHUNK_LINES = 256
+# Lines of a full chunk: enough that packed batches of equally long texts are full, and bounded in bytes for long ones.
+FULL_CHUNK_LINES = 4096
+FULL_CHUNK_BYTES = 1 << 22
 _BLOCK_BYTES = 1 << 16
+# Sets of keys whose text is remembered; a stream where every object has its own would otherwise grow without bound.
+_REMEMBERED_KEYS = 64
 
 
 class ByteStream(Protocol):
@@ -55,13 +62,17 @@ def require_text(text: str, source: str, line: int | None = None) -> str:
     raise DataError("NUL character in a text", path=source, line=line)
 
 
-def records(stream: ByteStream, source: str, text_column: str | None = None) -> Iterator[list[Record]]:
-    """Yield the records of ``stream`` in order, in chunks of at most CHUNK_LINES, as soon as their lines are complete.
+def records(
+    stream: ByteStream, source: str, text_column: str | None = None, *, full: bool = False
+) -> Iterator[list[Record]]:
+    """Yield the records of ``stream`` in order, in chunks.
 
     Args:
         stream: Bytes in UTF-8; lines end with LF or CR LF.
         source: What to call it in errors.
         text_column: Key of the text in JSON objects; default: the first of the usual names that is there.
+        full: Fill each chunk to FULL_CHUNK_LINES or FULL_CHUNK_BYTES, so that chunks depend on nothing but the content;
+            default: yield at most CHUNK_LINES as soon as they are complete.
 
     Raises:
         DataError: With the line: it is not UTF-8, holds NUL, is not the JSON the first line promised, or lacks a text.
@@ -72,7 +83,8 @@ def records(stream: ByteStream, source: str, text_column: str | None = None) -> 
 
     wanted = Wanted(text_column=text_column, labelled=False)
     as_json: bool | None = None
-    for chunk in _chunks(_arriving(stream)):
+    positions: dict[tuple[str, ...], int] = {}
+    for chunk in _full_chunks(_arriving(stream)) if full else _chunks(_arriving(stream)):
         found: list[Record] = []
         try:
             for number, raw in chunk:
@@ -82,7 +94,7 @@ def records(stream: ByteStream, source: str, text_column: str | None = None) -> 
                 if not as_json:
                     found.append(Record(line=number, text=line))
                 elif line.strip():
-                    found.append(_from_json(line, source, number, wanted))
+                    found.append(_from_json(line, (source, number), wanted, positions))
         except DataError:
             yield found  # however lines fall into chunks, those before a broken one are answered
             raise
@@ -90,11 +102,18 @@ def records(stream: ByteStream, source: str, text_column: str | None = None) -> 
 
 
 def _arriving(stream: ByteStream) -> Iterator[list[bytes]]:
-    rest = b""
+    rest: list[
+        bytes
+    ] = []  # of a line whose end has not come; joined once, or a line of a gigabyte would cost its square
     while block := stream.read1(_BLOCK_BYTES):
-        *lines, rest = (rest + block).split(b"\n")
-        yield lines
-    yield [rest] if rest else []
+        first, *lines = block.split(b"\n")
+        rest.append(first)
+        if lines:
+            last = lines.pop()
+            yield [b"".join(rest), *lines]
+            rest = [last]
+    last = b"".join(rest)
+    yield [last] if last else []
 
 
 def _chunks(arriving: Iterable[list[bytes]]) -> Iterator[list[tuple[int, bytes]]]:
@@ -104,6 +123,18 @@ def _chunks(arriving: Iterable[list[bytes]]) -> Iterator[list[tuple[int, bytes]]
             chunk = lines[start : start + CHUNK_LINES]
             yield [(number + place, line) for place, line in enumerate(chunk, start=1)]
             number += len(chunk)
+
+
+def _full_chunks(arriving: Iterable[list[bytes]]) -> Iterator[list[tuple[int, bytes]]]:
+    chunk: list[tuple[int, bytes]] = []
+    size = 0
+    for number, line in enumerate(itertools.chain.from_iterable(arriving), start=1):
+        chunk.append((number, line))
+        size += len(line)
+        if len(chunk) == FULL_CHUNK_LINES or size >= FULL_CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    yield chunk
 
 
 def _is_json(line: str) -> bool:
@@ -116,16 +147,22 @@ def _is_json(line: str) -> bool:
         return False
 
 
-def _from_json(line: str, source: str, number: int, wanted: Wanted) -> Record:
+def _from_json(line: str, place: tuple[str, int], wanted: Wanted, positions: dict[tuple[str, ...], int]) -> Record:
+    """The record in ``line``; ``positions`` remembers which of the same keys is the text."""
     from tailtune.data.columns import choose_columns
     from tailtune.data.structured import load_json, text_value
 
+    source, number = place
     content = load_json(line, source, number)
     if isinstance(content, str):
         return Record(line=number, text=require_text(content, source, number))
     if not isinstance(content, dict):
         raise DataError("expected a JSON object or string, as in the first line", path=source, line=number)
-    position, _ = choose_columns(list(content), wanted, f"{source}:{number}")
-    text = text_value(list(content.values())[position], source, number)
+    keys = tuple(content)
+    if keys not in positions:
+        if len(positions) == _REMEMBERED_KEYS:
+            positions.clear()
+        positions[keys] = choose_columns(keys, wanted, f"{source}:{number}")[0]
+    text = text_value(content[keys[positions[keys]]], source, number)
     kept = {"id": content["id"]} if "id" in content else {}
     return Record(line=number, text=require_text(text, source, number), kept=kept)

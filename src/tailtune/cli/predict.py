@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from tailtune.cli.screen import Screen
-from tailtune.errors import ConfigError
+from tailtune.cli.screen import Screen, clock_text
+from tailtune.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from tailtune.cli.lines import ByteStream, Record
-    from tailtune.predict import Prediction
+    from tailtune.predict import Prediction, Predictor
 
 _TABLES = {".csv", ".tsv", ".tab", ".parquet", ".pq"}
+# When a part is gone on with, so many of its answers are asked again, and may differ by so much: batches differ.
+_ASKED_AGAIN = 4
+_SAME = 1e-3
 
 
 def register(app: typer.Typer) -> None:
@@ -33,46 +38,105 @@ def _predict(
     file: Annotated[Path | None, typer.Option(metavar="FILE", help="Texts: CSV, TSV, Parquet, JSONL, lines.")] = None,
     text_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column or JSON key with the texts.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per text, without the text.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="ANSWERS", help="Write the answers to --file here, as JSON lines.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with ANSWERS.part of an interrupted call.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No notes and no progress.")] = False,
 ) -> None:
     """Show the probability of every category for each text."""
     if (file is None) == (not texts):
         raise ConfigError("expected texts or --file, one of the two", hint="a single - reads the texts from stdin")
+    if out is not None and file is None:
+        raise ConfigError("--out needs --file", hint="answers to texts and to stdin are printed")
+    if resume and out is None:
+        raise ConfigError("--resume needs --out", hint="only answers in a file can be gone on with")
+    chunks = _chunks(texts or [], file, text_column)
+    with Screen(quiet=quiet) as screen:
+        if out is not None:
+            _to_file(chunks, classifier, out, screen, resume=resume)
+        else:
+            _to_stdout(chunks, classifier, screen, as_json=as_json)
+
+
+def _to_stdout(chunks: Iterator[list[Record]], classifier: str, screen: Screen, *, as_json: bool) -> None:
+    from tailtune.cli import show
     from tailtune.predict import Predictor
 
-    with Screen(quiet=quiet) as screen:
+    predictor = Predictor.load(classifier)
+    done = 0
+    for chunk in chunks:
+        # On a terminal the answers themselves show how far it is; a bar would run through them.
+        if not sys.stdout.isatty():
+            screen.progress("predicting", done, 0, "texts")
+        for record, prediction in zip(chunk, _predictions(predictor, chunk), strict=True):
+            if as_json:
+                show.line(_json_line(record, prediction))
+            else:
+                show.prediction(record.text, prediction.probabilities, truncated=prediction.truncated)
+        sys.stdout.flush()
+        done += len(chunk)
+
+
+def _to_file(chunks: Iterator[list[Record]], classifier: str, out: Path, screen: Screen, *, resume: bool) -> None:
+    """Write the answers chunk by chunk: memory does not grow with the input, and a kill loses one chunk."""
+    from tailtune.cli.answers import Answers
+    from tailtune.predict import Predictor
+
+    with Answers(out, resume=resume) as answers:
         predictor = Predictor.load(classifier)
-        done = 0
-        for chunk in _chunks(texts or [], file, text_column):
-            # On a terminal the answers themselves show how far it is; a bar would run through them.
-            if not sys.stdout.isatty():
-                screen.progress("predicting", done, 0, "texts")
-            _show(chunk, predictor.predict([record.text for record in chunk]), as_json=as_json)
+        started, done, computed = time.monotonic(), 0, 0
+        for chunk in chunks:
+            held = answers.held(chunk)
+            if held and not done:
+                _require_same_answers(predictor, chunk, held)
             done += len(chunk)
+            if len(held) == len(chunk):
+                continue
+            if answers.kept and not computed:
+                screen.say(f"{answers.kept:,} answers kept; going on at line {chunk[len(held)].line:,}")
+            pairs = zip(chunk, _predictions(predictor, chunk), strict=True)
+            answers.write([_json_line(record, prediction) for record, prediction in pairs])
+            computed += len(chunk)
+            screen.progress("predicting", done, 0, "texts")
+        answers.publish()
+    seconds = time.monotonic() - started
+    screen.say(
+        f"{done:,} answers in {out}: {computed:,} texts in {clock_text(seconds)}, {computed / seconds:,.0f} texts/s"
+    )
 
 
-def _show(chunk: Sequence[Record], predictions: Sequence[Prediction], *, as_json: bool) -> None:
-    from tailtune.cli import show
+def _predictions(predictor: Predictor, chunk: Sequence[Record]) -> list[Prediction]:
+    return predictor.predict([record.text for record in chunk])
 
-    for record, prediction in zip(chunk, predictions, strict=True):
-        if as_json:
-            answer = {
-                "line": record.line,
-                **record.kept,
-                "label": prediction.label,
-                "probabilities": dict(prediction.probabilities),
-                "confidence": prediction.confidence,
-                "tokens": prediction.tokens,
-                "truncated": prediction.truncated,
-            }
-            show.json_line(answer)
-        else:
-            show.prediction(record.text, prediction.probabilities, truncated=prediction.truncated)
-    sys.stdout.flush()
+
+def _require_same_answers(predictor: Predictor, chunk: Sequence[Record], held: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse to go on with the answers of another classifier, or to other texts: the first few are asked again."""
+    asked = chunk[: min(len(held), _ASKED_AGAIN)]
+    for record, old, new in zip(asked, held, _predictions(predictor, asked), strict=False):
+        before, now = old["probabilities"], new.probabilities
+        if list(before) != list(now) or any(abs(before[label] - now[label]) > _SAME for label in now):
+            raise DataError(
+                f"the answer to line {record.line} in the part differs from what the classifier says now",
+                hint="resume with the same classifier and input, or remove the part",
+            )
+
+
+def _json_line(record: Record, prediction: Prediction) -> str:
+    answer = {
+        "line": record.line,
+        **record.kept,
+        "label": prediction.label,
+        "probabilities": dict(prediction.probabilities),
+        "confidence": prediction.confidence,
+        "tokens": prediction.tokens,
+        "truncated": prediction.truncated,
+    }
+    return json.dumps(answer, ensure_ascii=False, allow_nan=False)
 
 
 def _chunks(texts: Sequence[str], file: Path | None, text_column: str | None) -> Iterator[list[Record]]:
-    """Yield the records asked for, in order, in chunks small enough to answer one by one."""
+    """Yield the records asked for, in order: those of stdin as they arrive, those of a file in full chunks."""
     from tailtune.cli.lines import Record, records, require_text
 
     if file is not None:
@@ -84,17 +148,18 @@ def _chunks(texts: Sequence[str], file: Path | None, text_column: str | None) ->
 
 
 def _from_file(file: Path, text_column: str | None) -> Iterator[list[Record]]:
-    from tailtune.cli.lines import CHUNK_LINES, Record, records
+    """Yield the records of a file: lines and JSON lines as a stream, tables (CSV, Parquet) after reading them whole."""
+    from tailtune.cli.lines import FULL_CHUNK_LINES, Record, records
     from tailtune.data.decode import require_file
 
     require_file(file)
     if file.suffix.casefold() not in _TABLES:
         with file.open("rb") as stream:
-            yield from records(stream, str(file), text_column)
+            yield from records(stream, str(file), text_column, full=file.is_file())
         return
     from tailtune.data.read import read_texts
 
     table = read_texts(file, text_column=text_column)
-    rows = [Record(line=line, text=text) for line, text in zip(table.lines, table.texts, strict=True)]
-    for start in range(0, len(rows), CHUNK_LINES):
-        yield rows[start : start + CHUNK_LINES]
+    for start in range(0, len(table.texts), FULL_CHUNK_LINES):
+        part = slice(start, start + FULL_CHUNK_LINES)
+        yield [Record(line=line, text=text) for line, text in zip(table.lines[part], table.texts[part], strict=True)]

@@ -6,12 +6,13 @@ import io
 import json
 import os
 import threading
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailtune.cli.lines import CHUNK_LINES, Record, records, require_text
+from tailtune.cli.lines import CHUNK_LINES, FULL_CHUNK_BYTES, FULL_CHUNK_LINES, Record, records, require_text
 from tailtune.errors import DataError
 
 
@@ -131,6 +132,48 @@ def test_chunks_are_bounded() -> None:
     chunks = list(records(io.BytesIO(b"x\n" * (2 * CHUNK_LINES + 1)), "stdin"))
     assert max(map(len, chunks)) <= CHUNK_LINES
     assert [record.line for chunk in chunks for record in chunk] == list(range(1, 2 * CHUNK_LINES + 2))
+
+
+@given(st.lists(st.integers(1, 50_000), max_size=20))
+def test_full_chunks_depend_on_the_content_alone(sizes: list[int]) -> None:
+    """However the bytes arrive, each chunk but the last is full, so that a second reading cuts at the same lines."""
+    data = b"abc\n" * (2 * FULL_CHUNK_LINES + 7)
+    chunks = list(records(Dripping(data, sizes), "file", full=True))
+    assert [len(chunk) for chunk in chunks] == [FULL_CHUNK_LINES, FULL_CHUNK_LINES, 7]
+    assert chunks[2][0].line == 2 * FULL_CHUNK_LINES + 1
+
+
+def test_full_chunks_of_long_lines_are_bounded_in_bytes() -> None:
+    """A chunk ends with the line that makes it large, so it never holds much more than FULL_CHUNK_BYTES."""
+    lines = b"x" * 500_000 + b"\n"
+    chunks = list(records(io.BytesIO(lines * 20), "file", full=True))
+    assert sum(map(len, chunks)) == 20
+    sizes = [sum(len(record.text) for record in chunk) for chunk in chunks]
+    assert max(sizes) <= FULL_CHUNK_BYTES + 500_000
+
+
+def test_a_long_file_is_read_as_it_is_consumed() -> None:
+    """After one chunk no more than that chunk and one block have been taken from the stream."""
+    stream = io.BytesIO(b"abc\n" * (20 * FULL_CHUNK_LINES))
+    chunks = records(stream, "file", full=True)
+    next(chunks)
+    assert stream.tell() <= 4 * FULL_CHUNK_LINES + 2 * (1 << 16)
+
+
+def test_a_line_of_many_megabytes_is_joined_once() -> None:
+    """32 MB in blocks of 64 KB: joined at every block it would copy 8 GB."""
+    start = time.process_time()
+    (record,) = read(b"x" * 32_000_000)
+    assert len(record.text) == 32_000_000
+    assert time.process_time() - start < 3
+
+
+def test_objects_with_keys_in_another_order_give_their_own_text() -> None:
+    """What is remembered of one set of keys is not used for another."""
+    found = read(b'{"text": "a", "id": "1"}\n{"id": "2", "text": "b"}\n{"text": "c", "id": "3"}\n')
+    assert [record.text for record in found] == ["a", "b", "c"]
+    many = b"".join(b'{"k%d": 1, "text": "t%d"}\n' % (number, number) for number in range(300))
+    assert [record.text for record in read(many)] == [f"t{number}" for number in range(300)]
 
 
 def test_empty_input_has_no_records() -> None:
