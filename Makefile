@@ -25,9 +25,11 @@ lint: .venv/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/.installed-dev
+# About a quarter of an hour on two cores; run it alone. docs/performance.md is made from the results.
+bench: .venv/.installed-bench
+	@$(BIN)/tailtune bench
+	@$(BIN)/tailtune bench --table > docs/performance.md
 	@$(BIN)/python bench/seeds.py
-	@$(BIN)/python bench/chapter.py
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
@@ -38,6 +40,11 @@ clean:
 .venv/.installed: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "installing Tailtune into .venv (once; PyTorch is the large part)"
 	@$(PIP) --editable .
+	@touch $@
+
+.venv/.installed-bench: .venv/.installed
+	@echo "installing what Tailtune is measured against"
+	@$(PIP) --editable '.[bench]'
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed

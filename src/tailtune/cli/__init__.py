@@ -16,9 +16,10 @@ from typing import Annotated, cast
 import typer
 
 from tailtune import __version__
+from tailtune.cli import bench, cache, models, predict, train
 from tailtune.cli import data as data
 from tailtune.cli import evaluate as evaluate
-from tailtune.cli import models, predict, train
+from tailtune.cli import inspect as inspect
 from tailtune.cli.screen import show_error
 from tailtune.errors import ConfigError, SetupError, TailtuneError, setup_error
 
@@ -55,6 +56,9 @@ predict.register(app)
 evaluate.register(app)
 data.register(app)
 models.register(app)
+inspect.register(app)
+cache.register(app)
+bench.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
