@@ -18,6 +18,7 @@ from tailtune.errors import SetupError
 from tailtune.features.allocator import keep_freed_memory
 from tailtune.models.decoder import Decoder
 from tailtune.models.int8 import Precision
+from tailtune.models.onednn import fastest_twin
 from tailtune.text.packing import Batch, batches
 from tailtune.text.tokenizer import Tokens
 
@@ -96,6 +97,7 @@ class Backbone:
         keep_freed_memory()
         self.decoder = decoder.to(device).eval().requires_grad_(False)
         self.device = device
+        self._fast = fastest_twin(self.decoder)
 
     @property
     def width(self) -> int:
@@ -120,18 +122,25 @@ class Backbone:
 
     @torch.inference_mode()
     def _piece(self, tokens: Tokens, batch: Batch, wanted: Wanted) -> Piece:
-        ids = torch.from_numpy(tokens.take(batch.texts).ids).to(self.device)
-        layout = self.decoder.layout(batch, self.device)
-        embedded = self.decoder.embed(ids, layout)
         piece = Piece(batch=batch, pooled={}, states={})
-        _keep(piece, 0, embedded, wanted, layout.last)
-        if wanted.depth == 0:
-            return piece
-        for depth, states in self.decoder.climb(embedded, layout):
-            _keep(piece, depth, states, wanted, layout.last)
+        last = torch.from_numpy(batch.last()).to(self.device)
+        for depth, states in self.climb(tokens.take(batch.texts), batch):
+            _keep(piece, depth, states, wanted, last)
             if depth == wanted.depth:
                 break
         return piece
+
+    def climb(self, tokens: Tokens, batch: Batch) -> Iterator[tuple[int, Tensor]]:
+        """Yield (depth, [T, D] states) from the embeddings, depth 0, upwards; to be used without gradients.
+
+        Args:
+            tokens: Those of the batch, in its order.
+            batch: Their grouping.
+        """
+        layout = self._fast.layout(batch, self.device)
+        states = self._fast.embed(torch.from_numpy(tokens.ids).to(self.device), layout)
+        yield 0, states
+        yield from self._fast.climb(states, layout)
 
 
 def _keep(piece: Piece, depth: int, states: Tensor, wanted: Wanted, last: Tensor) -> None:

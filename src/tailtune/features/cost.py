@@ -35,9 +35,7 @@ def milliseconds(backbone: Backbone, text: Tokens, depths: Sequence[int]) -> dic
     measured: dict[int, list[float]] = {depth: [] for depth in depths}
     for _ in range(_REPEATS + 1):
         started = time.perf_counter()
-        layout = backbone.decoder.layout(batch, backbone.device)
-        states = backbone.decoder.embed(torch.from_numpy(text.ids).to(backbone.device), layout)
-        for depth, above in backbone.decoder.climb(states, layout):
+        for depth, above in backbone.climb(text, batch):
             if depth in measured:
                 above[-1].cpu()  # an accelerator has answered only then
                 measured[depth].append(1000 * (time.perf_counter() - started))

@@ -9,7 +9,7 @@ Shape letters: T packed tokens, N texts, D width, H query heads, K key/value hea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -240,6 +240,19 @@ class Decoder(nn.Module):
         state = self.state_dict()
         part.load_state_dict({name: state[name] for name in part.state_dict()}, assign=True)
         return part.eval().requires_grad_(False)
+
+    def products(self) -> Iterator[nn.Linear]:
+        """Yield the linear layers of all blocks, lowest first."""
+        for block in self.blocks.values():
+            yield from (layer for layer in block.children() if isinstance(layer, nn.Linear))
+
+    def replace_products(self, make: Callable[[nn.Linear], nn.Module]) -> Decoder:
+        """Put ``make(layer)`` in the place of every linear layer of the blocks; return this decoder."""
+        for block in self.blocks.values():
+            for name, layer in list(block.named_children()):
+                if isinstance(layer, nn.Linear):
+                    setattr(block, name, make(layer))
+        return self
 
     def embed(self, ids_T: Tensor, packed: Packed) -> Tensor:
         """Return [T, D], the states below the first block.
