@@ -1,4 +1,4 @@
-"""What a training run can be told, and where each value came from: flag > file > environment > recipe > default.
+"""What a training run can be told, and where each value came from: flag > file > like > environment > recipe > default.
 
 Knows nothing about the command line, models or data: only names, types and ranges.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import math
 import os
 import re
@@ -72,6 +73,10 @@ class TrainConfig:
     smaller_than: Annotated[str | None, "largest saved classifier, such as 100MB; limits the depth"] = None
     blocks: Annotated[int, "trainable blocks of a tail"] = 1
     pooling: Annotated[Literal["last", "mean", "last+mean"], "which positions a probe reads"] = "last+mean"
+    penalty: Annotated[
+        float | Literal["auto"], "inverse strength (C) of a probe's L2 penalty; 'auto' lets validation choose"
+    ] = "auto"
+    like: Annotated[str | None, "earlier run whose choices are taken over, not made again: only new texts cost"] = None
     recipe: Annotated[Literal["default", "chapter"], "'chapter' sets the values, split and balance of the book"] = (
         "default"
     )
@@ -109,7 +114,7 @@ class Resolved:
 
     Attributes:
         config: The values.
-        origins: Field name -> "flag", "file PATH", "environment", "recipe chapter" or "default".
+        origins: Field name -> "flag", "file PATH", "like RUN", "environment", "recipe chapter" or "default".
     """
 
     config: TrainConfig
@@ -120,7 +125,7 @@ _AT_LEAST = {
     "depth": 0, "seed": 0, "blocks": 1, "epochs": 1, "batch_size": 1, "patience": 1, "max_tokens": 1, "threads": 1,
     "weight_decay": 0.0, "warmup_fraction": 0.0,
 }  # fmt: skip
-_ABOVE_ZERO = {"learning_rate", "clip_norm"}
+_ABOVE_ZERO = {"learning_rate", "clip_norm", "penalty"}
 _BELOW = {"warmup_fraction": 1.0, "seed": 2**32, "threads": 1025}  # numpy and scikit-learn take seeds of 32 bits
 
 
@@ -267,19 +272,47 @@ def resolve(flags: Mapping[str, Any], file: Path | None = None) -> Resolved:
             values[name] = setting.parse(given) if isinstance(given, str) else given
             setting.check(values[name], setting.flag)
             origins[name] = "flag"
-    if file is not None:
-        for name, value in _read_toml(file).items():
+
+    def fill(lower: Mapping[str, Any], origin: str) -> None:
+        for name, value in lower.items():
             if name not in values:
-                values[name], origins[name] = value, f"file {file}"
-    if "model" not in values and os.environ.get(MODEL_VARIABLE):
-        values["model"], origins["model"] = default_model(), "environment"
+                values[name], origins[name] = value, origin
+
+    if file is not None:
+        fill(_read_toml(file), f"file {file}")
+    if like := values.get("like"):
+        fill(_read_choices(Path(like)), f"like {like}")
+    if os.environ.get(MODEL_VARIABLE):
+        fill({"model": default_model()}, "environment")
     recipe = values.get("recipe", "default")
-    for name, value in RECIPES[recipe].items():
-        if name not in values:
-            values[name], origins[name] = value, f"recipe {recipe}"
+    fill(RECIPES[recipe], f"recipe {recipe}")
     if "data" not in values:
         raise ConfigError("no data given", hint="name a file of labelled texts, or a data set of `tailtune data list`")
     return Resolved(config=TrainConfig(**values), origins={name: origins.get(name, "default") for name in known})
+
+
+# What a run decides or was told about model and training; data, parts and this machine are each run's own.
+_TAKEN_OVER = (
+    "model", "blocks", "pooling", "balance", "epochs", "batch_size", "learning_rate", "weight_decay", "clip_norm",
+    "warmup_fraction", "schedule", "patience", "max_tokens",
+)  # fmt: skip
+
+
+def _read_choices(run: Path) -> dict[str, Any]:
+    """Return the settings that an earlier run was told or chose, so that a new one need not choose again."""
+    file = run / "metrics.json"
+    try:
+        metrics = json.loads(file.read_text(encoding="utf-8"))
+        values = {name: metrics["config"][name] for name in _TAKEN_OVER}
+        values |= {name: metrics[name] for name in ("method", "depth", "precision")}
+        chosen = next(choice for choice in metrics["choices"] if choice["chosen"])
+        values["penalty"] = chosen.get("penalty", "auto")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
+        hint = "give the folder of a run that `tailtune train` has finished"
+        raise ConfigError(f"--like {run}: no finished run there: {error!r}", hint=hint) from error
+    for name, value in values.items():
+        settings()[name].check(value, f"{file}: {name}")
+    return values
 
 
 def _known(name: str, where: str) -> Setting:

@@ -25,7 +25,7 @@ from tailtune.features.passes import Pass, Passes
 from tailtune.features.store import Features
 from tailtune.labels import LabelSet
 from tailtune.methods import auto
-from tailtune.methods.probe import Rows
+from tailtune.methods.probe import PENALTIES, Rows
 from tailtune.methods.scan import Limits, Scan, scan
 from tailtune.methods.tail import Epoch, Step, TailSettings
 from tailtune.models.catalog import ResolvedModel, resolve
@@ -134,6 +134,7 @@ def learn(
             rows,
             pooling=config.pooling,
             settings=_tail_settings(config),
+            penalties=PENALTIES if config.penalty == "auto" else (config.penalty,),
             progress=progress,
             happened=events.append,
             found=found,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,51 @@ def test_flag_beats_file_beats_environment_beats_recipe_beats_default(
     assert (config.model, origins["model"]) == ("from-environment", "environment")
     assert (config.balance, origins["balance"]) == ("undersample", "recipe chapter")
     assert (config.pooling, origins["pooling"]) == ("last+mean", "default")
+
+
+def finished_run(folder: Path, **changes: Any) -> Path:
+    """Write what a finished run says of its choices, and return its folder."""
+    config = {**TrainConfig(data="old.csv", model="mine", epochs=3, seed=9, threads=1).as_json()}
+    choices = [{"candidate": "probe", "penalty": 0.1, "chosen": False}, {"penalty": 0.3, "chosen": True}]
+    metrics = {"config": config, "method": "probe", "depth": 6, "precision": "int8", "choices": choices, **changes}
+    (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    return folder
+
+
+def test_an_earlier_runs_choices_are_taken_over(tmp_path: Path) -> None:
+    """What it chose and what it was told of model and training, between file and environment; not its data or seed."""
+    run = finished_run(tmp_path)
+    resolved = resolve({"data": "new.csv", "like": str(run)}, toml(tmp_path, "epochs = 4"))
+    config = resolved.config
+    assert (config.model, config.method, config.depth, config.precision, config.penalty) == (
+        "mine", "probe", 6, "int8", 0.3,
+    )  # fmt: skip
+    assert (config.data, config.seed, config.threads, config.epochs) == ("new.csv", 0, None, 4)
+    assert {resolved.origins[name] for name in ("model", "depth", "penalty")} == {f"like {run}"}
+    assert resolve({"data": "x", "like": str(run), "depth": "9"}).config.depth == 9
+
+
+def test_a_tails_penalty_is_left_open(tmp_path: Path) -> None:
+    """It has none."""
+    run = finished_run(tmp_path, method="tail", choices=[{"candidate": "tail", "chosen": True}])
+    assert resolve({"data": "x", "like": str(run)}).config.penalty == "auto"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"depth": "deep"}, {"depth": None}, {"choices": []}, {"config": {}}, {"choices": None}, {"method": "magic"}],
+)
+def test_what_is_no_finished_run_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """One line naming the folder or the value, whatever is wrong with it."""
+    run = finished_run(tmp_path, **changes)
+    with pytest.raises(ConfigError, match=re.escape(str(run))):
+        resolve({"data": "x", "like": str(run)})
+
+
+def test_no_run_is_refused(tmp_path: Path) -> None:
+    """A folder without metrics is none."""
+    with pytest.raises(ConfigError, match="no finished run there"):
+        resolve({"data": "x", "like": str(tmp_path)})
 
 
 def test_model_flag_and_file_beat_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,8 @@ from tailtune.config import Setting, resolve, settings
 _GROUPS = {
     "Data": ("text_column", "label_column", "validation", "test", "balance", "recipe", "seed"),
     "Model and method": (
-        "model", "method", "depth", "precision", "budget", "smaller_than", "blocks", "pooling", "max_tokens",
+        "model", "method", "depth", "precision", "budget", "smaller_than", "blocks", "pooling", "penalty", "max_tokens",
+        "like",
     ),
     "Training a tail": (
         "epochs", "batch_size", "learning_rate", "weight_decay", "clip_norm", "warmup_fraction", "schedule", "patience",
@@ -25,7 +26,7 @@ _GROUPS = {
 _PANELS = {name: group for group, names in _GROUPS.items() for name in names}
 _SWITCHES = {"cache": "--cache/--no-cache", "baselines": "--baselines/--no-baselines", "quiet": "--quiet"}
 _METAVARS: dict[type, str] = {int: "N", float: "X", str: "NAME"}
-_PLACES = {"validation": "FILE", "test": "FILE", "out": "DIR", "budget": "TIME", "smaller_than": "SIZE"}
+_PLACES = {"validation": "FILE", "test": "FILE", "out": "DIR", "budget": "TIME", "smaller_than": "SIZE", "like": "RUN"}
 
 
 def register(app: typer.Typer) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tailtune.errors import ConfigError, TrainingDiverged
 from tailtune.features.backbone import Wanted
 from tailtune.features.store import Features
-from tailtune.methods.probe import Doubles, Rows, choose_probe
+from tailtune.methods.probe import PENALTIES, Doubles, Rows, choose_probe
 from tailtune.methods.scan import Scan
 from tailtune.methods.scorers import Pooling, Scorer, TailScorer, probabilities, score_features
 from tailtune.methods.tail import Epoch, Step, TailSettings, fit_tail, new_tail
@@ -31,8 +31,9 @@ HIGHEST = 0.7
 TAIL_DEPTHS = (0.3, 0.5, 0.7)
 # Most bytes of token states that ``auto`` may put into the store: at width 576 those of 1.8 million tokens.
 STATES_LIMIT = 4 * 1024**3
-# Faults that must be mended, and none made, to be better with significance: McNemar's 2 x 0.5^6 = 0.03 < 0.05.
-TELLING = 6
+# Faults among the validation rows for a tail to be tried: one that mends half of them, and makes none, is then just
+# better with significance (McNemar's 2 x 0.5^6 = 0.03 < 0.05).
+TELLING = 12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,6 +160,7 @@ def choose(
     *,
     pooling: Pooling,
     settings: TailSettings,
+    penalties: Sequence[float] = PENALTIES,
     progress: Progress = silent,
     happened: Callable[[Step | Epoch], None] = lambda event: None,
     found: Scan | None = None,
@@ -172,6 +174,7 @@ def choose(
         rows: What may be seen; test rows are not among them.
         pooling: Of the probe.
         settings: Of the tail.
+        penalties: Of the probe, to choose from.
         progress: Told settings and steps.
         happened: Told every step and epoch of the tail.
         found: The scan that settled the depth; None where it was asked for.
@@ -179,7 +182,7 @@ def choose(
     fitted = None
     if planned.cuts:
         probe, candidate, tried = choose_probe(
-            features, rows, depths=planned.depths, pooling=pooling, progress=progress
+            features, rows, depths=planned.depths, pooling=pooling, penalties=penalties, progress=progress
         )
         choices = [{**c.as_json(), "chosen": c is candidate} for c in tried]
         fitted = Fitted(scorer=probe, choices=choices, reason=_why_probe(planned, found))

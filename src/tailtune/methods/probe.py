@@ -160,6 +160,7 @@ class HeldOut:
         self._rows = rows
         self._pooling = pooling
         self._scores: dict[tuple[int, float], Floats] = {}
+        self._fitted: dict[tuple[int, float], Linear] = {}
         width = features.pooled_width * (2 if pooling == "last+mean" else 1)
         self._folds = list(_folds(rows, width, work))
         self._judged = np.concatenate([judge for _, judge in self._folds])
@@ -182,14 +183,26 @@ class HeldOut:
             vectors = pool(self._features.pooled(depth), self._pooling)
             parts = []
             for learn, judge in self._folds:
-                linear = _fit(vectors, self._rows, learn, penalty)
+                linear = self._fit(vectors, learn, depth, penalty)
                 parts.append(linear.scores(vectors[judge]))
             self._scores[depth, penalty] = np.concatenate(parts)
         return self._scores[depth, penalty]
 
+    def final(self, depth: int, penalty: float) -> Linear:
+        """Return the probe of one depth fitted on all training rows: that of the choice where that was."""
+        if (depth, penalty) not in self._fitted:
+            vectors = pool(self._features.pooled(depth), self._pooling)
+            return self._fit(vectors, self._rows.train, depth, penalty)
+        return self._fitted[depth, penalty]
 
-def _fit(vectors: Floats, rows: Rows, learn: Indices, penalty: float) -> Linear:
-    return fit_linear(vectors[learn], rows.labels[learn], penalty=penalty, classes=rows.classes, balanced=rows.balanced)
+    def _fit(self, vectors: Floats, learn: Indices, depth: int, penalty: float) -> Linear:
+        rows = self._rows
+        linear = fit_linear(
+            vectors[learn], rows.labels[learn], penalty=penalty, classes=rows.classes, balanced=rows.balanced
+        )
+        if learn is rows.train:
+            self._fitted[depth, penalty] = linear
+        return linear
 
 
 def _folds(rows: Rows, width: int, most: float) -> Iterator[tuple[Indices, Indices]]:
@@ -229,7 +242,13 @@ def one_standard_error(candidates: Sequence[Candidate]) -> Candidate:
 
 
 def choose_probe(
-    features: Features, rows: Rows, *, depths: Sequence[int], pooling: Pooling, progress: Progress = silent
+    features: Features,
+    rows: Rows,
+    *,
+    depths: Sequence[int],
+    pooling: Pooling,
+    penalties: Sequence[float] = PENALTIES,
+    progress: Progress = silent,
 ) -> tuple[ProbeScorer, Candidate, list[Candidate]]:
     """Return the probe of these depths with the best penalty, fitted on the training rows; its scores; all tried.
 
@@ -238,21 +257,23 @@ def choose_probe(
         rows: What may be seen.
         depths: Depths that are averaged, ascending; the last one is the cut.
         pooling: Which pooled vectors.
+        penalties: Inverse penalties to choose from.
         progress: Told penalties tried.
     """
-    held_out = HeldOut(features, rows, pooling, work=PENALTY_WORK)
+    # A single penalty needs no folds: the fit on the training rows, which is needed anyway, is judged on the others.
+    held_out = HeldOut(features, rows, pooling, work=PENALTY_WORK if len(penalties) > 1 else 0.0)
     tried: list[Candidate] = []
-    for penalty in PENALTIES:
+    for penalty in penalties:
         tried.append(held_out.candidate(tuple(depths), penalty))
-        progress("probe", len(tried), len(PENALTIES), "settings")
+        progress("probe", len(tried), len(penalties), "settings")
     chosen = min(tried, key=lambda candidate: candidate.loss)
-    return _final(features, rows, chosen, pooling), chosen, tried
+    linears = [held_out.final(depth, chosen.penalty) for depth in chosen.depths]
+    return _averaged(linears, chosen.depths, pooling), chosen, tried
 
 
-def _final(features: Features, rows: Rows, chosen: Candidate, pooling: Pooling) -> ProbeScorer:
-    linears = [_fit(pool(features.pooled(depth), pooling), rows, rows.train, chosen.penalty) for depth in chosen.depths]
+def _averaged(linears: Sequence[Linear], depths: tuple[int, ...], pooling: Pooling) -> ProbeScorer:
     return ProbeScorer(
-        depths=chosen.depths,
+        depths=depths,
         pooling=pooling,
         mean=np.stack([linear.mean for linear in linears]),
         scale=np.stack([linear.scale for linear in linears]),

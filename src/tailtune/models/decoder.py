@@ -126,8 +126,8 @@ def _norm(config: DecoderConfig) -> nn.LayerNorm | nn.RMSNorm:
 
 
 def _table(rows: int, width: int) -> nn.Embedding:
-    """A table whose values are still to be read. Drawing them on the meta device would load PyTorch's compiler: 1.2 s."""
-    return nn.Embedding.from_pretrained(torch.empty(rows, width), freeze=False)
+    """A table whose values are still to be read: drawing some on the meta device loads PyTorch's compiler, 1.2 s."""
+    return nn.Embedding(rows, width, _weight=torch.empty(rows, width))
 
 
 class Block(nn.Module):
