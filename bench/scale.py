@@ -5,7 +5,8 @@ done, and started again:
 
 - tiny: ``tailtune predict --file --out`` with a tiny random model, so that nothing but the plumbing counts;
 - bundle: the same with the classifier given by ``--bundle``, on fewer texts;
-- store: a feature pass (pooled vectors at two depths) of the tiny model.
+- store: a feature pass (pooled vectors at two depths) of the tiny model;
+- long: single texts up to the context, with the classifier given by ``--bundle``; nothing is killed.
 
 "loaded" is the memory when the first answers appear: the model and one chunk of texts. Writes bench/results/scale.json.
 
@@ -31,7 +32,7 @@ from tailtune.runs import versions
 from tailtune.storage import write_json
 
 RESULTS = Path(__file__).resolve().parent / "results"
-PARTS = ("tiny", "bundle", "store")
+PARTS = ("tiny", "bundle", "store", "long")
 POLL_SECONDS = 0.25
 SAY_SECONDS = 5.0
 # What texts are made of: a consonant, a vowel, a consonant.
@@ -211,6 +212,29 @@ def stored(model: Path, texts: int, folder: Path) -> dict[str, Any]:
     }
 
 
+def answered_long(bundle: Path) -> dict[str, Any]:
+    """Return tokens, tokens per second and most resident bytes so far, of texts twice as long each time."""
+    from tailtune.predict import Predictor
+    from tailtune.runs import peak_rss_mib
+
+    predictor, found, words = Predictor.load(bundle), [], write_words(64)
+    while True:
+        started = time.monotonic()
+        (answer,) = predictor.predict([words])
+        seconds = time.monotonic() - started
+        found.append(
+            {"tokens": answer.tokens, "per_second": round(answer.tokens / seconds), "peak_mib": peak_rss_mib()}
+        )
+        if answer.truncated:
+            return {"texts": found}
+        words = f"{words} {words}"
+
+
+def write_words(count: int) -> str:
+    """Return ``count`` made-up words; always the same ones."""
+    return " ".join(random.Random(count).choices(WORDS, k=count))
+
+
 def token_count(model: Path, file: Path) -> int:
     """Return the tokens of all distinct texts in ``file``."""
     from tailtune.text.tokenizer import Tokenizer
@@ -259,7 +283,7 @@ def main() -> None:
     """Run the parts asked for and write their figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--texts", type=int, default=1_000_000, help="of the parts with a tiny model")
-    parser.add_argument("--bundle", type=Path, help="a bundle or run folder; without it that part is left out")
+    parser.add_argument("--bundle", type=Path, help="a bundle or run folder; without it those parts are left out")
     parser.add_argument("--bundle-texts", type=int, default=50_000)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--out", type=Path, default=RESULTS / "scale.json")
@@ -276,9 +300,10 @@ def main() -> None:
             "tiny": lambda here: predicted(bundle, given.texts, here),
             "bundle": lambda here: predicted(given.bundle, given.bundle_texts, here),
             "store": lambda here: stored(model, given.texts, here),
+            "long": lambda here: answered_long(given.bundle),
         }
         for part in given.only:
-            if part == "bundle" and given.bundle is None:
+            if part in ("bundle", "long") and given.bundle is None:
                 continue
             print(f"{part}:", flush=True)
             here = folder / f"run-{part}"

@@ -237,6 +237,24 @@ def test_added_rows_alone_are_computed(tmp_path: Path, tiny_llama: Path, capsys:
     assert more["tokens"]["distinct_texts"] == 120
 
 
+@pytest.mark.parametrize("method", ["probe", "tail"])
+def test_a_run_like_another_makes_no_choice_again(
+    tmp_path: Path, tiny_llama: Path, method: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Depth, precision, method and penalty are taken over, no scan is made, and the new texts alone are computed."""
+    texts, labels = messages(120)
+    data = write_csv(tmp_path / "first.csv", texts[:100], labels[:100])
+    flags = ["--method", method, "--epochs", "1", "--precision", "int8", "--no-baselines"]
+    first = finished(capsys, data, tiny_llama, tmp_path / "first", *flags)
+    more = write_csv(tmp_path / "more.csv", texts, labels)
+    like = finished(capsys, more, tiny_llama, tmp_path / "like", "--like", tmp_path / "first", "--no-baselines")
+    assert [like[name] for name in ("method", "depth", "precision")] == [method, first["depth"], "int8"]
+    assert like["config"]["penalty"] == next(c for c in first["choices"] if c["chosen"]).get("penalty", "auto")
+    assert like["origins"]["depth"] == f"like {tmp_path / 'first'}"
+    assert like["depth_scan"] is None
+    assert like["tokens"]["computed_texts"] == 20
+
+
 def test_no_cache_computes_afresh_and_leaves_the_store_alone(
     tmp_path: Path,
     own_home: Path,
