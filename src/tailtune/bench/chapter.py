@@ -82,13 +82,23 @@ class Loop:
             if whole or start + size <= len(rows):
                 yield rows[start : start + size]
 
+    def few(self, rows: Ids) -> list[Ids]:
+        """Return the batches of ``rows`` that an evaluation on the way looks at: full ones only."""
+        return list(self.batches(rows))[:EVALUATED_BATCHES]
+
     def counts(self) -> dict[str, int]:
-        """Return the optimiser steps and the forward batches of all evaluations of the whole loop."""
-        steps = self.config.epochs * len(list(self.batches(self.train)))
+        """Return the optimiser steps, the evaluations' forward batches and the positions of the whole loop.
+
+        A position is a token or a pad of a text that goes through all blocks.
+        """
+        full = list(self.batches(self.train))
+        steps = self.config.epochs * len(full)
         on_the_way = -(-steps // EVALUATE_EVERY) + self.config.epochs
-        held_out = sum(len(list(self.batches(rows, whole=True))) for rows in (self.validation, self.test))
-        last = len(list(self.batches(self.train))) + held_out
-        return {"steps": steps, "evaluation_batches": on_the_way * 2 * EVALUATED_BATCHES + last}
+        few = on_the_way * sum(len(self.few(rows)) for rows in (self.train, self.validation))
+        last = [*full, *self.batches(self.validation, whole=True), *self.batches(self.test, whole=True)]
+        texts = self.config.batch_size * (steps + few) + sum(map(len, last))
+        positions = texts * self.ids.shape[1]
+        return {"steps": steps, "evaluation_batches": few + len(last), "positions": positions}
 
 
 def run(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,7 +112,7 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
     loop = Loop(material, watch)
     answer: dict[str, Any] = {"load": watch.as_json(), **loop.counts()}
     if request["whole"]:
-        answer |= _whole(loop, material)
+        answer |= whole(loop, material)
     else:
         answer |= _sampled(loop, steps=request["steps"], forwards=request["forwards"], seed=request["seed"])
     return {**answer, "peak_mib": peak_rss_mib()}
@@ -119,7 +129,13 @@ def _sampled(loop: Loop, *, steps: int, forwards: int, seed: int) -> dict[str, A
     return {"step_seconds": seconds(loop.step, steps), "forward_seconds": seconds(loop.correct, forwards)}
 
 
-def _whole(loop: Loop, material: Material) -> dict[str, Any]:
+def whole(loop: Loop, material: Material) -> dict[str, Any]:
+    """Return the seconds of all steps and all evaluations, and the test accuracy.
+
+    Args:
+        loop: Its model is trained in place.
+        material: That the loop was made from.
+    """
     watch, order, step = Stopwatch(), np.random.default_rng(123), 0
     for _ in range(loop.config.epochs):
         for batch in loop.batches(order.permutation(loop.train)):
@@ -142,5 +158,5 @@ def _whole(loop: Loop, material: Material) -> dict[str, Any]:
 def _evaluate_few(loop: Loop, order: np.random.Generator, watch: Stopwatch) -> None:
     with watch.stage("evaluations"):
         for rows in (order.permutation(loop.train), loop.validation):
-            for batch in list(loop.batches(rows))[:EVALUATED_BATCHES]:
+            for batch in loop.few(rows):
                 loop.correct(batch)

@@ -34,7 +34,8 @@ class LastRow(nn.Module):
             mask: [N, L] int64, 1 at tokens and 0 at pads.
         """
         states = self.model.model(input_ids=ids, attention_mask=mask).last_hidden_state
-        scores: Tensor = self.model.score(states[torch.arange(len(ids)), mask.sum(dim=1) - 1])
+        # Not ``len(ids)``: tracing would write the example's number of texts into the file.
+        scores: Tensor = self.model.score(states[torch.arange(ids.shape[0]), mask.sum(dim=1) - 1])
         return scores
 
 

@@ -39,6 +39,9 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
         "seconds": seconds,
         "stages": watch.as_json(),
         "tokens": learnt.tokens["total"],
+        "positions": sum(
+            done["computed_tokens"] * done["depth"] / learnt.blocks_total for done in learnt.tokens["passes"]
+        ),
         "losses": [event.loss for event in learnt.events if isinstance(event, Step)],
         "method": learnt.fitted.method,
         "depth": learnt.fitted.scorer.depth,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,10 @@ ENGINE_TITLES = {
     "tailtune-equal": "(h) Tailtune, all blocks",
     "tailtune-chosen": "(h) Tailtune, as `auto` chose",
 }
+# In the order in which they happen.
+_STAGES = ("model", "tokens", "scan", "backbone", "method", "steps", "training", "evaluations", "fit")
 _ABSENT = "-"
+_AGAIN = "`tailtune bench` measures again"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,12 +54,22 @@ def read_results(folder: Path) -> dict[str, dict[str, Any]]:
     """Return the results in ``folder`` by part; parts that were not measured are absent.
 
     Raises:
-        ConfigError: If there are none.
+        ConfigError: If there are none, or one cannot be read.
     """
-    files = {part: folder / f"{part}.json" for part in ("training", "inference", "pass")}
-    found = {part: json.loads(file.read_text(encoding="utf-8")) for part, file in files.items() if file.is_file()}
+    files = {part: folder / f"{part}.json" for part in _SECTIONS}
+    found = {part: _read(file) for part, file in files.items() if file.is_file()}
     if not found:
         raise ConfigError(f"--out {folder}: no results of the bench", hint="`tailtune bench` writes them")
+    return found
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{file} cannot be read: {error}", hint=_AGAIN) from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{file} holds no result of the bench, but a {type(found).__name__}", hint=_AGAIN)
     return found
 
 
@@ -65,23 +78,40 @@ def render(results: Results) -> str:
 
     Args:
         results: At least one part.
+
+    Raises:
+        ConfigError: If one lacks what this version of the bench writes; it names the part and the first such key.
     """
-    sections = [_opening(results)]
-    if targets := list(all_targets(results)):
-        rows = [[escape(t.what), escape(t.wanted), escape(t.got), "yes" if t.met else "**no**"] for t in targets]
-        sections += ["## Targets", table(["", "wanted", "measured", "met"], rows)]
-    for part, section in (("training", _training), ("inference", _inference), ("pass", _pass)):
-        if part in results:
-            sections += section(results[part])
-    return "\n\n".join(sections) + "\n"
+    opening = [
+        "# Performance",
+        "Written by `tailtune bench --table` from `bench/results`; `make bench` measures again.",
+    ]
+    judged: list[Target] = []
+    sections: list[str] = []
+    for part in (part for part in _SECTIONS if part in results):
+        result = results[part]
+        try:
+            opening += [said for said in _about(part, result) if said not in opening]
+            judged += targets(part, result)
+            sections += _SECTIONS[part](result)
+        except KeyError as missing:
+            message = f"the results of {part} were written by another version of the bench: they lack {missing}"
+            raise ConfigError(message, hint=_AGAIN) from missing
+    if judged:
+        rows = [[escape(t.what), escape(t.wanted), escape(t.got), "yes" if t.met else "**no**"] for t in judged]
+        opening += ["## Targets", table(["", "wanted", "measured", "met"], rows)]
+    return "\n\n".join([*opening, *sections]) + "\n"
 
 
-def all_targets(results: Results) -> Iterator[Target]:
-    """Yield what can be judged from the parts that are there."""
-    if "training" in results:
-        yield from _training_targets(results["training"])
-    if "inference" in results:
-        yield from _inference_targets(results["inference"])
+def targets(part: str, result: Mapping[str, Any]) -> list[Target]:
+    """Return what one part has to show; nothing is asked of the pass.
+
+    Args:
+        part: Its name.
+        result: Its content.
+    """
+    judges = {"training": _training_targets, "inference": _inference_targets}
+    return list(judges[part](result)) if part in judges else []
 
 
 def _training_targets(part: Mapping[str, Any]) -> Iterator[Target]:
@@ -109,20 +139,13 @@ def _inference_targets(part: Mapping[str, Any]) -> Iterator[Target]:
     yield Target(what=what, wanted="below 20 ms", got=f"{median:.1f} ms", met=median < 20)
 
 
-def _opening(results: Results) -> str:
-    lines = ["# Performance", "Written by `tailtune bench --table` from `bench/results`; `make bench` measures again."]
-    seen: set[str] = set()
-    for part, result in results.items():
-        said = _about(result)
-        if said not in seen:
-            seen.add(said)
-            lines.append(said)
-        if result["quick"]:
-            lines.append(f"**{part}: a quick run on few texts, made to see that everything works; not to be quoted.**")
-    return "\n\n".join(lines)
+def _about(part: str, result: Mapping[str, Any]) -> list[str]:
+    """Where and on what it was measured, and a warning where nothing of it is to be quoted."""
+    warning = f"**{part}: a quick run on few texts, made to see that everything works; not to be quoted.**"
+    return [_machine_and_data(result), *([warning] if result["quick"] else [])]
 
 
-def _about(result: Mapping[str, Any]) -> str:
+def _machine_and_data(result: Mapping[str, Any]) -> str:
     machine, data = result["machine"], result["data"]
     versions = machine["versions"]
     shown = ("tailtune", "torch", "transformers", "onnxruntime", "python")
@@ -136,20 +159,30 @@ def _about(result: Mapping[str, Any]) -> str:
 
 def _training(part: Mapping[str, Any]) -> list[str]:
     runs, base = part["runs"], {name: part["runs"][name]["seconds"] for name in ("chapter", "trainer")}
+    ordered = [(name, runs[name]) for name in _in_order(runs)]
     rows = [
         [
             _title(name, run),
             _seconds(run["seconds"]),
             *(f"{base[other] / run['seconds']:,.1f}" for other in ("chapter", "trainer")),
             f"{run['tokens_per_second']:,.0f}",
+            _millions(run["positions"]),
             f"{run['peak_mib']:,.0f}",
             _accuracy(run["score"]),
         ]
-        for name, run in runs.items()
+        for name, run in ordered
     ]
-    header = ["run", "seconds", "(a) / this", "(b) / this", "tokens/s", "peak MiB", "test accuracy"]
-    stages = [[_title(name, run), _stages(run["stages"])] for name, run in runs.items()]
+    header = [
+        "run", "seconds", "(a) / this", "(b) / this", "tokens/s", "positions (millions)", "peak MiB", "test accuracy",
+    ]  # fmt: skip
+    stages = [[_title(name, run), _stages(run["stages"])] for name, run in ordered]
     return ["## Training", table(header, rows), _training_notes(part), table(["run", "seconds per stage"], stages)]
+
+
+def _in_order(runs: Mapping[str, Any]) -> list[str]:
+    """(a) to (d), the n-grams, the oracle last: a file does not keep the order in which they were measured."""
+    named = list(TITLES)
+    return [*named[:-1], *sorted(set(runs) - set(named)), named[-1]]
 
 
 def _training_notes(part: Mapping[str, Any]) -> str:
@@ -162,6 +195,7 @@ def _training_notes(part: Mapping[str, Any]) -> str:
         f"validation texts, each counted once ({part['tokens']:,}).",
         "(a) evaluates on its way and at the end, on all three parts, as the chapter does; all of it is counted. "
         f"Without its evaluations it takes {_seconds(bare)} s, against that: {', '.join(ratios)}.",
+        _positions_note(runs, part["ratios"]["same"]),
     ]
     sampled = [TITLES[name].split()[0] for name in ("chapter", "trainer") if runs[name]["sample"]]
     if sampled:
@@ -172,6 +206,18 @@ def _training_notes(part: Mapping[str, Any]) -> str:
         )
     notes.append(f"(d) is a {auto['method']} at depth {auto['depth']} in {auto['precision']}.")
     return " ".join(notes)
+
+
+def _positions_note(runs: Mapping[str, Any], ratios: Mapping[str, float]) -> str:
+    """What part of a ratio is less work."""
+    a, b = (runs[name]["positions"] / runs["same"]["positions"] for name in ("chapter", "trainer"))
+    return (
+        "Positions are the tokens and pads sent through all blocks, those sent through some of them as that share; the "
+        "trained block's backward pass and its steps on stored states are not in them. "
+        f"(b) sends {b:.1f} times as many positions through the blocks as (c), (a) {a:.1f} times: at equal rates of "
+        f"products (c) would be {b:.1f} and {a:.1f} times faster; it is {ratios['trainer']:.1f} and "
+        f"{ratios['chapter']:.1f} times, all that a run does besides included."
+    )
 
 
 def _inference(part: Mapping[str, Any]) -> list[str]:
@@ -226,15 +272,27 @@ def _title(name: str, run: Mapping[str, Any]) -> str:
     return TITLES[name] if name in TITLES else f"(e) {escape(run['title'])}"
 
 
+def _millions(positions: int | None) -> str:
+    return _ABSENT if positions is None else f"{positions / 1e6:,.3f}"
+
+
 def _seconds(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
 def _stages(stages: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {_seconds(value)}" for name, value in stages.items())
+    named = [*(name for name in _STAGES if name in stages), *sorted(set(stages) - set(_STAGES))]
+    return ", ".join(f"{name} {_seconds(stages[name])}" for name in named)
 
 
 def _accuracy(score: Mapping[str, Any] | None) -> str:
     if score is None:
         return "see below"
     return f"{100 * score['accuracy']:.2f} % ({score['correct']} of {score['tests']})"
+
+
+_SECTIONS: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
+    "training": _training,
+    "inference": _inference,
+    "pass": _pass,
+}

@@ -57,9 +57,11 @@ def _loaded(answers: Sequence[Answer]) -> dict[str, float]:
 
 
 def _run(stages: Mapping[str, float], answers: Sequence[Answer], **extra: Any) -> Answer:
+    positions = answers[0].get("positions")  # n-grams have none
     return {
         "seconds": round(sum(stages.values()), 3),
         "stages": {name: round(seconds, 3) for name, seconds in stages.items()},
+        "positions": None if positions is None else round(positions),
         "peak_mib": max(answer["peak_mib"] for answer in answers),
         **extra,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,12 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
         tokens = material.tokenizer().encode([*material.seen.texts, *material.test_texts])
         labels = np.concatenate((material.ids, material.test_ids)).tolist()
         rows = [{"input_ids": ids.tolist(), "labels": n} for ids, n in zip(pieces(tokens), labels, strict=True)]
-    order = grouped_order(
-        [len(rows[n]["input_ids"]) for n in material.parts.train.tolist()],
-        batch=material.config.batch_size,
-        epochs=material.config.epochs,
-    )
-    answer = {"load": watch.as_json(), "steps": len(order)}
+    lengths, epochs, batch = tokens.lengths, material.config.epochs, material.config.batch_size
+    training, validation = lengths[material.parts.train].tolist(), lengths[material.parts.validation].tolist()
+    order = grouped_order(training, batch=batch, epochs=epochs)
+    positions = padded_positions(training, order)
+    positions += epochs * padded_positions(validation, grouped_order(validation, batch=batch, epochs=1))
+    answer = {"load": watch.as_json(), "steps": len(order), "positions": positions}
     with tempfile.TemporaryDirectory(prefix="tailtune-trainer-") as folder:
         build = _Build(material=material, model=model, tokenizer=tokenizer, rows=rows, folder=Path(folder))
         if request["whole"]:
@@ -66,6 +66,16 @@ def grouped_order(lengths: Sequence[int], *, batch: int, epochs: int) -> list[li
         places = list(sampler(batch, lengths=list(lengths), generator=draw))
         found += [places[start : start + batch] for start in range(0, len(places), batch)]
     return found
+
+
+def padded_positions(lengths: Sequence[int], batches: Iterable[Sequence[int]]) -> int:
+    """Return the tokens and pads of all ``batches``, each padded to its longest text.
+
+    Args:
+        lengths: Tokens per text.
+        batches: Places in ``lengths``.
+    """
+    return sum(len(places) * max(lengths[place] for place in places) for places in batches)
 
 
 def spread_batches(order: Sequence[Sequence[int]], rows: Rows, train: Ids, *, count: int) -> list[list[int]]:
@@ -102,6 +112,7 @@ class _Build:
         # One step after another in the order given; no evaluation in between, it is timed alone.
         trainer = self._trainer(rows, _clock(ended), num_train_epochs=1, train_sampling_strategy="sequential")
         trainer.train()
+        trainer.args.train_sampling_strategy = "group_by_length"  # the trainer groups evaluations by it, too
         return {
             "step_seconds": np.diff(ended).tolist(),
             "evaluation_seconds": timed(trainer.evaluate)[0],

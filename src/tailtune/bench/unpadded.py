@@ -46,7 +46,9 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
     with watch.stage("method"):
         losses = train(top, states, material)
     scores = logits_of(top, states, np.arange(len(material.seen), len(texts))).numpy()
-    answer = {"losses": losses, "score": material.score(scores)}
+    frozen = len(model.model.layers)
+    positions = sum(map(len, ids)) * frozen / (frozen + 1)
+    answer = {"losses": losses, "score": material.score(scores), "positions": positions}
     return {**answer, "seconds": watch.as_json(), "peak_mib": peak_rss_mib()}
 
 

@@ -68,14 +68,11 @@ def attend(q_THW: Tensor, k_TKW: Tensor, v_TKW: Tensor, groups: Sequence[tuple[i
         groups: (count, length) runs of equally long texts.
     """
     heads, width = q_THW.shape[1:]
-    shared = heads // k_TKW.shape[1]
     sizes = [count * length for count, length in groups]
     pieces = []
     for (count, length), *qkv in zip(groups, *(torch.split(x, sizes) for x in (q_THW, k_TKW, v_TKW)), strict=True):
         q, k, v = (x.view(count, length, -1, width).transpose(1, 2) for x in qkv)
-        if shared > 1:
-            k, v = k.repeat_interleave(shared, dim=1), v.repeat_interleave(shared, dim=1)
-        out = functional.scaled_dot_product_attention(q, k, v, is_causal=length > 1)
+        out = functional.scaled_dot_product_attention(q, k, v, is_causal=length > 1, enable_gqa=True)
         pieces.append(out.transpose(1, 2).reshape(count * length, heads * width))
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
@@ -199,7 +196,7 @@ class Block(nn.Module):
         inner = self.mlp_in(self.mlp_norm(x))
         if self.config.gated:
             gate, up = inner.chunk(2, dim=-1)
-            inner = functional.silu(gate) * up
+            inner = functional.silu(gate).mul_(up)
         else:
             inner = functional.gelu(inner, approximate="tanh")
         out: Tensor = self.mlp_out(inner)
