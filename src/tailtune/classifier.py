@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Without a test part: seven parts to learn from, one to choose by, as in a run that also tests.
 _FRACTIONS = (0.875, 0.125, 0.0)
 # Settings of a run that reads files, tests and writes a report; ignoring them would mislead.
-_FILES = {"data", "text_column", "label_column", "validation", "test", "out", "recipe", "baselines"}
+_FILES = {"data", "text_column", "label_column", "validation", "test", "group", "time", "out", "recipe", "baselines"}
 
 
 class TextClassifier:
@@ -84,7 +84,14 @@ class TextClassifier:
         dataset = dataset_from_lists(_listed(texts), _listed(labels))
         require_trainable(dataset)
         config = self._config
-        split = split_dataset(dataset, seed=config.seed, fractions=_FRACTIONS, balance=config.balance)
+        split = split_dataset(
+            dataset,
+            seed=config.seed,
+            fractions=_FRACTIONS,
+            balance=config.balance,
+            alike=config.near_duplicates,
+            by=config.split_by,
+        )
         with store_root(keep=config.cache) as store:
             self._predictor = learn(dataset, split, config, store=store, watch=Stopwatch()).predictor
         return self

@@ -60,6 +60,14 @@ class TrainConfig:
     label_column: Annotated[str | None, "column with the labels (found by its name when not given)"] = None
     validation: Annotated[str | None, "file with the validation part, instead of splitting it off"] = None
     test: Annotated[str | None, "file with the test part, instead of splitting it off"] = None
+    split_by: Annotated[
+        Literal["stratified", "hash"], "how parts are drawn; 'hash' keeps old rows in their part when rows are added"
+    ] = "stratified"
+    near_duplicates: Annotated[
+        Literal["word", "marks"], "what stays in one part: texts that differ in case, digits, marks and a word, or not"
+    ] = "word"
+    group: Annotated[str | None, "column whose rows of equal value stay in one part"] = None
+    time: Annotated[str | None, "column with the time: train on the oldest rows, test on the newest"] = None
     out: Annotated[str | None, "run folder, empty or absent (default: runs/<data>-<time>)"] = None
     model: Annotated[str, "catalogue name, local Hugging Face folder or hub id"] = field(default_factory=default_model)
     method: Annotated[Literal["auto", "probe", "tail"], "what is trained on top of the frozen blocks"] = "auto"

@@ -20,7 +20,8 @@ from tailtune.data import catalog
 from tailtune.data.chapter import chapter_split
 from tailtune.data.check import check_dataset, require_trainable
 from tailtune.data.dataset import Dataset
-from tailtune.data.split import Split, given_parts, leaked_test_rows, split_ids, without_unused
+from tailtune.data.split import Split, given_parts, leaked_test_rows, split_ids, with_findings, without_unused
+from tailtune.data.timed import split_by_time
 from tailtune.errors import ConfigError, DataError
 from tailtune.evaluate.baselines import BaselineResult, fit_baselines, score_baselines
 from tailtune.evaluate.metrics import correct_rows, score
@@ -77,23 +78,72 @@ def prepare(config: TrainConfig, progress: Progress = silent) -> tuple[Dataset, 
         DataError: If the texts cannot be read, or no classifier can be trained on them.
         ConfigError: If flags contradict each other.
     """
-    columns = {"text_column": config.text_column, "label_column": config.label_column}
-    if config.recipe == "chapter":
-        if config.validation or config.test:
-            raise ConfigError("--recipe chapter makes its own split", hint="leave out --validation and --test")
-        named = catalog.locate(config.data, progress)
-        dataset, split = chapter_split(named.path, **columns, progress=progress)
-        dataset = catalog.with_source(dataset, named)
-    else:
-        parts = [
-            None if name is None else catalog.open_dataset(name, **columns, progress=progress)
-            for name in (config.data, config.validation, config.test)
-        ]
-        assert parts[0] is not None
-        dataset, split = given_parts(*parts, seed=config.seed, balance=config.balance)  # type: ignore[arg-type]
+    _require_one_split(config)
+    dataset, split = (_chapter if config.recipe == "chapter" else _timed if config.time else _drawn)(config, progress)
     require_trainable(dataset)
     _require_parts(dataset, split)
     return replace(dataset, findings=check_dataset(dataset)), split
+
+
+def _require_one_split(config: TrainConfig) -> None:
+    """Refuse flags that ask for two splits at once."""
+    given = {"--validation": config.validation, "--test": config.test, "--group": config.group, "--time": config.time}
+    hash_split = config.split_by == "hash"
+    if config.recipe == "chapter" and (named := [flag for flag, value in given.items() if value]):
+        raise ConfigError("--recipe chapter makes its own split", hint=f"leave out {' and '.join(named)}")
+    if config.recipe == "chapter" and hash_split:
+        raise ConfigError("--recipe chapter makes its own split", hint="leave out --split-by hash")
+    if config.time and (config.validation or config.test or hash_split):
+        hint = "leave out --validation, --test and --split-by hash, or --time"
+        raise ConfigError(f"--time {config.time} makes its own split", hint=hint)
+
+
+def _read(config: TrainConfig, name: str, others: tuple[str, ...], progress: Progress) -> Dataset:
+    return catalog.open_dataset(
+        name, text_column=config.text_column, label_column=config.label_column, others=others, progress=progress
+    )
+
+
+def _chapter(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
+    named = catalog.locate(config.data, progress)
+    columns = {"text_column": config.text_column, "label_column": config.label_column}
+    dataset, split = chapter_split(named.path, **columns, progress=progress)
+    return catalog.with_source(dataset, named), split
+
+
+def _timed(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
+    assert config.time is not None
+    dataset = _read(config, config.data, (config.time, *([config.group] if config.group else [])), progress)
+    require_trainable(dataset)
+    split = split_by_time(
+        dataset,
+        config.time,
+        seed=config.seed,
+        balance=config.balance,
+        alike=config.near_duplicates,
+        group=config.group,
+    )
+    return with_findings(dataset, split), split
+
+
+def _drawn(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
+    """The split drawn from one file, or the parts that were given."""
+    dataset = _read(config, config.data, (config.group,) if config.group else (), progress)
+    validation, test = (
+        None if name is None else _read(config, name, (), progress) for name in (config.validation, config.test)
+    )
+    if config.split_by == "hash":
+        require_trainable(dataset)  # said before what the hash makes of too few rows
+    return given_parts(
+        dataset,
+        validation,
+        test,
+        seed=config.seed,
+        balance=config.balance,
+        alike=config.near_duplicates,
+        group=config.group,
+        by=config.split_by,
+    )
 
 
 def _require_parts(dataset: Dataset, split: Split) -> None:
@@ -105,7 +155,8 @@ def _require_parts(dataset: Dataset, split: Split) -> None:
             hint="add rows that are not near-duplicates of each other",
         )
     if not len(split.test):
-        raise DataError("no rows are left for the test part", path=dataset.source, hint="add rows, or give --test FILE")
+        hint = "add rows, give --test FILE, or set --near-duplicates marks"
+        raise DataError("no rows are left for the test part", path=dataset.source, hint=hint)
 
 
 def _describe_data(dataset: Dataset, split: Split) -> dict[str, Any]:

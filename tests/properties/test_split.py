@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from tailtune.data.dataset import Dataset
 from tailtune.data.fold import fold_text
 from tailtune.data.read import dataset_from_lists
 from tailtune.data.split import Balance, Split, leaked_test_rows, split_dataset
+from tailtune.data.timed import split_by_time
 
 SEEDS = st.integers(min_value=0, max_value=2**32)
 # Few words, so that copies and near copies are common; labels independent of texts, so that groups have several.
@@ -128,18 +130,60 @@ def vary(text: str, rng: random.Random) -> str:
     return rng.choice(["", " ", "\ufeff"]) + rng.choice(blanks).join(text.split(" ")) + rng.choice(["", " ", "?!"])
 
 
+def change_a_word(text: str, rng: random.Random) -> str:
+    """The same text with one word for another, one more or one less."""
+    words = text.split(" ")
+    at = rng.randrange(len(words))
+    return " ".join([*words[:at], *rng.choice([["changed"], ["added", words[at]], []]), *words[at + 1 :]])
+
+
+def planted(rng: random.Random, *, shuffled: bool = True) -> list[tuple[str, int]]:
+    """Return 40 texts of 5 to 12 words that share none, with 0 to 5 variants each: (text, number).
+
+    Not shuffled, a text comes before its variants.
+    """
+    rows = []
+    for number in range(40):
+        words = [f"{chr(97 + number % 26)}{chr(97 + number // 26)}{chr(97 + at)}" for at in range(rng.randint(5, 12))]
+        text = " ".join(words)
+        rows.append((vary(text, rng), number))
+        rows += [(vary(change_a_word(text, rng), rng), number) for _ in range(number % 6)]
+    if shuffled:
+        rng.shuffle(rows)
+    return rows
+
+
 @pytest.mark.parametrize("balance", ["none", "undersample"])
 def test_planted_duplicates_never_straddle(balance: Balance) -> None:
-    """200 texts, up to 6 variants each, 40 seeds: all variants of a text lie in one part (or are unused)."""
-    rng = random.Random(7)
-    planted = [f"win {at:04d} {chr(97 + at % 26)}{chr(97 + at // 26)} prize" for at in range(200)]
-    rows = [(vary(text, rng), at, "ab"[at % 3 == 0]) for at, text in enumerate(planted) for _ in range(1 + at % 6)]
-    rng.shuffle(rows)
-    dataset = made([(text, label) for text, _, label in rows])
-    assert len(dataset) == len(rows)
-    for seed in range(40):
-        places: dict[int, set[str]] = defaultdict(set)
-        for name, positions in parts_of(split_dataset(dataset, seed=seed, balance=balance)).items():
-            for at in positions:
-                places[rows[at][1]].add("train" if name == "unused" else name)
-        assert {len(names) for names in places.values()} == {1}
+    """25 sets of 140 rows, 20 seeds each, both balances, so 1,000 splits: variants of a text lie in one part.
+
+    They differ in case, digits, punctuation, white space and a word (replaced, added or left out).
+    """
+    for drawn in range(25):
+        rows = planted(random.Random(drawn))
+        dataset = made([(text, "ab"[number % 3 == 0]) for text, number in rows])
+        assert len(dataset) == len(rows)
+        for seed in range(20):
+            places: dict[int, set[str]] = defaultdict(set)
+            for name, positions in parts_of(split_dataset(dataset, seed=1000 * drawn + seed, balance=balance)).items():
+                for at in positions:
+                    places[rows[at][1]].add("train" if name == "unused" else name)
+            assert {len(names) for names in places.values()} == {1}
+
+
+def test_planted_duplicates_never_straddle_a_hash_or_a_border_in_time() -> None:
+    """The same for the other ways of splitting, in which a row may be left out instead.
+
+    By hash, where rows cannot wait for what comes later, for texts that come before their variants.
+    """
+    for seed in range(50):
+        rows = planted(random.Random(seed), shuffled=False)
+        dataset = made([(text, "ab"[number % 3 == 0]) for text, number in rows])
+        times = random.Random(seed).sample(range(1000), len(rows))
+        timed = replace(dataset, columns={"when": tuple(map(str, times))})
+        for split in (split_dataset(dataset, seed=seed, by="hash"), split_by_time(timed, "when", seed=seed)):
+            places: dict[int, set[str]] = defaultdict(set)
+            for name, positions in parts_of(split).items():
+                for at in positions:
+                    places[rows[at][1]].add(name)
+            assert {len(names - {"unused"}) for names in places.values()} == {1}

@@ -16,17 +16,17 @@ _SPAM = ("WINNER!! Claim prize {} now", "Free entry {}: text WIN to 80086", "URG
 _HAM = (
     "See you at {}",
     "Are we still on for {} tonight?",
-    "Mum said the train number {} gets in late, sorry about that",
+    "Grandmother mentioned train number {} arrives terribly late, apologies",
 )
 _PLACES = ("home", "the station", "work", "lunch", "school", "the gym", "a friend's", "the park", "court", "church")
 
 
 def messages(count: int) -> tuple[list[str], list[str]]:
-    """Return ``count`` distinct short messages and their labels, ham and spam in turn; no two fold to the same."""
+    """Return ``count`` distinct short messages and their labels, ham and spam in turn; no two are near duplicates."""
     texts, labels = [], []
     for number in range(count):
         place = _PLACES[number // 2 % len(_PLACES)]
-        words = f"{place} {_letters(number)}"
+        words = f"{place} {_letters(number)} {_letters(7 * number + 3)}"  # one word alone would make near duplicates
         forms, label = ((_SPAM, "spam"), (_HAM, "ham"))[number % 2]
         texts.append(forms[number // 2 % len(forms)].format(words, number))
         labels.append(label)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -68,25 +69,38 @@ def _pull(
 def _check(
     *,
     data: Annotated[str, typer.Argument(metavar="DATA", help="File of labelled texts or name of a public data set.")],
+    validation: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The validation part, to look for leaks.")
+    ] = None,
+    test: Annotated[str | None, typer.Option(metavar="FILE", help="The test part, to look for leaks.")] = None,
     text_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column with the texts.")] = None,
     label_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column with the labels.")] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Count lengths in the tokens of this model.")
+    ] = None,
+    fix: Annotated[
+        Path | None, typer.Option(metavar="OUT.csv", help="Write a cleaned copy; DATA is not touched.")
+    ] = None,
     as_json: _JSON = False,
     quiet: _QUIET = False,
 ) -> None:
-    """Say what training would find in DATA; exit code 3 if it would stop there."""
-    from tailtune.data.catalog import open_dataset
-    from tailtune.data.check import check_dataset, require_trainable
+    """Say all that is to be known of DATA, the worst first; exit code 3 if training would stop there."""
+    from tailtune.data.catalog import locate
+    from tailtune.data.check import require_trainable
+    from tailtune.data.clean import require_new_csv, write_clean
+    from tailtune.data.columns import Wanted
+    from tailtune.data.review import review
 
     with Screen(quiet=quiet) as screen:
-        dataset = open_dataset(data, text_column=text_column, label_column=label_column, progress=screen.progress)
-        findings = check_dataset(dataset)
-    from tailtune.cli import show
+        if fix is not None:
+            require_new_csv(fix, locate(data, screen.progress).path)
+        wanted = Wanted(text_column=text_column, label_column=label_column, others=() if fix is None else None)
+        parts = review(data, validation=validation, test=test, wanted=wanted, model=model, progress=screen.progress)
+        cleaned = None if fix is None else write_clean(parts[0].dataset, fix)
+    from tailtune.cli import findings
 
     if as_json:
-        said = [{"kind": found.kind, "message": found.message, "rows": list(found.rows)} for found in findings]
-        show.as_json({"source": dataset.source, "rows": len(dataset), "findings": said})
+        findings.as_json(parts, cleaned)
     else:
-        show.line(f"{dataset.source}: {len(dataset):,} texts, {len(dataset.classes):,} classes")
-        for found in findings:
-            show.line(f"- {found.message}")
-    require_trainable(dataset)
+        findings.for_people(parts, cleaned)
+    require_trainable(parts[0].dataset)

@@ -12,7 +12,10 @@ from tailtune.cli.screen import Screen
 from tailtune.config import Setting, resolve, settings
 
 _GROUPS = {
-    "Data": ("text_column", "label_column", "validation", "test", "balance", "recipe", "seed"),
+    "Data": (
+        "text_column", "label_column", "validation", "test", "split_by", "near_duplicates", "group", "time", "balance",
+        "recipe", "seed",
+    ),
     "Model and method": (
         "model", "method", "depth", "precision", "budget", "smaller_than", "blocks", "pooling", "penalty", "max_tokens",
         "like",

@@ -169,16 +169,30 @@ def locate(reference: str, progress: Progress = silent) -> NamedFile:
 
 
 def open_dataset(
-    reference: str, *, text_column: str | None = None, label_column: str | None = None, progress: Progress = silent
+    reference: str,
+    *,
+    text_column: str | None = None,
+    label_column: str | None = None,
+    others: tuple[str, ...] | None = (),
+    progress: Progress = silent,
 ) -> Dataset:
     """Return the Dataset of a file or a named data set, with a finding on which source was used for the latter.
+
+    Args:
+        reference: The file or the name.
+        text_column: As for ``read_dataset``.
+        label_column: As for ``read_dataset``.
+        others: As for ``read_dataset``.
+        progress: Told about lines read and bytes fetched.
 
     Raises:
         DataError: If there is no such file or name, or it cannot be read.
         SetupError: If a named set cannot be had.
     """
     named = locate(reference, progress)
-    dataset = read_dataset(named.path, text_column=text_column, label_column=label_column, progress=progress)
+    dataset = read_dataset(
+        named.path, text_column=text_column, label_column=label_column, others=others, progress=progress
+    )
     return with_source(dataset, named)
 
 

@@ -32,11 +32,13 @@ class Wanted:
         text_column: Its name, or None to find it by its usual names.
         label_column: Its name, or None to find it by its usual names.
         labelled: Whether labels are read at all; predicting needs none.
+        others: Further columns to read beside them, by name; None for all there are.
     """
 
     text_column: str | None = None
     label_column: str | None = None
     labelled: bool = True
+    others: tuple[str, ...] | None = ()
 
     @property
     def named(self) -> bool:
@@ -66,25 +68,52 @@ def choose_columns(names: Sequence[str], wanted: Wanted, path: Path | str) -> tu
     return text, label
 
 
+def choose_others(names: Sequence[str], wanted: Wanted, taken: tuple[int, int], path: Path | str) -> dict[str, int]:
+    """Return the further columns that are wanted: what they are called -> their position in ``names``.
+
+    A column asked for is called as it was asked for. Of all columns, ``taken`` are left out, and a name that comes
+    again is numbered.
+
+    Raises:
+        DataError: If a column is absent or not clear; it lists the columns there are.
+    """
+    if wanted.others is not None:
+        return {name: _single(names, name, f"column {name!r}", None, path) for name in wanted.others}
+    found: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if index not in taken:
+            again = sum(known == name for known in names[:index])
+            found[f"{name} ({again + 1})" if again else name] = index
+    return found
+
+
 def _choose(names: Sequence[str], role: Role, asked: str | None, path: Path | str) -> int:
     hint = f"name it with --{role}-column"
-    found = _matching(names, role, asked)
+    if asked is not None:
+        return _single(names, asked, f"{role} column {asked!r}", hint, path)
+    found = _usual(names, role)
+    if not found:
+        hint += "; the first line must be a header with column names"
+    return _only(names, found, f"{role} column", hint, path)
+
+
+def _single(names: Sequence[str], asked: str, what: str, hint: str | None, path: Path | str) -> int:
+    exact = [index for index, name in enumerate(names) if name == asked]
+    found = exact or [index for index, name in enumerate(names) if _plain(name) == _plain(asked)]
+    return _only(names, found, what, hint, path)
+
+
+def _only(names: Sequence[str], found: Sequence[int], what: str, hint: str | None, path: Path | str) -> int:
     if len(found) == 1:
         return found[0]
     present = ", ".join(repr(name) for name in names[:30]) + (" …" if len(names) > 30 else "")
-    what = f"{role} column" if asked is None else f"{role} column {asked!r}"
     if not found:
-        if asked is None:
-            hint += "; the first line must be a header with column names"
         raise DataError(f"no {what}; columns present: {present}", path=path, hint=hint)
     several = ", ".join(repr(names[index]) for index in found)
     raise DataError(f"{what} is not clear: {several} would do; columns present: {present}", path=path, hint=hint)
 
 
-def _matching(names: Sequence[str], role: Role, asked: str | None) -> list[int]:
-    if asked is not None:
-        exact = [index for index, name in enumerate(names) if name == asked]
-        return exact or [index for index, name in enumerate(names) if _plain(name) == _plain(asked)]
+def _usual(names: Sequence[str], role: Role) -> list[int]:
     convention = [index for index, name in enumerate(names) if _plain(name) == role]
     return convention or [index for index, name in enumerate(names) if _plain(name) in ALIASES[role]]
 

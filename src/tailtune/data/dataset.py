@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
 from tailtune.labels import order_labels
 
-__all__ = ["Dataset", "Finding", "blank_texts", "is_blank", "name_rows", "order_labels", "similar_labels"]
+__all__ = ["Dataset", "Finding", "Severity", "blank_texts", "is_blank", "name_rows", "order_labels", "similar_labels"]
 
 # White space as Python sees it, and what looks like nothing: BOM, zero-width characters, marks of direction, joiners.
 _BLANK = re.compile(r"[\s\ufeff\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2064]*\Z")
+
+
+Severity = Literal["error", "warning", "note"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,11 +27,17 @@ class Finding:
         kind: Machine name, for example ``blank_texts``.
         message: One line for people, with counts.
         rows: 1-based row numbers concerned (all of them).
+        severity: ``error``: training stops or learns nonsense; ``warning``: numbers mislead; ``note``: good to know.
+        means: Why it matters, in a sentence; "" where the message says it all.
+        mend: The flag or step that mends it; "" where nothing needs mending.
     """
 
     kind: str
     message: str
     rows: tuple[int, ...] = ()
+    severity: Severity = "note"
+    means: str = ""
+    mend: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +51,8 @@ class Dataset:
         source: Where it came from, as a person would say it: a path, or a named set with the source that answered.
         sha256: Hash of the bytes that were read.
         findings: What reading and checking had to say.
+        columns: Further columns that were asked for: name -> one value per row, "" where it has none.
+        names: What the text and the label column are called in the source.
     """
 
     texts: tuple[str, ...]
@@ -49,6 +61,8 @@ class Dataset:
     source: str
     sha256: str
     findings: tuple[Finding, ...] = ()
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    names: tuple[str, str] = ("text", "label")
 
     def __len__(self) -> int:
         return len(self.texts)

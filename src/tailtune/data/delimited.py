@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tailtune.data.columns import Wanted, choose_columns, is_known_name
+from tailtune.data.columns import Wanted, choose_columns, choose_others, is_known_name
 from tailtune.data.dataset import Finding
 from tailtune.errors import DataError
 from tailtune.progress import Progress
@@ -28,12 +28,16 @@ class Records:
         labels: One per row; empty when labels were not wanted.
         lines: 1-based line of the file where each row starts.
         findings: What parsing had to say.
+        columns: The further columns that were wanted, one value per row.
+        names: What the text and the label column are called.
     """
 
     texts: list[str]
     labels: list[str]
     lines: Sequence[int]
     findings: tuple[Finding, ...] = ()
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    names: tuple[str, str] = ("text", "label")
 
 
 def is_label_tab_text(text: str) -> bool:
@@ -48,8 +52,15 @@ def parse_label_tab_text(text: str, path: Path, wanted: Wanted) -> Records:
     """Return the rows of the "label TAB text" form, every character kept.
 
     Raises:
-        DataError: If the first column varies more than the second, so that the two are likely swapped.
+        DataError: If the first column varies more than the second, so that the two are likely swapped, or a further
+            column is wanted.
     """
+    if wanted.others:
+        raise DataError(
+            f"no column {wanted.others[0]!r}: without a header the form is label TAB text",
+            path=path,
+            hint="put a header line with column names first",
+        )
     lines, rows = _split_lines(text)
     labels, texts = [row[0] for row in rows], [row[1] for row in rows]
     if wanted.labelled and len(rows) >= 4 and len(set(labels)) > len(set(texts)):
@@ -103,36 +114,57 @@ def _parse_plain_tabs(text: str, path: Path, wanted: Wanted) -> Records | None:
     header, *rows = rows
     if any(len(row) != len(header) for row in rows):
         return None
-    text_at, label_at = choose_columns([_unquote(name).strip() for name in header], wanted, path)
-    texts, labels = [row[text_at] for row in rows], [row[label_at] for row in rows] if wanted.labelled else []
-    opened = [field for row in rows for field in row if field.startswith('"')]
+    opened = [value for row in rows for value in row if value.startswith('"')]
     findings: tuple[Finding, ...] = ()
-    if all(_QUOTED.fullmatch(field) for field in opened):
-        texts, labels = [_unquote(field) for field in texts], [_unquote(field) for field in labels]
+    if all(_QUOTED.fullmatch(value) for value in opened):
+        rows = [[_unquote(value) for value in row] for row in rows] if opened else rows
     else:
         message = "quotes were kept as text: not every field that starts with one is quoted"
         findings = (Finding(kind="quotes_kept", message=message),)
-    return Records(texts=texts, labels=labels, lines=lines[1:], findings=findings)
+    names = [_unquote(name).strip() for name in header]
+    return replace(_chosen(names, zip(lines[1:], rows, strict=True), path, wanted), findings=findings)
+
+
+def _chosen(
+    header: Sequence[str], numbered: Iterable[tuple[int, Sequence[str]]], path: Path, wanted: Wanted
+) -> Records:
+    """Return the wanted columns of the rows, each with its line; the others are not kept."""
+    text_at, label_at = choose_columns(header, wanted, path)
+    others = choose_others(header, wanted, (text_at, label_at), path)
+    kept = [text_at, *([label_at] if wanted.labelled else []), *others.values()]
+    lines: list[int] = []
+    columns: list[list[str]] = [[] for _ in kept]
+    for line, row in numbered:
+        lines.append(line)
+        for column, at in zip(columns, kept, strict=True):
+            column.append(row[at])
+    labels = columns[1] if wanted.labelled else []
+    return Records(
+        texts=columns[0],
+        labels=labels,
+        lines=lines,
+        columns=dict(zip(others, columns[len(kept) - len(others) :], strict=True)),
+        names=(header[text_at], header[label_at] if wanted.labelled else "label"),
+    )
 
 
 def _parse_quoted(text: str, path: Path, wanted: Wanted, delimiter: str, progress: Progress) -> Records:
     records = _quoted_rows(text, path, delimiter, progress)
     header_line, header = next(records)
-    text_at, label_at = choose_columns([name.strip() for name in header], wanted, path)
-    texts, labels, lines = [], [], []
-    for line, row in records:
-        if len(row) != len(header):
-            raise DataError(
-                f"got {len(row)} fields, expected {len(header)} as in the header of line {header_line}",
-                path=path,
-                line=line,
-                hint=f"put texts that hold {_say(delimiter)} in double quotes",
-            )
-        texts.append(row[text_at])
-        if wanted.labelled:
-            labels.append(row[label_at])
-        lines.append(line)
-    return Records(texts=texts, labels=labels, lines=lines)
+    names = [name.strip() for name in header]
+
+    def whole() -> Iterator[tuple[int, list[str]]]:
+        for line, row in records:
+            if len(row) != len(header):
+                raise DataError(
+                    f"got {len(row)} fields, expected {len(header)} as in the header of line {header_line}",
+                    path=path,
+                    line=line,
+                    hint=f"put texts that hold {_say(delimiter)} in double quotes",
+                )
+            yield line, row
+
+    return _chosen(names, whole(), path, wanted)
 
 
 def _quoted_rows(text: str, path: Path, delimiter: str, progress: Progress) -> Iterator[tuple[int, list[str]]]:

@@ -40,7 +40,12 @@ class TextRows:
 
 
 def read_dataset(
-    path: Path, *, text_column: str | None = None, label_column: str | None = None, progress: Progress = silent
+    path: Path,
+    *,
+    text_column: str | None = None,
+    label_column: str | None = None,
+    others: tuple[str, ...] | None = (),
+    progress: Progress = silent,
 ) -> Dataset:
     """Return the labelled texts of a CSV, TSV, JSONL, Parquet or "label TAB text" file.
 
@@ -48,13 +53,14 @@ def read_dataset(
         path: The file.
         text_column: Name of its text column; by default found by its usual names.
         label_column: Name of its label column; by default found by its usual names.
+        others: Names of further columns to read; None for all there are.
         progress: Told about lines read.
 
     Raises:
         DataError: If the file is missing, empty, broken or has no clear columns, or a label is blank; with the line.
         SetupError: If the operating system does not let it be read.
     """
-    wanted = Wanted(text_column=text_column, label_column=label_column)
+    wanted = Wanted(text_column=text_column, label_column=label_column, others=others)
     records, sha256, findings = _parse(Path(path), wanted, progress)
     return _assemble(records, source=str(path), sha256=sha256, findings=findings)
 
@@ -97,6 +103,11 @@ def read_texts(path: Path, *, text_column: str | None = None, progress: Progress
     return TextRows(texts=tuple(records.texts), lines=tuple(records.lines))
 
 
+def is_parquet(path: Path) -> bool:
+    """Return whether ``path`` is read as Parquet."""
+    return path.suffix.casefold() in _PARQUET_SUFFIXES
+
+
 def recognise(path: Path, text: str, wanted: Wanted) -> Form:
     """Return the form of a file that is not Parquet, by its extension, then by its text."""
     suffix = path.suffix.casefold()
@@ -109,7 +120,7 @@ def recognise(path: Path, text: str, wanted: Wanted) -> Form:
 
 def _parse(path: Path, wanted: Wanted, progress: Progress) -> tuple[Records, str, tuple[Finding, ...]]:
     require_file(path)
-    if path.suffix.casefold() in _PARQUET_SUFFIXES:
+    if is_parquet(path):
         return parse_parquet(path, wanted, progress), sha256_file(path), ()
     source = read_text(path)
     form = recognise(path, source.text, wanted)
@@ -143,4 +154,6 @@ def _assemble(records: Records, *, source: str, sha256: str, findings: Sequence[
         source=source,
         sha256=sha256,
         findings=tuple(said),
+        columns={name: tuple(values[at] for at in kept) for name, values in records.columns.items()},
+        names=records.names,
     )

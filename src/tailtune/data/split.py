@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -12,15 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailtune.data.dataset import Dataset, Finding, name_rows
-from tailtune.data.fold import group_ids
+from tailtune.data.groups import Alike, find_near, group_rows
+from tailtune.data.growing import hash_parts
+from tailtune.data.placing import TRAIN, place_groups
 from tailtune.errors import ConfigError, DataError
 from tailtune.labels import LabelSet
 
 Balance = Literal["none", "undersample", "weights"]
+SplitBy = Literal["stratified", "hash"]
 
 PARTS = ("train", "validation", "test")
 FRACTIONS = (0.7, 0.1, 0.2)
-_TRAIN = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,10 +32,11 @@ class Split:
         train: int64[n] positions in the Dataset (not its row numbers).
         validation: int64[n] positions.
         test: int64[n] positions.
-        unused: int64[n] positions that balancing took out of training.
+        unused: int64[n] positions that balancing took out of training, or that no part could take.
         groups: int64[rows], the same number for near duplicates.
-        kind: ``grouped``, ``given`` (parts from files) or ``chapter``.
+        kind: ``grouped``, ``hash``, ``time``, ``given`` (parts from files) or ``chapter``.
         seed: What the draw depended on.
+        findings: What was left out or not kept together, and why.
     """
 
     train: NDArray[np.int64]
@@ -44,14 +46,23 @@ class Split:
     groups: NDArray[np.int64]
     kind: str
     seed: int
+    findings: tuple[Finding, ...] = ()
 
 
 def split_dataset(
-    dataset: Dataset, *, seed: int, fractions: Sequence[float] = FRACTIONS, balance: Balance = "none"
+    dataset: Dataset,
+    *,
+    seed: int,
+    fractions: Sequence[float] = FRACTIONS,
+    balance: Balance = "none",
+    alike: Alike = "word",
+    group: str | None = None,
+    by: SplitBy = "stratified",
 ) -> Split:
-    """Return a stratified split in which no two near duplicates lie in different parts.
+    """Return a split in which no two near duplicates lie in different parts.
 
-    Every class is in training, and in each part when it has groups enough (two: training and test).
+    A stratified one has every class in training, and in each part when it has groups enough (two: training and test).
+    One by hash keeps the parts of old rows when rows are added at the end.
 
     Args:
         dataset: Any number of rows.
@@ -59,18 +70,94 @@ def split_dataset(
         fractions: Shares of train, validation, test; they sum to 1.
         balance: ``undersample`` moves training rows of the larger classes to ``unused`` until all are as small as the
             smallest; ``weights`` is the fit's business and leaves the rows alone.
+        alike: What near duplicates may differ in: ``marks`` (case, digits, punctuation, blanks), ``word``: a word too.
+        group: A column of ``dataset`` whose rows of equal value stay together too.
+        by: ``stratified``, or ``hash``.
 
     Raises:
-        ConfigError: If fractions or balance make no sense.
+        ConfigError: If fractions, balance, alike or by make no sense.
+        DataError: If a split by hash leaves training without a class.
     """
     shares = _checked_fractions(fractions)
     rng = np.random.Generator(np.random.PCG64(seed))
-    groups = group_ids(dataset.texts)
-    part_of_group = _place(groups, LabelSet.of(dataset.labels).ids(dataset.labels), shares, rng) if len(dataset) else ()
-    part = np.asarray(part_of_group, dtype=np.int64)[groups]
-    train, validation, test = (np.flatnonzero(part == number).astype(np.int64) for number in range(3))
-    train, unused = _balanced(dataset, train, balance, rng)
-    return Split(train=train, validation=validation, test=test, unused=unused, groups=groups, kind="grouped", seed=seed)
+    if by == "hash":
+        near = find_near(dataset.texts, alike)
+        part, groups, findings = hash_parts(dataset, near, column=group, shares=shares, seed=seed)
+        require_classes_in_training(dataset, part, "take another --seed, or leave --split-by hash away")
+        return parts_to_split(
+            dataset, part, groups, kind="hash", seed=seed, balance=balance, rng=rng, findings=findings
+        )
+    if by != "stratified":
+        raise ConfigError(f"unknown split {by!r}; expected stratified or hash")
+    grouped = group_rows(dataset, alike=alike, column=group)
+    ids = grouped.ids
+    part_of_group = (
+        place_groups(ids, LabelSet.of(dataset.labels).ids(dataset.labels), shares, rng) if len(dataset) else ()
+    )
+    return parts_to_split(
+        dataset,
+        np.asarray(part_of_group, dtype=np.int64)[ids],
+        ids,
+        kind="grouped",
+        seed=seed,
+        balance=balance,
+        rng=rng,
+        findings=grouped.findings,
+    )
+
+
+def parts_to_split(
+    dataset: Dataset,
+    part: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    *,
+    kind: str,
+    seed: int,
+    balance: Balance,
+    rng: np.random.Generator | None = None,
+    findings: tuple[Finding, ...] = (),
+) -> Split:
+    """Return the split that ``part`` describes, training balanced.
+
+    Args:
+        dataset: Any number of rows.
+        part: int64[rows] 0 for training, 1 validation, 2 test, -1 unused.
+        groups: int64[rows] rows that stay together.
+        kind: Said in the split.
+        seed: Of balancing, where no ``rng`` is given.
+        balance: As for ``split_dataset``.
+        rng: Goes on drawing for balancing.
+        findings: Said in the split.
+
+    Raises:
+        ConfigError: If balance makes no sense.
+    """
+    train, validation, test, left = (np.flatnonzero(part == number).astype(np.int64) for number in (0, 1, 2, -1))
+    train, unused = _balanced(dataset, train, balance, rng or np.random.Generator(np.random.PCG64(seed)))
+    return Split(
+        train=train,
+        validation=validation,
+        test=test,
+        unused=np.union1d(unused, left),
+        groups=groups,
+        kind=kind,
+        seed=seed,
+        findings=findings,
+    )
+
+
+def require_classes_in_training(dataset: Dataset, part: NDArray[np.int64], hint: str) -> None:
+    """Refuse a split whose training part lacks a class.
+
+    Raises:
+        DataError: It names the class and its rows.
+    """
+    known = {dataset.labels[at] for at in np.flatnonzero(part == TRAIN)}
+    lacking = sorted(set(dataset.labels) - known)
+    if lacking:
+        rows = [row for row, label in zip(dataset.rows, dataset.labels, strict=True) if label == lacking[0]]
+        message = f"no training row for class {lacking[0]!r}: all of it ({name_rows(rows)}) falls into other parts"
+        raise DataError(message, path=dataset.source, hint=hint)
 
 
 def given_parts(
@@ -80,23 +167,28 @@ def given_parts(
     *,
     seed: int,
     balance: Balance = "none",
+    alike: Alike = "word",
+    group: str | None = None,
+    by: SplitBy = "stratified",
 ) -> tuple[Dataset, Split]:
     """Return the given parts as one Dataset with its split; a part that is not given is split off ``train``.
 
     Rows of validation or test that repeat a training text stay, and a finding ``leaked_rows`` counts them. Row numbers
-    are those of each file.
+    are those of each file. What is split off is split as ``split_dataset`` does it.
 
     Raises:
         DataError: If validation or test is empty or holds a label that training does not know.
         ConfigError: If balance makes no sense.
     """
     if validation is None and test is None:
-        return train, split_dataset(train, seed=seed, balance=balance)
+        split = split_dataset(train, seed=seed, balance=balance, alike=alike, group=group, by=by)
+        return with_findings(train, split), split
     for part in (validation, test):
         if part is not None:
             _require_same_classes(train, part)
     left = (FRACTIONS[0], 0.0 if validation else FRACTIONS[1], 0.0 if test else FRACTIONS[2])
-    own = split_dataset(train, seed=seed, fractions=[share / sum(left) for share in left], balance=balance)
+    shares = [share / sum(left) for share in left]
+    own = split_dataset(train, seed=seed, fractions=shares, balance=balance, alike=alike, group=group, by=by)
     joined = _concatenate([part for part in (train, validation, test) if part is not None])
     after_train = len(train)
     after_validation = after_train + (len(validation) if validation else 0)
@@ -105,12 +197,19 @@ def given_parts(
         validation=np.arange(after_train, after_validation, dtype=np.int64) if validation else own.validation,
         test=np.arange(after_validation, len(joined), dtype=np.int64) if test else own.test,
         unused=own.unused,
-        groups=group_ids(joined.texts),
+        groups=find_near(joined.texts, alike).chains(),
         kind="given",
         seed=seed,
+        findings=own.findings,
     )
     leaks = [leak for name in ("validation", "test") if (leak := _leak(joined, split, name)) is not None]
-    return replace(joined, findings=(*joined.findings, *leaks)), split
+    split = replace(split, findings=(*own.findings, *leaks))
+    return with_findings(joined, split), split
+
+
+def with_findings(dataset: Dataset, split: Split) -> Dataset:
+    """Return ``dataset`` with what its split had to say."""
+    return replace(dataset, findings=(*dataset.findings, *split.findings)) if split.findings else dataset
 
 
 def without_unused(dataset: Dataset, split: Split) -> tuple[Dataset, Split]:
@@ -121,7 +220,8 @@ def without_unused(dataset: Dataset, split: Split) -> tuple[Dataset, Split]:
     )
     parts = {name: np.searchsorted(kept, getattr(split, name)) for name in PARTS}
     none = np.empty(0, dtype=np.int64)
-    small = replace(dataset, texts=texts, labels=labels, rows=rows)
+    columns = {name: tuple(values[at] for at in kept.tolist()) for name, values in dataset.columns.items()}
+    small = replace(dataset, texts=texts, labels=labels, rows=rows, columns=columns)
     return small, replace(split, unused=none, groups=split.groups[kept], **parts)
 
 
@@ -131,7 +231,7 @@ def leaked_test_rows(dataset: Dataset, split: Split) -> int:
 
 
 def leaked(dataset: Dataset, split: Split, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return those of ``positions`` whose text folds to the same as a training row's."""
+    """Return those of ``positions`` that are in one group with a training row."""
     if len(split.groups) != len(dataset):
         raise ConfigError(f"the split is of {len(split.groups)} rows, the data set has {len(dataset)}")
     return positions[np.isin(split.groups[positions], split.groups[split.train])]
@@ -148,103 +248,6 @@ def _checked_fractions(fractions: Sequence[float]) -> tuple[float, float, float]
     if len(fractions) != 3 or min(fractions) < 0 or fractions[0] <= 0 or abs(sum(fractions) - 1) > 1e-6:
         raise ConfigError(f"fractions must be three shares of at least 0 that sum to 1, got {tuple(fractions)}")
     return fractions[0], fractions[1], fractions[2]
-
-
-def _place(
-    groups: NDArray[np.int64], labels: NDArray[np.int64], shares: tuple[float, float, float], rng: np.random.Generator
-) -> list[int]:
-    """Return the part of each group.
-
-    Groups are taken in a shuffled order, the big ones first, and each goes where its class lacks most rows. Groups
-    with several labels come before all others, while every class still has room.
-    """
-    cells, rows = np.unique(np.stack([groups, labels], axis=1), axis=0, return_counts=True)
-    members: list[list[tuple[int, int]]] = [[] for _ in range(int(groups.max()) + 1)]
-    for (group, label), count in zip(cells.tolist(), rows.tolist(), strict=True):
-        members[group].append((label, count))
-    sizes = np.bincount(groups)
-    shuffled = rng.permutation(len(members))
-    mixed = np.array([len(member) > 1 for member in members])[shuffled]
-    order = shuffled[np.lexsort((-sizes[shuffled], ~mixed))]
-    state = _Placing(members, np.bincount(labels), shares)
-    for group in order.tolist():
-        state.place(group)
-    state.place_the_rest()
-    state.put_every_class_in_training()
-    return state.part
-
-
-class _Placing:
-    """Where groups went so far, and what each class still lacks in each part."""
-
-    def __init__(
-        self, members: list[list[tuple[int, int]]], totals: NDArray[np.int64], shares: Sequence[float]
-    ) -> None:
-        self.members = members
-        self.part = [_TRAIN] * len(members)
-        self.open_parts = [number for number, share in enumerate(shares) if share > 0]
-        self.targets = [[share * total for share in shares] for total in totals.tolist()]
-        self.lacking = [list(target) for target in self.targets]
-        self.rows_in = [[0, 0, 0] for _ in totals]
-        self.groups_left = Counter(label for member in members for label, _ in member)
-        self.lacking_overall = [share * int(totals.sum()) for share in shares]
-        self.rest: list[int] = []
-
-    def place(self, group: int) -> None:
-        """Put ``group`` into the part that lacks most rows of its labels."""
-        member = self.members[group]
-        parts = self._allowed(member[0][0]) if len(member) == 1 else self.open_parts
-        best = max(parts, key=lambda number: self._need(member, number))  # the first of equals
-        single = len(member) == 1 and member[0][1] == 1
-        if single and parts is self.open_parts and not self._need(member, best)[0]:
-            self.rest.append(group)
-        else:
-            self._put(group, best)
-
-    def place_the_rest(self) -> None:
-        """Place the single rows that rounding left over, at most two a class.
-
-        A class takes 10.5, 1.5 and 3 of its 15 rows: which part gets the last one is decided over all classes, or 150
-        such classes would all round the same way.
-        """
-        for group in self.rest:
-            member = self.members[group]
-            label = member[0][0]
-            lacks = [number for number in self._allowed(label) if self.lacking[label][number] > 0]
-            self._put(group, max(lacks or self._allowed(label), key=lambda number: self.lacking_overall[number]))
-
-    def _put(self, group: int, best: int) -> None:
-        self.part[group] = best
-        for label, count in self.members[group]:
-            self.lacking[label][best] -= count
-            self.lacking_overall[best] -= count
-            self.rows_in[label][best] += count
-            self.groups_left[label] -= 1
-
-    def put_every_class_in_training(self) -> None:
-        """Move the smallest group of each class that training lacks; only odd fractions or mixed groups need it."""
-        missing = {label for label, rows in enumerate(self.rows_in) if not rows[_TRAIN]}
-        if not missing:
-            return
-        for group in sorted(range(len(self.members)), key=lambda number: sum(rows for _, rows in self.members[number])):
-            labels = {label for label, _ in self.members[group]}
-            if labels & missing:
-                self.part[group] = _TRAIN
-                missing -= labels
-
-    def _need(self, member: list[tuple[int, int]], number: int) -> tuple[bool, float]:
-        # Where there is room, the share still lacking decides: by rows alone training would take every big group, and
-        # no duplicated text would ever be tested. Where no part has room, the one that lacks most rows overflows least.
-        rows = [self.lacking[label][number] for label, _ in member]
-        if any(lacks < count for lacks, (_, count) in zip(rows, member, strict=True)):
-            return False, sum(rows)
-        return True, sum(self.lacking[label][number] / self.targets[label][number] for label, _ in member)
-
-    def _allowed(self, label: int) -> list[int]:
-        # When no more groups are left than parts without this class, those parts come first: a class with three
-        # groups is then in all three parts, one with two in training and test.
-        empty = [number for number in self.open_parts if not self.rows_in[label][number]]
-        return empty if empty and self.groups_left[label] <= len(empty) else self.open_parts
 
 
 def _balanced(
@@ -296,7 +299,7 @@ def _leak(dataset: Dataset, split: Split, name: Literal["validation", "test"]) -
     if not rows:
         return None
     message = (
-        f"{len(rows)} of {len(positions)} {name} rows repeat a training text, case, digits, punctuation and blanks "
-        f"aside, so their scores flatter: {name_rows(rows)}"
+        f"{len(rows)} of {len(positions)} {name} rows repeat a training text, case, digits, punctuation, blanks and a "
+        f"word aside, so their scores flatter: {name_rows(rows)}"
     )
-    return Finding(kind="leaked_rows", message=message, rows=rows)
+    return Finding(kind="leaked_rows", message=message, rows=rows, severity="warning")

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tailtune.data.columns import Wanted, choose_columns
+from tailtune.data.columns import Wanted, choose_columns, choose_others
 from tailtune.data.dataset import is_blank
 from tailtune.data.decode import require_file
 from tailtune.data.delimited import Records
@@ -25,6 +25,7 @@ def parse_jsonl(text: str, path: Path, wanted: Wanted, progress: Progress) -> Re
     texts: list[str] = []
     labels: list[str] = []
     numbers: list[int] = []
+    objects: list[dict[str, Any]] = []
     keys: tuple[str, str | None] | None = None
     lines = text.split("\n")
     for number, line in enumerate(lines, start=1):
@@ -41,8 +42,34 @@ def parse_jsonl(text: str, path: Path, wanted: Wanted, progress: Progress) -> Re
             label = _get(value, keys[1], path, number)
             labels.append("" if is_blank(texts[-1]) else label_value(label, path, number))
         numbers.append(number)
+        if wanted.others != ():
+            objects.append(value)
     progress("reading", len(lines), len(lines), "lines")
-    return Records(texts=texts, labels=labels, lines=numbers)
+    names = keys or ("text", "label")
+    return Records(
+        texts=texts,
+        labels=labels,
+        lines=numbers,
+        columns=_other_keys(objects, wanted, names, path),
+        names=(names[0], names[1] or "label"),
+    )
+
+
+def _other_keys(
+    objects: list[dict[str, Any]], wanted: Wanted, taken: tuple[str, str | None], path: Path
+) -> dict[str, list[str]]:
+    """Return the further keys that are wanted: one value per object, "" where it lacks the key."""
+    present = list(dict.fromkeys(key for value in objects for key in value))
+    where = [present.index(key) if key in present else -1 for key in taken]
+    others = choose_others(present, wanted, (where[0], where[1]), path) if objects else {}
+    return {name: [plain_value(value.get(present[at])) for value in objects] for name, at in others.items()}
+
+
+def plain_value(value: Any) -> str:
+    """Return ``value`` of a further column as a string: "" for null, what is no string as JSON or, else, as Python."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, (bool, dict, list)) else str(value)
 
 
 def load_json(line: str, path: Path | str, number: int) -> Any:
@@ -90,8 +117,9 @@ def parse_parquet(path: Path, wanted: Wanted, progress: Progress) -> Records:
     try:
         names = list(polars.read_parquet_schema(path))
         text_at, label_at = choose_columns(names, wanted, path)
-        chosen = [names[text_at], *([names[label_at]] if wanted.labelled else [])]
-        frame = polars.read_parquet(path, columns=chosen)
+        others = choose_others(names, wanted, (text_at, label_at), path)
+        chosen = [text_at, *([label_at] if wanted.labelled else []), *others.values()]
+        frame = polars.read_parquet(path, columns=list(dict.fromkeys(names[at] for at in chosen)))
     except (polars.exceptions.PolarsError, OSError) as error:
         raise DataError("not a Parquet file that can be read", path=path, hint=str(error).split("\n")[0]) from error
     progress("reading", 0, frame.height, "rows")
@@ -101,7 +129,14 @@ def parse_parquet(path: Path, wanted: Wanted, progress: Progress) -> Records:
         column = frame[names[label_at]].to_list()
         labels = ["" if is_blank(texts[at]) else label_value(value, path, at + 1) for at, value in enumerate(column)]
     progress("reading", frame.height, frame.height, "rows")
-    return Records(texts=texts, labels=labels, lines=range(1, frame.height + 1))
+    columns = {name: list(map(plain_value, frame[names[at]].to_list())) for name, at in others.items()}
+    return Records(
+        texts=texts,
+        labels=labels,
+        lines=range(1, frame.height + 1),
+        columns=columns,
+        names=(names[text_at], names[label_at] if wanted.labelled else "label"),
+    )
 
 
 def _keys(value: dict[str, Any], wanted: Wanted, path: Path) -> tuple[str, str | None]:

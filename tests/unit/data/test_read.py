@@ -108,6 +108,30 @@ def test_named_columns_win(tmp_path: Path) -> None:
     assert (dataset.texts, dataset.labels) == (("n1", "n2"), ("k1", "k2"))
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.parquet"])
+def test_further_columns_are_read_by_name(tmp_path: Path, name: str) -> None:
+    """As strings, row by row with the texts that are kept; a blank text takes its values along."""
+    path, rows = tmp_path / name, [("t", "x", "u1", "5"), (" ", "x", "u2", "6"), ("v", "y", "u3", "7")]
+    names = ["text", "label", "User", "n"]
+    if name == "a.parquet":
+        polars.DataFrame(rows, schema=names, orient="row").write_parquet(path)
+    elif name == "a.jsonl":
+        path.write_text("".join(json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in rows))
+    else:
+        mark = "," if name == "a.csv" else "\t"
+        path.write_text("".join(mark.join(row) + "\n" for row in [tuple(names), *rows]))
+    assert read_dataset(path, others=("user",)).columns == {"user": ("u1", "u3")}
+    assert read_dataset(path, others=None).columns == {"User": ("u1", "u3"), "n": ("5", "7")}
+    with pytest.raises(DataError, match="no column 'who'; columns present: 'text', 'label', 'User', 'n'"):
+        read_dataset(path, others=("who",))
+
+
+def test_a_form_without_header_has_no_further_columns(tmp_path: Path) -> None:
+    """Said, not guessed."""
+    with pytest.raises(DataError, match="no column 'who': without a header"):
+        read_dataset(write(tmp_path, "a", "ham\tone\nspam\ttwo\n"), others=("who",))
+
+
 def test_the_convention_wins_over_other_aliases(tmp_path: Path) -> None:
     """A file that follows the convention (text, label) may have other columns with usual names."""
     path = write(tmp_path, "a.csv", "comment,text,label,label_text\nc,t,1,one\n")
