@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -59,12 +60,12 @@ def _part(part: Reviewed) -> dict[str, Any]:
         for found in part.findings
     ]
     dataset = part.dataset
-    counts = {name: dataset.labels.count(name) for name in dataset.classes}
+    counts = Counter(dataset.labels)
     return {
         "source": dataset.source,
         "sha256": dataset.sha256,
         "rows": len(dataset),
-        "classes": counts,
+        "classes": {name: counts[name] for name in dataset.classes},
         "findings": said,
     }
 

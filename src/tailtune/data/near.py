@@ -214,7 +214,9 @@ def _verified(candidates: _Counts, shingles: Sequence[_Words]) -> _Counts:
     sets: dict[int, frozenset[int]] = {}
 
     def of(text: int) -> frozenset[int]:
-        return sets.setdefault(text, frozenset(shingles[text].tolist())) if text not in sets else sets[text]
+        if text not in sets:
+            sets[text] = frozenset(shingles[text].tolist())
+        return sets[text]
 
     def alike(left: frozenset[int], right: frozenset[int]) -> bool:
         common = len(left & right)
