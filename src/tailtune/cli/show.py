@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 _BAR_WIDTH = 24
 _TITLE_CHARACTERS = 100
+_MEASURES = (
+    *("accuracy", "95 % interval", "macro F1", "log loss", "test rows", "method", "depth", "size", "one text"),
+    "time to make",
+)
 _VERDICT_STYLES = {"better": "bold green", "worse": "bold red"}
 
 
@@ -125,25 +129,33 @@ def comparison(found: Mapping[str, Any]) -> None:
     Args:
         found: As ``tailtune.compare.compare`` returns it.
     """
-    table = _table("run", "accuracy", "95 % interval", "macro F1", "log loss", "depth", "size", "one text", "seconds")
-    for run in found["runs"]:
-        low, high = run["accuracy_interval"]
-        cells = (
-            f"{100 * run['accuracy']:.2f} %",
-            f"{100 * low:.1f} to {100 * high:.1f}",
-            f"{run['macro_f1']:.4f}",
-            f"{run['log_loss']:.4f}",
-            f"{run['depth']}",
-            _measured(run["bundle_bytes"], 1e-6, "MB"),
-            _measured(run["milliseconds"], 1, "ms"),
-            _measured(run["seconds"], 1, "s"),
-        )
-        table.add_row(_text(run["run"], "bold"), *map(_text, cells))
+    runs = found["runs"]
+    # One column per run: of nine columns of figures none would fit a terminal of 80 signs.
+    table = _table("", *(run["run"] for run in runs))
+    for name, cells in zip(_MEASURES, zip(*map(_figures, runs), strict=True), strict=True):
+        table.add_row(name, *map(_text, cells))
     console = _console()
     console.print(table)
     console.print()
     for pair in found["pairs"]:
         _say(console, _pair(pair))
+
+
+def _figures(run: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the cells of one run, in the order of _MEASURES."""
+    low, high = run["accuracy_interval"]
+    return (
+        f"{100 * run['accuracy']:.2f} %",
+        f"{100 * low:.1f} to {100 * high:.1f}",
+        f"{run['macro_f1']:.4f}",
+        f"{run['log_loss']:.4f}",
+        f"{run['rows']:,}",
+        f"{run['method'] or '-'}",
+        f"{run['depth'] or '-'}",
+        _measured(run["bundle_bytes"], 1e-6, "MB"),
+        _measured(run["milliseconds"], 1, "ms"),
+        _measured(run["seconds"], 1, "s"),
+    )
 
 
 def _measured(value: float | None, factor: float, unit: str) -> str:

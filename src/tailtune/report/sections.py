@@ -31,10 +31,10 @@ _SHADES = 5
 def baselines(metrics: Metrics) -> Section | None:
     """Return the classifier beside the cheap baselines on the same test rows."""
     test, others = part(metrics, "test"), part(metrics, "baselines")
-    if not _drawable(test):
+    known = [each for each in others.values() if isinstance(each, Mapping) and _drawable(each)]
+    if not known or not _drawable(test):
         return None
     own = {"title": "this classifier", **test, "seconds": part(metrics, "seconds").get("total")}
-    known = [each for each in others.values() if isinstance(each, Mapping) and _drawable(each)]
     ordered = [own, *sorted(known, key=lambda each: -each["accuracy"])]
     entries = [(_title(each), each["accuracy"], each["accuracy_interval"]) for each in ordered]
     # The commonest class is mostly far to the left: drawn, it would press what is compared into one point.
