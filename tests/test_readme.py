@@ -63,7 +63,7 @@ def test_settings_are_accepted(tmp_path: Path) -> None:
 def test_commands_and_flags_exist(capsys: pytest.CaptureFixture[str]) -> None:
     """Each command shows its help, and the help names each flag used."""
     found = commands()
-    assert {line[0] for line in found} == {"cache", "data", "evaluate", "inspect", "predict", "train"}
+    assert {line[0] for line in found} == {"cache", "compare", "data", "evaluate", "inspect", "predict", "train"}
     for line in found:
         name = line[:2] if line[0] in {"data", "inspect", "models"} else line[:1]
         assert main([*name, "--help"]) == 0

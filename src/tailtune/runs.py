@@ -24,7 +24,8 @@ class Run:
     """One finished training.
 
     Attributes:
-        folder: Holds bundle/, metrics.json, report.md, config.json, events.jsonl and split.json.
+        folder: Holds bundle/, metrics.json, report.html, report.md, predictions.jsonl, config.json,
+            events.jsonl and split.json.
         metrics: The content of metrics.json.
     """
 

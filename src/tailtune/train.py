@@ -26,12 +26,14 @@ from tailtune.errors import ConfigError, DataError
 from tailtune.evaluate.baselines import BaselineResult, fit_baselines, score_baselines
 from tailtune.evaluate.metrics import correct_rows, score
 from tailtune.evaluate.verdict import judge
+from tailtune.examine import Tested, examine, prediction_lines, tested, worst
 from tailtune.learn import Learnt, Say, ignore, learn, store_root
 from tailtune.methods.scorers import probabilities, score_features
 from tailtune.progress import Progress, silent
 from tailtune.report.markdown import model_card, render_report
+from tailtune.report.page import render_page
 from tailtune.runs import Run, Stopwatch, new_folder, peak_rss_mib, versions
-from tailtune.storage import canonical_json, writing_folder
+from tailtune.storage import canonical_json, folder_bytes, writing_folder
 
 
 def train(
@@ -65,9 +67,11 @@ def train(
     with store_root(keep=config.cache) as root:
         learnt = learn(used, parts, config, store=root, watch=watch, progress=progress, say=say)
         metrics = {"data": _describe_data(dataset, split), **_describe(config, parts, learnt)}
-        metrics |= _test(config, used, parts, learnt, watch=watch, progress=progress, say=say)
+        results, part = _test(config, used, parts, learnt, watch=watch, progress=progress, say=say)
+        with watch.stage("report"):
+            metrics |= results | {"detail": examine(part, parts, learnt, balanced=config.balance == "weights")}
     metrics |= {"config": config.as_json(), "origins": dict(origins or {}), "command": command}
-    _save(folder, metrics, learnt, split_ids(dataset, split), watch)
+    _save(folder, metrics, learnt, split_ids(dataset, split), watch=watch, part=part)
     return Run(folder=folder, metrics=metrics)
 
 
@@ -209,7 +213,7 @@ def _test(
     watch: Stopwatch,
     progress: Progress,
     say: Say,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], Tested]:
     """Read the test part: everything is chosen by now, and nothing is changed after."""
     results: dict[str, BaselineResult] = {}
     truth, names = learnt.ids[split.test], learnt.labels.names
@@ -237,10 +241,12 @@ def _test(
     if results:
         baselines = {name: correct_rows(truth, result.probabilities) for name, result in results.items()}
         metrics["verdict"] = judge(correct_rows(truth, rows), baselines).as_json()
-    return metrics
+    return metrics, tested(dataset, split, learnt, rows)
 
 
-def _save(folder: Path, metrics: dict[str, Any], learnt: Learnt, rows: Mapping[str, Any], watch: Stopwatch) -> None:
+def _save(
+    folder: Path, metrics: dict[str, Any], learnt: Learnt, rows: Mapping[str, Any], *, watch: Stopwatch, part: Tested
+) -> None:
     """Write the run folder, whole or not at all; adds versions, memory and seconds to ``metrics``."""
     metrics |= {"versions": versions()}
     with writing_folder(folder) as temporary:
@@ -248,11 +254,15 @@ def _save(folder: Path, metrics: dict[str, Any], learnt: Learnt, rows: Mapping[s
         # Nearly all of saving is the bundle; the rest comes after the seconds are written down.
         with watch.stage("save"):
             learnt.predictor.save(temporary / "bundle", extra=extra)
+        metrics["bundle_bytes"] = folder_bytes(temporary / "bundle")
         metrics |= {"peak_rss_mib": peak_rss_mib(), "seconds": watch.as_json()}
         events = [{"event": type(event).__name__.lower(), **asdict(event)} for event in learnt.events]
         files = {
             "metrics.json": canonical_json(metrics),
             "report.md": render_report(metrics),
+            # Texts of users stand here and nowhere else in a run; the bundle, which is passed on, has none.
+            "report.html": render_page(metrics, worst(part)),
+            "predictions.jsonl": "".join(line + "\n" for line in prediction_lines(part)),
             "config.json": canonical_json({"config": metrics["config"], "origins": metrics["origins"]}),
             "split.json": canonical_json(dict(rows)),
             "events.jsonl": "".join(json.dumps(event) + "\n" for event in events),

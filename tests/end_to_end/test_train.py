@@ -69,12 +69,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> Path:
 
 
 def test_a_run_folder_holds_everything(whole: Path) -> None:
-    """Bundle, metrics, report, settings, split and events, and nothing else: no temporary file is left beside them."""
+    """Bundle, metrics, reports, answers, settings, split, events, and nothing else: no temporary file is left."""
     assert sorted(path.name for path in whole.iterdir()) == [
         "bundle",
         "config.json",
         "events.jsonl",
         "metrics.json",
+        "predictions.jsonl",
+        "report.html",
         "report.md",
         "split.json",
     ]
@@ -122,6 +124,26 @@ def test_the_numbers_of_a_run_agree_with_each_other(whole: Path) -> None:
     assert metrics["tokens"]["computed_texts"] == metrics["tokens"]["distinct_texts"] == 100
     in_bundle = json.loads((whole / "bundle" / "metrics.json").read_text(encoding="utf-8"))
     assert in_bundle["test"] == test
+
+
+def test_answers_and_report_agree_with_the_metrics(whole: Path) -> None:
+    """Each test row has its answer in predictions.jsonl; the report shows texts, every other file holds none."""
+    metrics, split = read_metrics(whole), json.loads((whole / "split.json").read_text(encoding="utf-8"))
+    answers = json_lines((whole / "predictions.jsonl").read_text(encoding="utf-8"))
+    assert [answer["row"] for answer in answers] == split["test"]
+    assert (
+        sum(answer["label"] == answer["predicted"] for answer in answers) / len(answers) == metrics["test"]["accuracy"]
+    )
+    assert all(abs(sum(answer["probabilities"]) - 1) < 1e-5 for answer in answers)
+    assert sum(each["rows"] for each in metrics["detail"]["reliability"]) == len(answers)
+    assert metrics["bundle_bytes"] == sum(path.stat().st_size for path in (whole / "bundle").iterdir())
+    texts = [text for text in messages(100)[0] if "'" not in text]
+    holding = {
+        path.name
+        for path in whole.rglob("*")
+        if path.is_file() and any(text.encode() in path.read_bytes() for text in texts)
+    }
+    assert holding == {"report.html"}
 
 
 def test_the_test_part_is_read_last(whole: Path) -> None:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 _BAR_WIDTH = 24
 _TITLE_CHARACTERS = 100
+_MEASURES = (
+    *("accuracy", "95 % interval", "macro F1", "log loss", "test rows", "method", "depth", "size", "one text"),
+    "time to make",
+)
 _VERDICT_STYLES = {"better": "bold green", "worse": "bold red"}
 
 
@@ -117,6 +121,67 @@ def evaluation(metrics: Mapping[str, Any]) -> None:
     console.print(table)
     said = [f"{name} {test[key]:.4f}" for key, name in (("log_loss", "log loss"), ("ece", "calibration error"))]
     console.print(f"{test['rows']:,} texts, {', '.join(said)}")
+
+
+def comparison(found: Mapping[str, Any]) -> None:
+    """Print runs side by side, then each pair: what a test on the same rows says, or why there is none.
+
+    Args:
+        found: As ``tailtune.compare.compare`` returns it.
+    """
+    runs = found["runs"]
+    # One column per run: of nine columns of figures none would fit a terminal of 80 signs.
+    table = _table("", *(run["run"] for run in runs))
+    for name, cells in zip(_MEASURES, zip(*map(_figures, runs), strict=True), strict=True):
+        table.add_row(name, *map(_text, cells))
+    console = _console()
+    console.print(table)
+    console.print()
+    for pair in found["pairs"]:
+        _say(console, _pair(pair))
+
+
+def _figures(run: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the cells of one run, in the order of _MEASURES."""
+    low, high = run["accuracy_interval"]
+    return (
+        f"{100 * run['accuracy']:.2f} %",
+        f"{100 * low:.1f} to {100 * high:.1f}",
+        f"{run['macro_f1']:.4f}",
+        f"{run['log_loss']:.4f}",
+        f"{run['rows']:,}",
+        f"{run['method'] or '-'}",
+        f"{run['depth'] or '-'}",
+        _measured(run["bundle_bytes"], 1e-6, "MB"),
+        _measured(run["milliseconds"], 1, "ms"),
+        _measured(run["seconds"], 1, "s"),
+    )
+
+
+def _measured(value: float | None, factor: float, unit: str) -> str:
+    return "-" if value is None else f"{value * factor:,.1f} {unit}"
+
+
+def _pair(pair: Mapping[str, Any]) -> str:
+    """Return one sentence on two runs."""
+    both = f"{pair['a']} and {pair['b']}"
+    if not pair["paired"]:
+        return f"{both}: not paired; {pair['why']}"
+    p_value = "p < 0.001" if pair["p_value"] < 0.001 else f"p = {pair['p_value']:.3f}"
+    counts = f"{pair['only_a_right']} rows only the first has right, {pair['only_b_right']} only the second"
+    winner = {
+        "a": f"{pair['a']} is more accurate than {pair['b']}",
+        "b": f"{pair['b']} is more accurate than {pair['a']}",
+    }
+    said = winner.get(pair["more_accurate"], f"{both}: accuracies not distinguishable")
+    return f"{said} on the same {pair['rows']:,} rows: {counts}, McNemar {p_value}; {_loss_words(pair)}"
+
+
+def _loss_words(pair: Mapping[str, Any]) -> str:
+    words = f"log loss of the first less that of the second {pair['log_loss_difference']:+.4f}"
+    if bounds := pair["log_loss_interval"]:
+        words += f" ({bounds[0]:+.4f} to {bounds[1]:+.4f})"
+    return words
 
 
 def listing(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

@@ -12,16 +12,27 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-Metrics = Mapping[str, Any]
+from tailtune.report import making, sections
+from tailtune.report.blocks import Section, Table
+from tailtune.report.words import (
+    ABSENT,
+    UNPRINTABLE,
+    Metrics,
+    bounds_of,
+    flat,
+    labels_of,
+    one_line,
+    part,
+    percent,
+    percents,
+    value_of,
+)
 
 # A matrix wider than this is unreadable on a page; the most frequent confusions are listed instead.
 _WIDEST_MATRIX = 20
 _MOST_CONFUSIONS = 30
 _MOST_CURVE_ROWS = 25
-_ABSENT = "-"
 
-# Control characters, line separators, lone surrogates (not UTF-8) and marks that turn the direction of writing.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]+")
 # An underscore inside a word is no markup, and names of settings are full of them. The last two kinds open a list or
 # underline a heading, at the start of a line only.
 _MARKUP = re.compile(r"[\\`*\[\]~$#&<>|]|(?<![^\W_])_|_(?![^\W_])|^[-+=](?=[-= ]|$)|^[0-9]+[.)](?= |$)")
@@ -34,14 +45,15 @@ def render_report(metrics: Metrics) -> str:
     Args:
         metrics: The mapping written to metrics.json; shares are fractions, times seconds.
     """
-    name = escape(_part(metrics, "data").get("source", "a classifier"))
-    sections = [
+    name = escape(part(metrics, "data").get("source", "a classifier"))
+    pieces = [
         f"# Report: {name}",
         _verdict(metrics),
         _test(metrics),
         _comparison(metrics),
         _per_class(metrics),
         _confusion(metrics),
+        *(_as_text(made) for made in (sections.ranking(metrics), sections.slices(metrics), making.learning(metrics))),
         _data(metrics),
         _depths(metrics),
         _choices(metrics),
@@ -50,7 +62,7 @@ def render_report(metrics: Metrics) -> str:
         _reproduce(metrics),
         _versions(metrics),
     ]
-    return _joined(sections)
+    return _joined(pieces)
 
 
 def model_card(metrics: Metrics) -> str:
@@ -59,11 +71,11 @@ def model_card(metrics: Metrics) -> str:
     Args:
         metrics: The mapping written to metrics.json. ``model.hub_id``, where present, becomes ``base_model``.
     """
-    labels = ", ".join(escape(label) for label in _labels(metrics))
-    source = escape(_part(metrics, "data").get("source", "labelled texts"))
+    labels = ", ".join(escape(label) for label in labels_of(metrics))
+    source = escape(part(metrics, "data").get("source", "labelled texts"))
     use = '    tailtune predict PATH/OF/THIS/FOLDER "a text"\n\n    from tailtune import TextClassifier\n'
     use += '    TextClassifier.load("PATH/OF/THIS/FOLDER").predict_proba(["a text"])'
-    sections = [
+    pieces = [
         _front_matter(metrics),
         f"# Text classifier: {source}",
         f"Tells which of these categories a text belongs to, with a probability for each: {labels}." if labels else "",
@@ -76,7 +88,7 @@ def model_card(metrics: Metrics) -> str:
         _data(metrics),
         _reproduce({key: metrics[key] for key in ("command", "seed") if key in metrics}),
     ]
-    return _joined(sections)
+    return _joined(pieces)
 
 
 def escape(text: object) -> str:
@@ -86,7 +98,7 @@ def escape(text: object) -> str:
         before, sign = match.group()[:-1], match.group()[-1]
         return before + _ENTITIES.get(sign, "\\" + sign)
 
-    return _MARKUP.sub(harmless, _one_line(text))
+    return _MARKUP.sub(harmless, one_line(text))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -95,46 +107,13 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, marks, *rows])
 
 
-def _one_line(text: object) -> str:
-    return " ".join(_UNPRINTABLE.sub(" ", str(text)).split())
-
-
-def _joined(sections: Iterable[str]) -> str:
-    return "\n\n".join(section for section in sections if section) + "\n"
-
-
-def _part(metrics: Metrics, key: str) -> Metrics:
-    """Return the mapping at ``key``, an empty one where there is none."""
-    part = metrics.get(key)
-    return part if isinstance(part, Mapping) else {}
-
-
-def _labels(metrics: Metrics) -> list[str]:
-    """Return the class names in id order: JSON objects come back sorted by name, the list of labels does not."""
-    return list(metrics.get("labels") or _part(metrics, "data").get("classes") or [])
-
-
-def _percent(share: float | None) -> str:
-    return _ABSENT if share is None else f"{100 * share:.2f} %"
-
-
-def _interval(bounds: Sequence[float] | None) -> str:
-    return _ABSENT if not bounds else f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f} %"
+def _joined(pieces: Iterable[str]) -> str:
+    return "\n\n".join(piece for piece in pieces if piece) + "\n"
 
 
 def _cell(value: object) -> str:
-    """Return one value for people, escaped: thousands separated, at most four digits of a small number."""
-    if value is None:
-        return _ABSENT
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
-    if isinstance(value, list | tuple):
-        return ", ".join(_cell(item) for item in value)
-    return escape(value)
+    """Return one value for people, escaped; the sign of what is absent is no list."""
+    return ABSENT if value is None else escape(value_of(value))
 
 
 def _words(key: str) -> str:
@@ -146,14 +125,14 @@ def _pairs(title: tuple[str, str], values: Mapping[str, object]) -> str:
 
 
 def _verdict(metrics: Metrics) -> str:
-    text = _part(metrics, "verdict").get("text")
+    text = part(metrics, "verdict").get("text")
     return f"**{escape(text)}**" if text else ""
 
 
 def _recipe(metrics: Metrics) -> str:
     """Return one sentence on model, method, depth and pooling, empty where none is known."""
     parts = []
-    if name := _part(metrics, "model").get("name"):
+    if name := part(metrics, "model").get("name"):
         parts.append(f"model {escape(name)}")
     if method := metrics.get("method"):
         asked = metrics.get("requested_method", method)
@@ -167,39 +146,39 @@ def _recipe(metrics: Metrics) -> str:
 
 
 def _test(metrics: Metrics) -> str:
-    test, validation = _part(metrics, "test"), _part(metrics, "validation")
+    test, validation = part(metrics, "test"), part(metrics, "validation")
     if not test:
         return ""
     rows: list[tuple[str, Callable[[Any], str], str]] = [
         ("rows", _cell, "rows"),
-        ("accuracy", _percent, "accuracy"),
-        ("95 % interval (Wilson)", _interval, "accuracy_interval"),
-        ("macro F1", _percent, "macro_f1"),
+        ("accuracy", percent, "accuracy"),
+        ("95 % interval (Wilson)", percents, "accuracy_interval"),
+        ("macro F1", percent, "macro_f1"),
         ("log loss", _cell, "log_loss"),
         ("calibration error (ECE, 15 bins)", _cell, "ece"),
         ("Brier score", _cell, "brier"),
     ]
-    columns = [part for part in (test, validation) if part]
-    lines = [(title, *(show(part.get(key)) for part in columns)) for title, show, key in rows]
+    columns = [scores for scores in (test, validation) if scores]
+    lines = [(title, *(show(scores.get(key)) for scores in columns)) for title, show, key in rows]
     header = ("", "test", "validation")[: 1 + len(columns)]
     moment = test.get("read_at")
     read = f"The test rows were read once, at {escape(moment)}, after every choice was made." if moment else ""
-    return _joined(["## Result", table(header, lines), read, _recipe(metrics)]).rstrip("\n")
+    return _joined(["## Result", table(header, lines), _spread(metrics), read, _recipe(metrics)]).rstrip("\n")
 
 
 def _comparison(metrics: Metrics) -> str:
-    baselines = _part(metrics, "baselines")
+    baselines = part(metrics, "baselines")
     if not baselines:
         return ""
-    seconds = _part(metrics, "seconds").get("total")
-    model = {"title": "this classifier", **_part(metrics, "test"), "seconds": seconds}
+    seconds = part(metrics, "seconds").get("total")
+    model = {"title": "this classifier", **part(metrics, "test"), "seconds": seconds}
     entries = [model, *sorted(baselines.values(), key=lambda entry: -entry.get("accuracy", 0))]
     rows = [
         (
-            escape(entry.get("title", _ABSENT)) + ("" if entry.get("converged", True) else " (not converged)"),
-            _percent(entry.get("accuracy")),
-            _interval(entry.get("accuracy_interval")),
-            _percent(entry.get("macro_f1")),
+            escape(entry.get("title", ABSENT)) + ("" if entry.get("converged", True) else " (not converged)"),
+            percent(entry.get("accuracy")),
+            percents(entry.get("accuracy_interval")),
+            percent(entry.get("macro_f1")),
             _cell(entry.get("log_loss")),
             _cell(entry.get("seconds")),
         )
@@ -210,20 +189,20 @@ def _comparison(metrics: Metrics) -> str:
 
 
 def _per_class(metrics: Metrics) -> str:
-    per_class = _part(_part(metrics, "test"), "per_class")
+    per_class = part(part(metrics, "test"), "per_class")
     if not per_class:
         return ""
-    names = [name for name in _labels(metrics) if name in per_class] or list(per_class)
+    names = [name for name in labels_of(metrics) if name in per_class] or list(per_class)
     rows = []
     for name in names:
-        shares = (_percent(per_class[name].get(key)) for key in ("precision", "recall", "f1"))
+        shares = (percent(per_class[name].get(key)) for key in ("precision", "recall", "f1"))
         rows.append((escape(name), *shares, _cell(per_class[name].get("support"))))
     return f"## Each class on the test rows\n\n{table(('class', 'precision', 'recall', 'F1', 'rows'), rows)}"
 
 
 def _confusion(metrics: Metrics) -> str:
     # Only ``labels`` says which row is which: the order of a JSON object's names is not that of the ids.
-    matrix, names = _part(metrics, "test").get("confusion"), [escape(name) for name in metrics.get("labels") or []]
+    matrix, names = part(metrics, "test").get("confusion"), [escape(name) for name in metrics.get("labels") or []]
     if not matrix or len(matrix) != len(names):
         return ""
     if len(names) <= _WIDEST_MATRIX:
@@ -236,15 +215,34 @@ def _confusion(metrics: Metrics) -> str:
     return f"## Confusions\n\n{title}\n\n{table(('true class', 'predicted as', 'rows'), lines)}"
 
 
+def _as_text(section: Section | None) -> str:
+    """Return the words and tables of a section of report.html; its plots are left to that."""
+    if section is None:
+        return ""
+    tables = [block for block in section.blocks if isinstance(block, Table)]
+    shown = [
+        table([escape(t) for t in each.header], [[escape(c) for c in row] for row in each.rows]) for each in tables
+    ]
+    return _joined([f"## {escape(section.title)}", escape(section.lead), *shown]).rstrip("\n")
+
+
+def _spread(metrics: Metrics) -> str:
+    """Return the intervals of the scores that are no shares, in one sentence."""
+    found = part(metrics, "detail", "intervals")
+    named = (("macro F1", "macro_f1"), ("log loss", "log_loss"), ("Brier score", "brier"))
+    told = [f"{title} {bounds_of(found[key])}" for title, key in named if found.get(key)]
+    return f"95 % intervals on the test rows: {', '.join(told)}." if told else ""
+
+
 def _data(metrics: Metrics) -> str:
-    data = _part(metrics, "data")
+    data = part(metrics, "data")
     if not data:
         return ""
     told = ("source", "sha256", "rows", "duplicates", "leaked_test_rows")
-    facts = _flat({key: data[key] for key in told if key in data})
-    facts |= {f"rows for {part}": rows for part, rows in _part(data, "parts").items()}
-    classes = _part(data, "classes")
-    names = [name for name in _labels(metrics) if name in classes] or list(classes)
+    facts = flat({key: data[key] for key in told if key in data})
+    facts |= {f"rows for {name}": rows for name, rows in part(data, "parts").items()}
+    classes = part(data, "classes")
+    names = [name for name in labels_of(metrics) if name in classes] or list(classes)
     findings = [f"- {escape(finding.get('message', ''))}" for finding in data.get("findings") or []]
     return _joined(
         [
@@ -263,18 +261,18 @@ def _choices(metrics: Metrics) -> str:
 
 def _records(records: Sequence[Metrics]) -> str:
     """Return a table with one row for each mapping; its columns are all their keys, in order of appearance."""
-    flat = [_flat(record) for record in records]
-    keys = list(dict.fromkeys(itertools.chain.from_iterable(flat)))
-    return table([_words(key) for key in keys], [[_cell(record.get(key)) for key in keys] for record in flat])
+    leaves = [flat(record) for record in records]
+    keys = list(dict.fromkeys(itertools.chain.from_iterable(leaves)))
+    return table([_words(key) for key in keys], [[_cell(record.get(key)) for key in keys] for record in leaves])
 
 
 def _depths(metrics: Metrics) -> str:
-    scan = _part(metrics, "depth_scan")
+    scan = part(metrics, "depth_scan")
     rows = [
         (
             f"{point['depth']}{' (chosen)' if point['depth'] == scan['chosen_depth'] else ''}",
-            _percent(point["accuracy"]),
-            _interval(point["interval"]),
+            percent(point["accuracy"]),
+            percents(point["interval"]),
             f"{point['loss']:.4f}",
             f"{point['milliseconds']:.1f} ms",
             f"{point['megabytes']:.0f} MB",
@@ -315,12 +313,16 @@ def _thinned(records: Sequence[Metrics]) -> str:
 
 def _cost(metrics: Metrics) -> str:
     tables = []
-    if seconds := _part(metrics, "seconds"):
+    if seconds := part(metrics, "seconds"):
         tables.append(_pairs(("stage", "seconds"), seconds))
-    if tokens := _part(metrics, "tokens"):
+    if tokens := part(metrics, "tokens"):
         tables.append(_pairs(("tokens", "count"), tokens))
     if (memory := metrics.get("peak_rss_mib")) is not None:
         tables.append(f"Peak memory: {memory:,.0f} MiB.")
+    if (size := metrics.get("bundle_bytes")) is not None:
+        tables.append(f"The saved classifier takes {size / 1e6:,.1f} MB.")
+    if (speed := part(metrics, "detail").get("milliseconds_per_text")) is not None:
+        tables.append(f"One text of middling length, alone: {speed:.1f} ms on this machine.")
     return "\n\n".join(["## Cost", *tables]) if tables else ""
 
 
@@ -329,44 +331,33 @@ def _reproduce(metrics: Metrics) -> str:
     if command := metrics.get("command"):
         # Indented, so that no run of backticks in it can end the block.
         shown = command if isinstance(command, str) else " ".join(str(word) for word in command)
-        lines.append("\n".join("    " + _UNPRINTABLE.sub(" ", line) for line in shown.splitlines()))
+        lines.append("\n".join("    " + UNPRINTABLE.sub(" ", line) for line in shown.splitlines()))
     if (seed := metrics.get("seed")) is not None:
         lines.append(f"Seed {escape(seed)}.")
-    if config := _flat(_part(metrics, "config")):
-        origins = _flat(_part(metrics, "origins"))
-        rows = [(escape(key), escape(value), escape(origins.get(key, _ABSENT))) for key, value in config.items()]
+    if config := flat(part(metrics, "config")):
+        origins = flat(part(metrics, "origins"))
+        rows = [(escape(key), escape(value), escape(origins.get(key, ABSENT))) for key, value in config.items()]
         lines.append(table(("setting", "value", "from"), rows))
     return "\n\n".join(["## How to do it again", *lines]) if lines else ""
 
 
-def _flat(tree: Metrics, prefix: str = "") -> dict[str, object]:
-    """Return the leaves of nested mappings by dotted key."""
-    leaves: dict[str, object] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            leaves |= _flat(value, f"{prefix}{key}.")
-        else:
-            leaves[f"{prefix}{key}"] = value
-    return leaves
-
-
 def _versions(metrics: Metrics) -> str:
-    versions = _part(metrics, "versions")
+    versions = part(metrics, "versions")
     return f"## Versions\n\n{_pairs(('package', 'version'), versions)}" if versions else ""
 
 
 def _front_matter(metrics: Metrics) -> str:
     lines = ["---", "library_name: tailtune", "pipeline_tag: text-classification"]
-    if hub_id := _part(metrics, "model").get("hub_id"):
+    if hub_id := part(metrics, "model").get("hub_id"):
         lines.append(f"base_model: {_yaml(hub_id)}")
-    test = _part(metrics, "test")
+    test = part(metrics, "test")
     if "accuracy" in test:
         lines += ["metrics:", "- accuracy", "- f1", *_model_index(metrics, test)]
     return "\n".join([*lines, "---"])
 
 
 def _model_index(metrics: Metrics, test: Metrics) -> list[str]:
-    data = _part(metrics, "data")
+    data = part(metrics, "data")
     source = str(data.get("source", "labelled texts"))
     kind = re.sub(r"[^a-z0-9]+", "-", source.lower()).strip("-") or "labelled-texts"
     measured = [
@@ -391,4 +382,4 @@ def _model_index(metrics: Metrics, test: Metrics) -> list[str]:
 
 def _yaml(text: object) -> str:
     """Return ``text`` on one line as a double-quoted YAML scalar; of printable text JSON's quoting is YAML's too."""
-    return json.dumps(_one_line(text), ensure_ascii=False)
+    return json.dumps(one_line(text), ensure_ascii=False)

@@ -1,0 +1,202 @@
+"""How probabilities rank and how far they mean what they say: ROC, precision and recall, reliability, with intervals.
+
+Plain numpy: importing scikit-learn's metrics costs seconds; tests hold the two equal. Knows nothing about models.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tailtune.evaluate.intervals import wilson
+from tailtune.evaluate.metrics import FloatArray, IdArray
+
+BINS = 10
+# Points kept of a drawn curve: more cannot be told apart at 300 pixels.
+_POINTS = 100
+_Z = 1.959963984540054
+_DRAWS = 1000
+
+
+def reliability(correct: NDArray[np.bool_], confidence: FloatArray, bins: int = BINS) -> list[dict[str, Any]]:
+    """Return the reliability bins, ascending: rows of equal number, their mean confidence and their share of hits.
+
+    Args:
+        correct: bool [n], whether the most probable class was right.
+        confidence: float [n], its probability.
+        bins: Most bins; fewer where there are fewer rows.
+    """
+    order = np.argsort(confidence, kind="stable")
+    found = []
+    for rows in np.array_split(order, min(bins, len(order))):
+        hits = int(np.count_nonzero(correct[rows]))
+        found.append(
+            {
+                "rows": len(rows),
+                "confidence": float(confidence[rows].mean()),
+                "accuracy": hits / len(rows),
+                "interval": list(wilson(hits, len(rows))),
+            }
+        )
+    return found
+
+
+def ranking(true_ids: IdArray, probabilities: FloatArray) -> dict[str, Any]:
+    """Return how well probabilities rank the rows: curves and areas for two classes, mean areas for more.
+
+    Args:
+        true_ids: int [n], values 0..C-1.
+        probabilities: float [n, C].
+
+    Returns:
+        For two classes ``positive`` (the id of the rarer one), ``auroc`` and ``average_precision`` with their intervals
+        and the points of both curves; for more the unweighted means over the classes that have rows. Empty where a
+        class has no row to be told from.
+    """
+    counts = np.bincount(true_ids, minlength=probabilities.shape[1])
+    if probabilities.shape[1] == 2:
+        positive = int(np.argmin(counts)) if counts[0] != counts[1] else 1
+        if counts.min() == 0:
+            return {}
+        return {"positive": positive, **_binary(true_ids == positive, probabilities[:, positive])}
+    kept = [label for label in np.flatnonzero(counts).tolist() if counts[label] < len(true_ids)]
+    if not kept:
+        return {}
+    areas = [
+        (auroc(true_ids == label, p), average_precision(true_ids == label, p))
+        for label, p in _columns(kept, probabilities)
+    ]
+    first, second = np.mean(areas, axis=0).tolist()
+    return {"auroc": first, "average_precision": second, "classes": len(kept)}
+
+
+def _columns(kept: list[int], probabilities: FloatArray) -> list[tuple[int, FloatArray]]:
+    return [(label, probabilities[:, label]) for label in kept]
+
+
+def auroc(positive: NDArray[np.bool_], scores: FloatArray) -> float:
+    """Return the chance that a positive row scores above a negative one, ties counting half.
+
+    Args:
+        positive: bool [n], both values present.
+        scores: float [n].
+    """
+    above, _ = _placements(positive, scores)
+    return float(above.mean())
+
+
+def average_precision(positive: NDArray[np.bool_], scores: FloatArray) -> float:
+    """Return the precision at each step of the recall, averaged over the steps, rows of equal score taken together.
+
+    Args:
+        positive: bool [n], at least one True.
+        scores: float [n].
+    """
+    hits, false = _cumulative(positive, scores)
+    steps = np.diff(hits, prepend=0)
+    return float((steps * hits / (hits + false)).sum() / hits[-1])
+
+
+def _binary(positive: NDArray[np.bool_], scores: FloatArray) -> dict[str, Any]:
+    hits, false = _cumulative(positive, scores)
+    precision = hits / (hits + false)
+    area, mean_precision = auroc(positive, scores), average_precision(positive, scores)
+    return {
+        "auroc": area,
+        "auroc_interval": _delong(positive, scores),
+        "average_precision": mean_precision,
+        "average_precision_interval": _logit_interval(mean_precision, int(hits[-1])),
+        "share": float(positive.mean()),
+        "roc": _thinned(np.r_[0, false / false[-1]], np.r_[0, hits / hits[-1]]),
+        "precision_recall": _thinned(hits / hits[-1], precision),
+    }
+
+
+def _cumulative(positive: NDArray[np.bool_], scores: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Positives and negatives at or above each distinct score, from the highest down."""
+    order = np.argsort(-scores, kind="stable")
+    ends = np.flatnonzero(np.r_[np.diff(scores[order]) != 0, True])
+    hits = np.cumsum(positive[order])[ends].astype(np.float64)
+    return hits, ends + 1.0 - hits
+
+
+def _placements(positive: NDArray[np.bool_], scores: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """For each positive row the share of negative ones below it, for each negative the share of positive ones above."""
+    high, low = np.sort(scores[positive]), np.sort(scores[~positive])
+    below = (np.searchsorted(low, high, "left") + np.searchsorted(low, high, "right")) / (2 * len(low))
+    above = 1 - (np.searchsorted(high, low, "left") + np.searchsorted(high, low, "right")) / (2 * len(high))
+    return below, above
+
+
+def _delong(positive: NDArray[np.bool_], scores: FloatArray) -> list[float] | None:
+    """The 95 % interval of the area, DeLong's variance on the logit scale; None where nothing varies."""
+    of_positive, of_negative = _placements(positive, scores)
+    if min(len(of_positive), len(of_negative)) < 2:
+        return None
+    area = float(of_positive.mean())
+    variance = of_positive.var(ddof=1) / len(of_positive) + of_negative.var(ddof=1) / len(of_negative)
+    if not 0 < area < 1 or variance == 0:
+        return None
+    half = _Z * math.sqrt(variance) / (area * (1 - area))
+    return _between(area, half)
+
+
+def _logit_interval(share: float, positives: int) -> list[float] | None:
+    """The 95 % interval of an average precision (Boyd, Eng and Page 2013), None at its ends."""
+    if not 0 < share < 1:
+        return None
+    return _between(share, _Z / math.sqrt(positives * share * (1 - share)))
+
+
+def _between(share: float, half: float) -> list[float]:
+    middle = math.log(share / (1 - share))
+    # Beyond 700 the exponential has no number; so wide an interval says nothing anyway.
+    return [1 / (1 + math.exp(-max(-700.0, min(700.0, middle + side * half)))) for side in (-1, 1)]
+
+
+def _thinned(x: FloatArray, y: FloatArray) -> dict[str, list[float]]:
+    """At most _POINTS points, evenly spaced by their place, the first and the last among them."""
+    kept = np.unique(np.linspace(0, len(x) - 1, min(_POINTS, len(x))).round().astype(int))
+    return {"x": x[kept].round(5).tolist(), "y": y[kept].round(5).tolist()}
+
+
+def mean_interval(values: FloatArray) -> list[float] | None:
+    """Return the 95 % interval (low, high) of a mean over rows, None for fewer than two rows; low is at least 0.
+
+    Args:
+        values: float [n], at least 0 each: losses.
+    """
+    if len(values) < 2:
+        return None
+    middle, half = float(values.mean()), _Z * float(values.std(ddof=1)) / math.sqrt(len(values))
+    return [max(0.0, middle - half), middle + half]
+
+
+def macro_f1_interval(confusion: NDArray[np.int64], seed: int = 0) -> list[float]:
+    """Return the 95 % interval of the macro F1: percentiles of 1,000 draws of as many rows, with replacement.
+
+    Args:
+        confusion: int [C, C], rows by true class (row) and predicted class (column).
+        seed: Of the draws.
+    """
+    true, predicted = np.nonzero(confusion)
+    cells, classes = confusion[true, predicted], len(confusion)
+    draws = np.random.default_rng(seed).multinomial(cells.sum(), cells / cells.sum(), size=_DRAWS)
+    hits, whole = np.zeros((_DRAWS, classes)), np.zeros((_DRAWS, classes))
+    for cell, (i, j) in enumerate(zip(true.tolist(), predicted.tolist(), strict=True)):
+        whole[:, i] += draws[:, cell]
+        whole[:, j] += draws[:, cell]
+        if i == j:
+            hits[:, i] += draws[:, cell]
+    f1 = np.divide(2 * hits, whole, out=np.zeros_like(hits), where=whole > 0).mean(axis=1)
+    return [float(bound) for bound in np.percentile(f1, [2.5, 97.5])]
+
+
+def row_losses(true_ids: IdArray, probabilities: FloatArray) -> FloatArray:
+    """Return float [n]: the negative natural logarithm of each row's probability of its true class, kept from 0."""
+    of_truth = probabilities[np.arange(len(true_ids)), true_ids]
+    losses: FloatArray = -np.log(np.maximum(of_truth, np.finfo(np.float64).eps))
+    return losses

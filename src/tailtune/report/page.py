@@ -1,0 +1,103 @@
+"""report.html: one file that needs no network and no script, from metrics.json and the worst rows with their texts.
+
+Texts of users stand in this page and nowhere else in a run. Every one is escaped by the template engine, and the page's
+policy forbids loading anything and running any script, so that a text could do nothing even unescaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from tailtune.report import making, sections
+from tailtune.report.blocks import Section
+from tailtune.report.words import Metrics, one_line, part
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+_TONES = {"better": "good", "worse": "bad"}
+
+
+def render_page(metrics: Metrics, worst: Sequence[Mapping[str, Any]] = ()) -> str:
+    """Return report.html.
+
+    Args:
+        metrics: The mapping written to metrics.json; what is missing leaves out its section.
+        worst: Test rows with their texts, see ``sections.worst``.
+    """
+    style = _file("page.css")
+    verdict = part(metrics, "verdict")
+    page = _template().render(
+        # The sheet is allowed by its hash: no other style could be put in, not even by a text that were not escaped.
+        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        style=style,
+        source=one_line(part(metrics, "data").get("source") or "a classifier"),
+        made=made_with(metrics),
+        verdict=one_line(verdict.get("text") or ""),
+        tone=_TONES.get(str(verdict.get("kind")), "even"),
+        read=_read(metrics),
+        figures=making.headline(metrics),
+        sections=sections_of(metrics, worst),
+    )
+    return page + "\n"
+
+
+def sections_of(metrics: Metrics, worst: Sequence[Mapping[str, Any]] = ()) -> list[Section]:
+    """Return the sections that have something to show, in the order of the page."""
+    made = (
+        sections.baselines(metrics),
+        sections.classes(metrics),
+        sections.confusion(metrics),
+        sections.worst(metrics, worst),
+        sections.calibration(metrics),
+        sections.ranking(metrics),
+        sections.slices(metrics),
+        making.learning(metrics),
+        making.depth(metrics),
+        making.losses(metrics),
+        making.tried(metrics),
+        making.data(metrics),
+        making.cost(metrics),
+        making.again(metrics),
+    )
+    return [section for section in made if section is not None]
+
+
+def made_with(metrics: Metrics) -> str:
+    """Return one sentence on model, method and depth, empty where none is known."""
+    parts = []
+    if name := part(metrics, "model").get("name"):
+        parts.append(one_line(name))
+    if method := metrics.get("method"):
+        parts.append(f"method {one_line(method)}")
+    if (depth := metrics.get("depth")) is not None:
+        blocks = metrics.get("blocks_total")
+        parts.append(f"depth {one_line(depth)}" + (f" of {one_line(blocks)} blocks" if blocks else ""))
+    if precision := metrics.get("precision"):
+        parts.append(one_line(precision))
+    return " · ".join(parts)
+
+
+def _read(metrics: Metrics) -> str:
+    test = part(metrics, "test")
+    if not test.get("read_at"):
+        return ""
+    rows = f"The {test['rows']:,} test rows" if isinstance(test.get("rows"), int) else "The test rows"
+    return f"{rows} were read once, at {one_line(test['read_at'])}, after every choice was made."
+
+
+def _file(name: str) -> str:
+    return resources.files("tailtune.report").joinpath(name).read_text(encoding="utf-8")
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, StrictUndefined
+
+    made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return made.from_string(_file("page.html"))

@@ -1,0 +1,83 @@
+"""report.html in a real browser: it fits, it loads nothing, it says nothing on the console, and no text runs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.run_metrics import run_metrics
+from tailtune.report.page import render_page
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.browser
+
+_PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+# The sandbox needs a user that is not root; the rest keeps the browser itself off the network and off the GPU.
+_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+# What reaches beyond the right edge, but for boxes that scroll by themselves and the link that waits for the keyboard.
+_TOO_WIDE = """[...document.querySelectorAll("body *")]
+    .filter(e => !e.closest(".scroll, pre, .skip") && e.getBoundingClientRect().right > innerWidth + 1)
+    .map(e => e.outerHTML.slice(0, 80))"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium of this machine."""
+    program = next((found for name in _PROGRAMS if (found := shutil.which(name))), None)
+    if program is None:
+        pytest.skip("no Chromium on this machine: apt install chromium")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'"
+    )
+    with playwright.sync_playwright() as started:
+        running = started.chromium.launch(executable_path=program, args=list(_FLAGS))
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module", params=["two", "many"])
+def page_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of two classes, and one of 77 with long names; hostile texts in both."""
+    names = (
+        ["ham", "spam"] if request.param == "two" else [f"intent_{'of_long_name_' * (at % 4)}{at}" for at in range(77)]
+    )
+    metrics, worst = run_metrics(names, rows=600)
+    file = tmp_path_factory.mktemp("page") / "report.html"
+    file.write_text(render_page(metrics, worst), encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_fits_and_is_silent(browser: Browser, page_file: Path, width: int, scheme: str) -> None:
+    """No overflow, no word on the console, no request but for the file itself, no script that ran."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+    page = context.new_page()
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(page_file.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(_TOO_WIDE) == []
+    assert page.locator("script, blockquote *").count() == 0
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
+    assert dark == (scheme == "dark")
+    assert said == []
+    assert asked == [page_file.as_uri()]
+    context.close()
+
+
+def test_the_page_prints(browser: Browser, page_file: Path) -> None:
+    """As a PDF of some pages."""
+    page = browser.new_page()
+    page.goto(page_file.as_uri())
+    assert page.pdf(format="A4").startswith(b"%PDF")
+    page.close()
