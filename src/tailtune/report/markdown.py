@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from tailtune.report.decisions import calibration_line, decisions_page
+
 Metrics = Mapping[str, Any]
 
 # A matrix wider than this is unreadable on a page; the most frequent confusions are listed instead.
@@ -42,6 +44,7 @@ def render_report(metrics: Metrics) -> str:
         _comparison(metrics),
         _per_class(metrics),
         _confusion(metrics),
+        decisions_page(metrics, escape, table),
         _data(metrics),
         _depths(metrics),
         _choices(metrics),
@@ -184,7 +187,8 @@ def _test(metrics: Metrics) -> str:
     header = ("", "test", "validation")[: 1 + len(columns)]
     moment = test.get("read_at")
     read = f"The test rows were read once, at {escape(moment)}, after every choice was made." if moment else ""
-    return _joined(["## Result", table(header, lines), read, _recipe(metrics)]).rstrip("\n")
+    told = (table(header, lines), escape(calibration_line(metrics)), read, _recipe(metrics))
+    return _joined(["## Result", *told]).rstrip("\n")
 
 
 def _comparison(metrics: Metrics) -> str:
