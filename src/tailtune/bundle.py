@@ -2,7 +2,7 @@
 
 ::
 
-    bundle.json             format, labels, method, depth, precision, origin, SHA-256 of every other file
+    bundle.json             format, labels, method, depth, precision, rules, origin, SHA-256 of every other file
     backbone.safetensors    embeddings and the blocks below the cut, our names
     classifier.safetensors  the probe's arrays, or the tail's blocks, final norm and head
     tokenizer.json          as the model came with it
@@ -31,11 +31,14 @@ from tailtune.models.decoder import Decoder
 from tailtune.models.families import DecoderConfig
 from tailtune.models.int8 import Precision, int8_twin
 from tailtune.models.weights import fill, read_json
+from tailtune.rules import Rules
 from tailtune.storage import canonical_json, sha256_bytes, sha256_file
 from tailtune.text.tokenizer import Tokenizer
 
-# Format 1 knew no precision: its backbones are fp32.
-FORMAT = 2
+# Format 1 knew no precision: its backbones are fp32. Format 2 knew no rules: a reader of it would give probabilities
+# that are not calibrated and ignore thresholds, so bundles that have rules, and only they, are of format 3.
+FORMAT = 3
+_WITHOUT_RULES = 2
 MANIFEST = "bundle.json"
 BACKBONE, CLASSIFIER, TOKENIZER = "backbone.safetensors", "classifier.safetensors", "tokenizer.json"
 
@@ -52,6 +55,7 @@ class Bundle:
         precision: Of the products below the cut.
         about: Where it came from, for people: model name, source and hash, data source and hash.
         golden: Texts of our own with the probabilities this classifier gave them when it was saved.
+        rules: What happens to its probabilities before they are given out.
     """
 
     decoder: Decoder
@@ -61,6 +65,7 @@ class Bundle:
     precision: Precision = "fp32"
     about: Mapping[str, Any] = field(default_factory=dict)
     golden: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    rules: Rules = field(default_factory=Rules)
 
 
 def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> None:
@@ -80,8 +85,9 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
     (folder / TOKENIZER).write_bytes(bundle.tokenizer.json_bytes)
     for name, content in extra.items():
         (folder / name).write_text(content, encoding="utf-8")
+    rules = bundle.rules.as_json()
     manifest = {
-        "format_version": FORMAT,
+        "format_version": FORMAT if rules else _WITHOUT_RULES,
         "tailtune": __version__,
         "classifier": described,
         "decoder": bundle.decoder.config.as_json(),
@@ -91,6 +97,7 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
         **bundle.labels.to_json(),
         "about": dict(bundle.about),
         "golden": [{"text": text, "probabilities": list(row)} for text, row in bundle.golden],
+        **({"rules": rules} if rules else {}),
         "files": {
             path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in sorted(folder.iterdir())
         },
@@ -193,6 +200,7 @@ def _build(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         precision=precision,
         about=manifest["about"],
         golden=golden,
+        rules=Rules.from_json(manifest.get("rules", {}), len(labels)),
     )
 
 

@@ -104,9 +104,10 @@ class TextClassifier:
         return np.array(self._fitted().labels)
 
     def predict(self, texts: Sequence[str]) -> NDArray[np.str_]:
-        """Return [texts] the most probable label of each text."""
-        best: NDArray[np.str_] = self.classes_[self.predict_proba(texts).argmax(axis=1)]
-        return best
+        """Return [texts] the label of each text: the most probable one, or as the bundle's decision has it."""
+        fitted = self._fitted()
+        decided: NDArray[np.str_] = self.classes_[fitted.bundle.rules.decide(self.predict_proba(texts))]
+        return decided
 
     def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Return [texts, C] probabilities; columns in the order of ``classes_``, each row sums to 1."""

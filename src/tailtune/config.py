@@ -89,6 +89,23 @@ class TrainConfig:
         "default"
     )
     balance: Annotated[Literal["none", "undersample", "weights"], "unequal classes, in the training part only"] = "none"
+    calibration: Annotated[
+        Literal["auto", "none", "temperature", "vector", "isotonic"],
+        "how probabilities are set right on validation; 'auto' takes the simplest that helps there, or none",
+    ] = "auto"
+    max_false_positives: Annotated[
+        float | None, "largest share of the texts of other classes that may be called --positive, such as 0.002"
+    ] = None
+    min_precision: Annotated[float | None, "least share of the texts called --positive that are, such as 0.99"] = None
+    positive: Annotated[str | None, "class that such a threshold is for (default: the rarer one of two)"] = None
+    costs: Annotated[str | None, "TOML or CSV file: what calling a true class by another costs"] = None
+    abstain: Annotated[
+        float | None, "largest share of all texts answered wrongly, such as 0.01; less certain answers are marked"
+    ] = None
+    prevalence: Annotated[
+        str | None, "class shares the probabilities are for, such as spam=0.134; 'data': those before balancing"
+    ] = None
+    measure_unused: Annotated[bool, "measure errors on the rows that undersampling leaves out too"] = False
     seed: Annotated[int, "of split, head and order of texts"] = 0
     epochs: Annotated[int, "times a tail sees each training text, at most"] = 5
     batch_size: Annotated[int, "texts per step of a tail"] = 8
@@ -133,8 +150,15 @@ _AT_LEAST = {
     "depth": 0, "seed": 0, "blocks": 1, "epochs": 1, "batch_size": 1, "patience": 1, "max_tokens": 1, "threads": 1,
     "weight_decay": 0.0, "warmup_fraction": 0.0,
 }  # fmt: skip
-_ABOVE_ZERO = {"learning_rate", "clip_norm", "penalty"}
-_BELOW = {"warmup_fraction": 1.0, "seed": 2**32, "threads": 1025}  # numpy and scikit-learn take seeds of 32 bits
+_ABOVE_ZERO = {"learning_rate", "clip_norm", "penalty", "max_false_positives", "min_precision", "abstain"}
+_BELOW = {
+    "warmup_fraction": 1.0,
+    "max_false_positives": 1.0,
+    "min_precision": 1.0,
+    "abstain": 1.0,
+    "seed": 2**32,
+    "threads": 1025,
+}  # numpy and scikit-learn take seeds of 32 bits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

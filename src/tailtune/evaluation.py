@@ -6,10 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tailtune.aims import describe
 from tailtune.data.catalog import open_dataset
 from tailtune.data.check import check_dataset
 from tailtune.errors import DataError
+from tailtune.evaluate.decisions import measure_rules
 from tailtune.evaluate.metrics import score
+from tailtune.evaluate.reliability import calibration_intervals, reliability
 from tailtune.predict import Predictor
 from tailtune.progress import Progress, silent
 
@@ -48,8 +51,11 @@ def evaluate_bundle(
             path=dataset.source,
         )
     truth = predictor.bundle.labels.ids(dataset.labels)
-    scores = score(truth, predictor.predict_proba(dataset.texts, progress=progress), predictor.labels)
+    rules, rows = predictor.bundle.rules, predictor.predict_proba(dataset.texts, progress=progress)
+    scores = score(truth, rows, predictor.labels)
+    about, measured = describe(rules, predictor.labels), measure_rules(rules, rows, truth)
     return {
+        **{part: {**about[part], "test": found} for part, found in measured.items()},
         "data": {
             "source": dataset.source,
             "sha256": dataset.sha256,
@@ -58,5 +64,5 @@ def evaluate_bundle(
         },
         "bundle": str(path),
         "labels": list(predictor.labels),
-        "test": scores.as_json(),
+        "test": scores.as_json() | calibration_intervals(truth, rows) | {"reliability": reliability(truth, rows)},
     }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tailtune.aims import Aims, Settled, aims_of, settle
 from tailtune.bundle import Bundle
 from tailtune.config import TrainConfig, parse_milliseconds
 from tailtune.data.dataset import Dataset
@@ -27,6 +29,7 @@ from tailtune.labels import LabelSet
 from tailtune.methods import auto
 from tailtune.methods.probe import PENALTIES, Rows
 from tailtune.methods.scan import Limits, Scan, scan
+from tailtune.methods.scorers import probabilities, score_features
 from tailtune.methods.tail import Epoch, Step, TailSettings
 from tailtune.models.catalog import ResolvedModel, resolve
 from tailtune.models.families import read_config
@@ -34,6 +37,7 @@ from tailtune.models.int8 import Precision
 from tailtune.models.weights import fingerprint, load_decoder, read_json
 from tailtune.predict import Predictor
 from tailtune.progress import Progress, silent
+from tailtune.rules import Rules
 from tailtune.runs import Stopwatch
 from tailtune.storage import cache_home, parse_bytes
 from tailtune.text.tokenizer import Tokenizer, Tokens
@@ -62,6 +66,7 @@ class Learnt:
         scan: The depth curve; None where the depth was asked for.
         blocks_total: Blocks of the pretrained model.
         tokens: Counts for metrics.json.
+        settled: The rules between the scorer's probabilities and the answers, and how they were found.
     """
 
     predictor: Predictor
@@ -75,6 +80,7 @@ class Learnt:
     scan: Scan | None
     blocks_total: int
     tokens: dict[str, Any]
+    settled: Settled
 
 
 @contextlib.contextmanager
@@ -94,6 +100,7 @@ def learn(
     *,
     store: Path,
     watch: Stopwatch,
+    counts: Mapping[str, int] | None = None,
     progress: Progress = silent,
     say: Say = ignore,
 ) -> Learnt:
@@ -105,16 +112,19 @@ def learn(
         config: What to do.
         store: Folder of the feature stores.
         watch: Given the seconds of each stage.
+        counts: Class -> rows of the data before balancing; default: those of ``dataset``.
         progress: Told how far long stages are.
         say: Told what people should know.
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     limits = limits_of(config)
-    ready = _ready(dataset, config, store=store, watch=watch, progress=progress, say=say)
-    tokens, passes = ready.tokens, ready.passes
     labels = LabelSet.of(dataset.labels)
     rows = _rows(labels, dataset, split, config)
+    trained, validation = rows.labels[rows.train], len(rows.validation)
+    aims = aims_of(config, labels, counts=counts or Counter(dataset.labels), trained=trained, validation=validation)
+    ready = _ready(dataset, config, store=store, watch=watch, progress=progress, say=say)
+    tokens, passes = ready.tokens, ready.passes
     with watch.stage("scan"):
         sized = replace(limits, besides=len(ready.tokenizer.json_bytes))
         planned, found = _settle(
@@ -127,22 +137,17 @@ def learn(
         say(_pass_note(done))
     events: list[Event] = []
     with watch.stage("method"):
-        fitted = auto.choose(
-            planned,
-            passes.decoder,
-            features,
-            rows,
-            pooling=config.pooling,
-            settings=_tail_settings(config),
-            penalties=PENALTIES if config.penalty == "auto" else (config.penalty,),
-            progress=progress,
-            happened=events.append,
-            found=found,
-        )
+        fitted = _choose(planned, passes, features, rows, config=config, found=found, progress=progress, events=events)
     say(f"chosen: {fitted.reason}")
+    with watch.stage("calibration"):
+        settled = _settled(aims, fitted, features, rows)
+    for note in settled.notes:
+        say(note)
     about = {"data": {"source": dataset.source, "sha256": dataset.sha256}, "seed": config.seed}
     return Learnt(
-        predictor=Predictor(_bundle(ready, fitted, labels, precision, about=about), device=config.device),
+        predictor=Predictor(
+            _bundle(ready, fitted, labels, precision, settled.rules, about=about), device=config.device
+        ),
         fitted=fitted,
         features=features,
         labels=labels,
@@ -153,6 +158,7 @@ def learn(
         scan=found,
         blocks_total=ready.blocks,
         tokens=_token_counts(tokens, passes),
+        settled=settled,
     )
 
 
@@ -222,8 +228,48 @@ def _settle(
     return auto.settled(planned, found, validation=validation, tokens=total, width=width), found
 
 
+def _choose(
+    planned: auto.Plan,
+    passes: Passes,
+    features: Features,
+    rows: Rows,
+    *,
+    config: TrainConfig,
+    found: Scan | None,
+    progress: Progress,
+    events: list[Event],
+) -> auto.Fitted:
+    return auto.choose(
+        planned,
+        passes.decoder,
+        features,
+        rows,
+        pooling=config.pooling,
+        settings=_tail_settings(config),
+        penalties=PENALTIES if config.penalty == "auto" else (config.penalty,),
+        progress=progress,
+        happened=events.append,
+        found=found,
+    )
+
+
+def _settled(aims: Aims, fitted: auto.Fitted, features: Features, rows: Rows) -> Settled:
+    held_out = rows.validation
+    if len(held_out):
+        given = probabilities(score_features(fitted.scorer, features, held_out))
+    else:
+        given = np.empty((0, rows.classes))
+    return settle(aims, given, rows.labels[held_out], rows.groups[held_out])
+
+
 def _bundle(
-    ready: _Ready, fitted: auto.Fitted, labels: LabelSet, precision: Precision, *, about: Mapping[str, Any]
+    ready: _Ready,
+    fitted: auto.Fitted,
+    labels: LabelSet,
+    precision: Precision,
+    rules: Rules,
+    *,
+    about: Mapping[str, Any],
 ) -> Bundle:
     return Bundle(
         decoder=ready.passes.below(fitted.scorer.wanted.depth, precision),
@@ -232,6 +278,7 @@ def _bundle(
         tokenizer=ready.tokenizer,
         labels=labels,
         about={"model": ready.source, **about},
+        rules=rules,
     )
 
 

@@ -35,11 +35,14 @@ class Prediction:
     """What the classifier says of one text.
 
     Attributes:
-        label: The most probable category.
+        label: The most probable category, or what the bundle's decision makes of the probabilities.
         probabilities: Category -> probability, in the order of the classifier's labels; they sum to 1.
         confidence: The probability of ``label``.
         tokens: Tokens that were read.
         truncated: Whether the text was longer than the classifier reads; its end was not seen.
+        rule: How the label was decided, in words; None for the most probable one.
+        abstained: Whether ``label`` is too uncertain to count as an answer; None where no error rate is promised.
+        labels: Categories that together hold the true one as often as the bundle promises, likeliest first.
     """
 
     label: str
@@ -47,6 +50,9 @@ class Prediction:
     confidence: float
     tokens: int
     truncated: bool
+    rule: str | None = None
+    abstained: bool | None = None
+    labels: tuple[str, ...] = ()
 
 
 class Predictor:
@@ -94,8 +100,9 @@ class Predictor:
         """
         tokens = self._bundle.tokenizer.encode(texts)
         rows = self._probabilities(tokens, progress)
-        read = zip(rows, tokens.lengths.tolist(), tokens.truncated.tolist(), strict=True)
-        return [self._prediction(row, length, cut) for row, length, cut in read]
+        decided = self._bundle.rules.decide(rows).tolist()
+        read = zip(rows, decided, tokens.lengths.tolist(), tokens.truncated.tolist(), strict=True)
+        return [self._prediction(*each) for each in read]
 
     def predict_proba(self, texts: Sequence[str], *, progress: Progress = silent) -> Probabilities:
         """Return [texts, C] probabilities; columns in the order of ``labels``."""
@@ -109,16 +116,19 @@ class Predictor:
             pieces.append((piece.batch.texts, self._bundle.scorer.logits(piece)))
             done += piece.batch.tokens
             progress("predict", done, total, "tokens")
-        return probabilities(in_order(pieces))
+        return self._bundle.rules.apply(probabilities(in_order(pieces)))
 
-    def _prediction(self, row: NDArray[np.float64], tokens: int, truncated: bool) -> Prediction:
-        best = int(row.argmax())
+    def _prediction(self, row: NDArray[np.float64], decided: int, tokens: int, truncated: bool) -> Prediction:
+        rules, confidence = self._bundle.rules, float(row[decided])
         return Prediction(
-            label=self.labels[best],
+            label=self.labels[decided],
             probabilities=dict(zip(self.labels, row.tolist(), strict=True)),
-            confidence=float(row[best]),
+            confidence=confidence,
             tokens=tokens,
             truncated=truncated,
+            rule=None if rules.decision is None else rules.decision.say(self.labels),
+            abstained=None if rules.abstain is None else confidence <= rules.abstain.above,
+            labels=tuple(self.labels[number] for number in rules.label_set(row)),
         )
 
     def save(self, path: str | Path, *, extra: Mapping[str, str] | None = None) -> None:

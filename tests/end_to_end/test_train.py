@@ -99,6 +99,8 @@ def test_a_run_folder_holds_everything(whole: Path) -> None:
         *(f"baselines.{name}.accuracy" for name in ("majority", "word_tfidf_lr", "char_tfidf_lr")),
         *(f"seconds.{name}" for name in ("read", "model", "tokens", "backbone", "method", "test", "save", "total")),
         *("tokens", "peak_rss_mib", "seed", "versions", "verdict.text", "test.confusion", "test.log_loss", "test.ece"),
+        *("calibration.method", "calibration.rows", "test.ece_interval", "test.brier_interval", "test.reliability"),
+        *("test.raw.ece", "test.raw.ece_interval", "test.raw.reliability"),
     ],
 )
 def test_metrics_hold_every_documented_key(whole: Path, key: str) -> None:
@@ -316,7 +318,10 @@ def test_test_labels_change_no_byte_of_the_classifier(
     for name in ("backbone.safetensors", "classifier.safetensors"):
         right, wrong = (tmp_path / run / "bundle" / name for run in ("right", "swapped"))
         assert right.read_bytes() == wrong.read_bytes()
+    manifests = [json.loads((tmp_path / run / "bundle" / "bundle.json").read_text()) for run in ("right", "swapped")]
+    assert manifests[0].get("rules") == manifests[1].get("rules")
     one, two = metrics
+    assert one["calibration"] == two["calibration"]
     assert all(one[key] == two[key] for key in ("choices", "curves", "reason", "validation", "depth", "method"))
     assert one["test"]["accuracy"] == pytest.approx(1 - two["test"]["accuracy"])
 

@@ -13,6 +13,7 @@ from tailtune.methods.scorers import ProbeScorer, Scorer
 from tailtune.methods.tail import new_tail
 from tailtune.models.int8 import to_int8
 from tailtune.models.weights import load_decoder
+from tailtune.rules import Abstain, Curve, Curves, Rules, Scaling, Threshold
 from tailtune.text.tokenizer import Tokenizer
 
 LABELS = LabelSet(names=("ham", "other", "spam"))
@@ -48,6 +49,18 @@ def tail_bundle(model: Path) -> Bundle:
     tail = new_tail(load_decoder(model), blocks=2, depth=3, classes=len(LABELS), seed=1)
     tail.eval().requires_grad_(False)
     return _bundle(model, tail)
+
+
+def ruled_bundle(model: Path) -> Bundle:
+    """Return ``probe_bundle`` with calibration, a threshold and a promise."""
+    rising = Curve(at=(0.0, 0.5, 1.0), value=(0.02, 0.3, 0.97))
+    steps = (Scaling(scale=(0.6, 0.7, 0.8), shift=(0.1, -0.3, 0.2)), Curves(curves=(rising,) * 3))
+    rules = Rules(
+        steps=steps,
+        decision=Threshold(positive=2, threshold=0.3),
+        abstain=Abstain(error=0.05, above=0.5, labels_from=0.25),
+    )
+    return replace(probe_bundle(model), rules=rules)
 
 
 def int8_bundle(model: Path) -> Bundle:

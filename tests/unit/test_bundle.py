@@ -13,7 +13,7 @@ from typing import cast
 import numpy as np
 import pytest
 
-from support.classifiers import LABELS, int8_bundle, probe_bundle, tail_bundle
+from support.classifiers import LABELS, int8_bundle, probe_bundle, ruled_bundle, tail_bundle
 from tailtune.bundle import Bundle, write_bundle
 from tailtune.errors import BundleError, SetupError
 from tailtune.models.int8 import Precision
@@ -22,7 +22,7 @@ from tailtune.predict import GOLDEN_TEXTS, Predictor
 TEXTS = ["WINNER!! claim your prize", "see you at 5", "", "x" * 500, "<|endoftext|>"]
 
 
-@pytest.fixture(params=[probe_bundle, tail_bundle, int8_bundle], ids=["probe", "tail", "int8"])
+@pytest.fixture(params=[probe_bundle, tail_bundle, int8_bundle, ruled_bundle], ids=["probe", "tail", "int8", "ruled"])
 def made(request: pytest.FixtureRequest, tiny_llama: Path) -> Predictor:
     make: Callable[[Path], Bundle] = request.param
     return Predictor(make(tiny_llama), device="cpu")
@@ -77,8 +77,9 @@ def test_predictions_say_what_was_read(made: Predictor) -> None:
     for prediction in predictions:
         assert tuple(prediction.probabilities) == LABELS.names
         assert sum(prediction.probabilities.values()) == pytest.approx(1.0)
-        assert prediction.confidence == max(prediction.probabilities.values())
         assert prediction.probabilities[prediction.label] == prediction.confidence
+        if prediction.rule is None:
+            assert prediction.confidence == max(prediction.probabilities.values())
     assert made.predict([]) == []
 
 
@@ -125,11 +126,34 @@ def test_an_edited_manifest_is_refused(saved: Path) -> None:
         Predictor.load(saved)
 
 
-def test_a_newer_format_says_so(saved: Path) -> None:
+def test_rules_are_applied_after_loading(tiny_llama: Path, tmp_path: Path) -> None:
+    """The loaded classifier calibrates, decides and abstains; such bundles alone have a format old readers refuse."""
+    plain, ruled = Predictor(probe_bundle(tiny_llama), device="cpu"), Predictor(ruled_bundle(tiny_llama), device="cpu")
+    formats = {}
+    for name, predictor in (("plain", plain), ("ruled", ruled)):
+        predictor.save(tmp_path / name)
+        formats[name] = json.loads((tmp_path / name / "bundle.json").read_text())["format_version"]
+    assert formats == {"plain": 2, "ruled": 3}
+    loaded, rules = Predictor.load(tmp_path / "ruled"), ruled.bundle.rules
+    assert loaded.bundle.rules == rules
+    rows = rules.apply(plain.predict_proba(TEXTS))
+    np.testing.assert_allclose(loaded.predict_proba(TEXTS), rows, atol=1e-6)
+    assert np.abs(rows - plain.predict_proba(TEXTS)).max() > 0.01
+    for row, prediction in zip(rows, loaded.predict(TEXTS), strict=True):
+        assert (prediction.label == "spam") == (row[2] >= 0.3)
+        assert prediction.rule == "spam at 0.3 or more"
+        assert prediction.abstained == (prediction.confidence <= 0.5)
+        held = row >= min(0.25, row.max())
+        assert set(prediction.labels) == {name for name, inside in zip(LABELS.names, held, strict=True) if inside}
+
+
+def test_a_newer_format_says_so(tiny_llama: Path, tmp_path: Path) -> None:
     """The version is looked at before anything else."""
+    saved = tmp_path / "plain"
+    Predictor(probe_bundle(tiny_llama), device="cpu").save(saved)
     file = saved / "bundle.json"
-    file.write_text(file.read_text().replace('"format_version": 2', '"format_version": 3'))
-    with pytest.raises(BundleError, match="bundle format 3, this version reads up to 2"):
+    file.write_text(file.read_text().replace('"format_version": 2', '"format_version": 4'))
+    with pytest.raises(BundleError, match="bundle format 4, this version reads up to 3"):
         Predictor.load(saved)
 
 

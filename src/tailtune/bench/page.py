@@ -97,9 +97,8 @@ def render(results: Results) -> str:
         except KeyError as missing:
             message = f"the results of {part} were written by another version of the bench: they lack {missing}"
             raise ConfigError(message, hint=_AGAIN) from missing
-    if judged:
-        rows = [[escape(t.what), escape(t.wanted), escape(t.got), "yes" if t.met else "**no**"] for t in judged]
-        opening += ["## Targets", table(["", "wanted", "measured", "met"], rows)]
+    rows = [[escape(t.what), escape(t.wanted), escape(t.got), "yes" if t.met else "**no**"] for t in judged]
+    opening += ["## Targets", table(["", "wanted", "measured", "met"], rows)]
     return "\n\n".join([*opening, *sections]) + "\n"
 
 
@@ -110,8 +109,8 @@ def targets(part: str, result: Mapping[str, Any]) -> list[Target]:
         part: Its name.
         result: Its content.
     """
-    judges = {"training": _training_targets, "inference": _inference_targets}
-    return list(judges[part](result)) if part in judges else []
+    judges = {"training": _training_targets, "inference": _inference_targets, "pass": _pass_targets}
+    return list(judges[part](result))
 
 
 def _training_targets(part: Mapping[str, Any]) -> Iterator[Target]:
@@ -127,6 +126,12 @@ def _training_targets(part: Mapping[str, Any]) -> Iterator[Target]:
     mine, same = (runs[name]["score"]["accuracy"] for name in ("auto", "same"))
     got = f"{100 * mine:.2f} against {100 * same:.2f} %"
     yield Target(what="accuracy of (d)", wanted="not below (c)", got=got, met=mine >= same)
+
+
+def _pass_targets(part: Mapping[str, Any]) -> Iterator[Target]:
+    share = part["share"]
+    what = "the pass against its own products alone"
+    yield Target(what=what, wanted="at least 75 %", got=f"{share:.0%}", met=share >= 0.75)
 
 
 def _inference_targets(part: Mapping[str, Any]) -> Iterator[Target]:

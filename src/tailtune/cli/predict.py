@@ -73,7 +73,7 @@ def _to_stdout(chunks: Iterator[list[Record]], classifier: str, screen: Screen, 
             if as_json:
                 show.line(_json_line(record, prediction))
             else:
-                show.prediction(record.text, prediction.probabilities, truncated=prediction.truncated)
+                show.prediction(record.text, prediction)
         sys.stdout.flush()
         done += len(chunk)
 
@@ -115,7 +115,8 @@ def _require_same_answers(predictor: Predictor, chunk: Sequence[Record], held: S
     asked = chunk[: min(len(held), _ASKED_AGAIN)]
     for record, old, new in zip(asked, held, _predictions(predictor, asked), strict=False):
         before, now = old["probabilities"], new.probabilities
-        if list(before) != list(now) or any(abs(before[label] - now[label]) > _SAME for label in now):
+        same = list(before) == list(now) and old.get("rule") == new.rule
+        if not same or any(abs(before[label] - now[label]) > _SAME for label in now):
             raise DataError(
                 f"the answer to line {record.line} in the part differs from what the classifier says now",
                 hint="resume with the same classifier and input, or remove the part",
@@ -132,6 +133,10 @@ def _json_line(record: Record, prediction: Prediction) -> str:
         "tokens": prediction.tokens,
         "truncated": prediction.truncated,
     }
+    if prediction.rule is not None:
+        answer["rule"] = prediction.rule
+    if prediction.abstained is not None:
+        answer |= {"abstained": prediction.abstained, "labels": list(prediction.labels)}
     return json.dumps(answer, ensure_ascii=False, allow_nan=False)
 
 

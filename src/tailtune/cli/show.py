@@ -8,9 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tailtune.report.decisions import calibration_line, decision_lines
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+    from tailtune.predict import Prediction
 
 _BAR_WIDTH = 24
 _TITLE_CHARACTERS = 100
@@ -31,21 +35,24 @@ def json_line(value: Mapping[str, Any]) -> None:
     print(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
-def prediction(text: str, probabilities: Mapping[str, float], *, truncated: bool = False) -> None:
-    """Print ``text``, shortened, above every category with its probability, the likeliest first."""
+def prediction(text: str, answer: Prediction) -> None:
+    """Print ``text``, shortened, above every category with its probability, the likeliest first; the label is bold."""
     title = " ".join(text.split())
     title = title if len(title) <= _TITLE_CHARACTERS else title[: _TITLE_CHARACTERS - 1] + "…"
     table = _table()
     for column in ("left", "right", "left"):
         table.add_column(justify=column)
-    ranked = sorted(probabilities.items(), key=lambda pair: -pair[1])
-    for place, (label, probability) in enumerate(ranked):
-        style = "bold" if place == 0 else "dim"
+    for label, probability in sorted(answer.probabilities.items(), key=lambda pair: -pair[1]):
+        style = "bold" if label == answer.label else "dim"
         table.add_row(_text(label, style), _text(f"{100 * probability:.1f} %", style), _text(bar(probability), "cyan"))
     console = _console()
     console.print(_text(title, "italic"), soft_wrap=True)
     console.print(table)
-    if truncated:
+    if answer.rule is not None:
+        console.print(_text(f"  decided: {answer.label} ({answer.rule})"))
+    if answer.abstained:
+        console.print(_text(f"  too uncertain to answer; one of: {', '.join(answer.labels)}", "yellow"))
+    if answer.truncated:
         console.print(_text("  only its first part was read: it is longer than the model's context", "yellow"))
     console.print()
 
@@ -70,6 +77,9 @@ def training(metrics: Mapping[str, Any], folder: Path) -> None:
     _say(console, f"method: {metrics['method']} at {where}")
     if reason := metrics.get("reason"):
         _say(console, f"why: {reason}")
+    for sentence in (calibration_line(metrics), *decision_lines(metrics)):
+        if sentence:
+            _say(console, sentence)
     _say(console, _cost(metrics))
     console.print(_text(f"run folder: {folder}"), soft_wrap=True)
     console.print(_text(f'next: tailtune predict {shlex.quote(str(folder))} "your text"'), soft_wrap=True)
@@ -121,6 +131,8 @@ def evaluation(metrics: Mapping[str, Any]) -> None:
     console.print(table)
     said = [f"{name} {test[key]:.4f}" for key, name in (("log_loss", "log loss"), ("ece", "calibration error"))]
     console.print(f"{test['rows']:,} texts, {', '.join(said)}")
+    for sentence in decision_lines(metrics):
+        _say(console, sentence)
 
 
 def comparison(found: Mapping[str, Any]) -> None:

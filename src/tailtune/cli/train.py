@@ -23,11 +23,16 @@ _GROUPS = {
     "Training a tail": (
         "epochs", "batch_size", "learning_rate", "weight_decay", "clip_norm", "warmup_fraction", "schedule", "patience",
     ),
+    "Probabilities and decisions": (
+        "calibration", "max_false_positives", "min_precision", "positive", "costs", "abstain", "prevalence",
+        "measure_unused",
+    ),
     "This machine": ("device", "threads", "cache"),
     "Result": ("out", "config", "json", "baselines", "quiet"),
 }  # fmt: skip
 _PANELS = {name: group for group, names in _GROUPS.items() for name in names}
 _SWITCHES = {"cache": "--cache/--no-cache", "baselines": "--baselines/--no-baselines", "quiet": "--quiet"}
+_SWITCHES["measure_unused"] = "--measure-unused"
 _METAVARS: dict[type, str] = {int: "N", float: "X", str: "NAME"}
 _PLACES = {"validation": "FILE", "test": "FILE", "out": "DIR", "budget": "TIME", "smaller_than": "SIZE", "like": "RUN"}
 

@@ -35,6 +35,27 @@ def wilson(correct: int, rows: int, level: float = 0.95) -> tuple[float, float]:
     return (0.0 if correct == 0 else middle - half, 1.0 if correct == rows else middle + half)
 
 
+def binomial_upper(count: int, rows: int, level: float = 0.95) -> float:
+    """Return the one-sided Clopper-Pearson bound: with ``level`` confidence the share is not larger.
+
+    Exact, so cautious: it holds at least as often as it says for every share and number of rows.
+
+    Args:
+        count: Rows that were counted, 0..rows.
+        rows: All rows, at least 1.
+        level: In (0, 1).
+
+    Raises:
+        ValueError: If ``rows`` is below 1, ``count`` lies outside 0..rows or ``level`` outside (0, 1).
+    """
+    from scipy.special import betaincinv
+
+    if rows < 1 or not 0 <= count <= rows:
+        raise ValueError(f"want 0 <= count <= rows and rows >= 1, got {count} of {rows}")
+    _require_level(level)
+    return 1.0 if count == rows else float(betaincinv(count + 1, rows - count, level))
+
+
 def mcnemar_p(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> float:
     """Return the two-sided p-value of the exact McNemar test: how likely so uneven a set of disagreements is by chance.
 

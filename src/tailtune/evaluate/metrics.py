@@ -102,7 +102,7 @@ def score(true_ids: IdArray, probabilities: FloatArray, names: Sequence[str]) ->
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         log_loss=_log_loss(true_ids, probabilities),
         ece=_expected_calibration_error(predicted == true_ids, probabilities.max(axis=1)),
-        brier=_brier(true_ids, probabilities),
+        brier=float(brier_rows(true_ids, probabilities).mean()),
     )
 
 
@@ -171,15 +171,19 @@ def _log_loss(true_ids: IdArray, probabilities: FloatArray) -> float:
     return float(-np.log(np.clip(of_truth, _SMALLEST, 1 - _SMALLEST)).mean())
 
 
-def _brier(true_ids: IdArray, probabilities: FloatArray) -> float:
+def brier_rows(true_ids: IdArray, probabilities: FloatArray) -> FloatArray:
+    """Return float [n], half the squared distance of each row of ``probabilities`` [n, C] to the one-hot truth."""
     distance = probabilities.copy()
     distance[np.arange(len(true_ids)), true_ids] -= 1
-    return float((distance**2).sum(axis=1).mean() / 2)
+    return np.asarray((distance**2).sum(axis=1) / 2)
+
+
+def confidence_bins(confidence: FloatArray) -> NDArray[np.int64]:
+    """Return int [n], the one of ECE_BINS bins of equal width, right-closed, that each confidence falls in."""
+    return np.searchsorted(np.linspace(0, 1, ECE_BINS + 1)[1:-1], confidence, side="left")
 
 
 def _expected_calibration_error(correct: NDArray[np.bool_], confidence: FloatArray) -> float:
     """Return the mean over rows of |accuracy - mean confidence| of the bin that the row's confidence falls in."""
-    edges = np.linspace(0, 1, ECE_BINS + 1)
-    bins = np.searchsorted(edges[1:-1], confidence, side="left")
-    gaps = np.bincount(bins, weights=correct - confidence, minlength=ECE_BINS)
+    gaps = np.bincount(confidence_bins(confidence), weights=correct - confidence, minlength=ECE_BINS)
     return float(np.abs(gaps).sum() / len(confidence))

@@ -10,11 +10,13 @@ from typing import Literal, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tailtune.features.backbone import Floats, Piece, Wanted
 from tailtune.features.store import Features, Indices
 from tailtune.models.decoder import Decoder, Packed
+from tailtune.rules import softmax
 from tailtune.text.packing import batches
 
 Pooling = Literal["last", "mean", "last+mean"]
@@ -172,12 +174,10 @@ def in_order(pieces: list[tuple[Indices, Floats]]) -> Floats:
     return out
 
 
-def probabilities(logits: Floats) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def probabilities(logits: Floats) -> NDArray[np.float64]:
     """Return [N, C] float64 probabilities, the softmax of each row.
 
     Args:
         logits: [N, C].
     """
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    exponentials = np.exp(shifted)
-    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
+    return softmax(logits.astype(np.float64))

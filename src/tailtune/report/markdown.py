@@ -14,6 +14,7 @@ from typing import Any
 
 from tailtune.report import making, sections
 from tailtune.report.blocks import Section, Table
+from tailtune.report.decisions import calibration_line, decisions_page
 from tailtune.report.words import (
     ABSENT,
     UNPRINTABLE,
@@ -54,6 +55,7 @@ def render_report(metrics: Metrics) -> str:
         _per_class(metrics),
         _confusion(metrics),
         *(_as_text(made) for made in (sections.ranking(metrics), sections.slices(metrics), making.learning(metrics))),
+        decisions_page(metrics, escape, table),
         _data(metrics),
         _depths(metrics),
         _choices(metrics),
@@ -163,7 +165,8 @@ def _test(metrics: Metrics) -> str:
     header = ("", "test", "validation")[: 1 + len(columns)]
     moment = test.get("read_at")
     read = f"The test rows were read once, at {escape(moment)}, after every choice was made." if moment else ""
-    return _joined(["## Result", table(header, lines), _spread(metrics), read, _recipe(metrics)]).rstrip("\n")
+    told = (table(header, lines), _spread(metrics), escape(calibration_line(metrics)), read, _recipe(metrics))
+    return _joined(["## Result", *told]).rstrip("\n")
 
 
 def _comparison(metrics: Metrics) -> str:

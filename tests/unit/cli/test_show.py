@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tailtune.cli import show
+from tailtune.predict import Prediction
 
 METRICS: dict[str, Any] = {
     "method": "probe",
@@ -88,9 +90,27 @@ def test_evaluation_shows_every_category(capsys: pytest.CaptureFixture[str]) -> 
     assert "1,300 texts, log loss 0.0712, calibration error 0.0123" in rows
 
 
+ANSWER = Prediction(
+    label="spam",
+    probabilities={"ham": 0.049, "[i]": 0.001, "spam": 0.95},
+    confidence=0.95,
+    tokens=9,
+    truncated=True,
+)
+
+
+def test_a_decided_or_uncertain_label_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """The rule, the label it gives though another is likelier, and the labels that may be meant."""
+    decided = replace(ANSWER, label="ham", rule="spam at 0.99 or more", abstained=True, labels=("spam", "ham"))
+    show.prediction("hey", decided)
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert "decided: ham (spam at 0.99 or more)" in lines
+    assert "too uncertain to answer; one of: spam, ham" in lines
+
+
 def test_prediction_shows_all_categories_likeliest_first(capsys: pytest.CaptureFixture[str]) -> None:
     """The text is shortened to one line; no category is left out; texts hold no markup."""
-    show.prediction("[b]hey\n" + "x" * 200, {"ham": 0.049, "[i]": 0.001, "spam": 0.95}, truncated=True)
+    show.prediction("[b]hey\n" + "x" * 200, ANSWER)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("[b]hey xxx")
     assert lines[0].endswith("…")
