@@ -103,7 +103,7 @@ def render(results: Results) -> str:
 
 
 def targets(part: str, result: Mapping[str, Any]) -> list[Target]:
-    """Return what one part has to show; nothing is asked of the pass.
+    """Return what one part has to show, and whether it does.
 
     Args:
         part: Its name.
