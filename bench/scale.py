@@ -292,7 +292,9 @@ def main() -> None:
     if given.inside:
         run_pass(*given.inside)
         return
-    result: dict[str, Any] = {"versions": versions(), "processors": os.cpu_count()}
+    # Parts that are not run now stay as they were measured.
+    before = json.loads(given.out.read_text(encoding="utf-8")) if given.out.is_file() else {}
+    result: dict[str, Any] = {**before, "versions": versions(), "processors": os.cpu_count()}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model, bundle = tiny_model(folder)
@@ -310,7 +312,7 @@ def main() -> None:
             here.mkdir()
             result[part] = runs[part](here)
             print(json.dumps(result[part], indent=2), flush=True)
-    write_json(given.out, result)
+            write_json(given.out, result)
 
 
 if __name__ == "__main__":
