@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import math
 import os
 import re
 import types
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from tailtune.errors import ConfigError
+from tailtune.settings import Setting, described
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 MODEL_VARIABLE = "TAILTUNE_MODEL"
@@ -146,104 +146,6 @@ class Resolved:
     origins: dict[str, str]
 
 
-_AT_LEAST = {
-    "depth": 0, "seed": 0, "blocks": 1, "epochs": 1, "batch_size": 1, "patience": 1, "max_tokens": 1, "threads": 1,
-    "weight_decay": 0.0, "warmup_fraction": 0.0,
-}  # fmt: skip
-_ABOVE_ZERO = {"learning_rate", "clip_norm", "penalty", "max_false_positives", "min_precision", "abstain"}
-_BELOW = {
-    "warmup_fraction": 1.0,
-    "max_false_positives": 1.0,
-    "min_precision": 1.0,
-    "abstain": 1.0,
-    "seed": 2**32,
-    "threads": 1025,
-}  # numpy and scikit-learn take seeds of 32 bits
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Setting:
-    """One field of TrainConfig as its annotation describes it.
-
-    Attributes:
-        name: Of the field.
-        types: Python types accepted, besides the words.
-        words: The strings accepted; empty when any string (or none at all) is.
-        optional: Whether None is accepted, written ``none`` in text.
-        help: One line for people.
-        default: What the default recipe holds, for people.
-    """
-
-    name: str
-    types: tuple[type, ...]
-    words: tuple[str, ...]
-    optional: bool
-    help: str
-    default: str
-
-    @property
-    def flag(self) -> str:
-        """The name on the command line, for example ``--learning-rate``; DATA is the one argument."""
-        return "DATA" if self.name == "data" else "--" + self.name.replace("_", "-")
-
-    @property
-    def expected(self) -> str:
-        """What is accepted, in words."""
-        names = {int: "an integer", float: "a number", bool: "true or false", str: "a text that is not empty"}
-        parts = [
-            *map(repr, self.words),
-            *(names[kind] for kind in self.types if not (kind is int and float in self.types)),
-        ]
-        said = " or ".join(parts + (["'none'"] if self.optional and str not in self.types else []))
-        if self.name in _ABOVE_ZERO:
-            said += " above 0"
-        if (least := _AT_LEAST.get(self.name)) is not None:
-            said += f", at least {least}"
-        return said + (f", below {_BELOW[self.name]}" if self.name in _BELOW else "")
-
-    def check(self, value: Any, where: str) -> None:
-        """Refuse ``value`` unless its type and range are right.
-
-        Raises:
-            ConfigError: It names ``where``, got and expected.
-        """
-        if not self._type_fits(value) or not self._in_range(value):
-            raise ConfigError(f"{where}: expected {self.expected}, got {value!r}")
-
-    def parse(self, text: str) -> Any:
-        """Return ``text`` as the value it spells; text that spells none is returned as it is, for check() to refuse."""
-        if text in self.words or str in self.types:
-            return text
-        if self.optional and text.lower() == "none":
-            return None
-        for kind in (int, float):
-            if kind in self.types:
-                try:
-                    return kind(text)
-                except ValueError:
-                    continue
-        return text
-
-    def _type_fits(self, value: Any) -> bool:
-        if value is None:
-            return self.optional
-        if isinstance(value, str):
-            return value in self.words or (str in self.types and value.strip() != "")
-        if isinstance(value, bool):  # a bool is an int to Python, not to a person
-            return bool in self.types
-        return type(value) in self.types or (type(value) is int and float in self.types)
-
-    def _in_range(self, value: Any) -> bool:
-        if isinstance(value, bool | str) or value is None:
-            return True
-        return (
-            math.isfinite(value)
-            and value >= _AT_LEAST.get(self.name, -math.inf)
-            and value < _BELOW.get(self.name, math.inf)
-            and (value > 0 or self.name not in _ABOVE_ZERO)
-        )
-
-
 def parse_milliseconds(text: str, name: str) -> float:
     """Return the milliseconds that a time such as 5ms, 0.5 s or 800us means.
 
@@ -264,24 +166,12 @@ def parse_milliseconds(text: str, name: str) -> float:
 def settings() -> Mapping[str, Setting]:
     """Return field name -> Setting for every field of TrainConfig, in the order of declaration."""
     hints = typing.get_type_hints(TrainConfig, include_extras=True)
+    defaults = {"model": DEFAULT_MODEL}
     return types.MappingProxyType(
-        {part.name: _setting(part, hints[part.name]) for part in dataclasses.fields(TrainConfig)}
-    )
-
-
-def _setting(part: dataclasses.Field[Any], hint: Any) -> Setting:
-    declared, described = typing.get_args(hint)
-    arms = typing.get_args(declared) if isinstance(declared, types.UnionType) else (declared,)
-    arms = typing.get_args(declared) if typing.get_origin(declared) is typing.Union else arms
-    words = tuple(word for arm in arms for word in typing.get_args(arm))
-    default = "" if part.default in (dataclasses.MISSING, None) else str(part.default).lower()
-    return Setting(
-        name=part.name,
-        types=tuple(arm for arm in arms if isinstance(arm, type) and arm is not type(None)),
-        words=words,
-        optional=type(None) in arms,
-        help=described,
-        default=DEFAULT_MODEL if part.name == "model" else default,
+        {
+            part.name: described(part, hints[part.name], default=defaults.get(part.name))
+            for part in dataclasses.fields(TrainConfig)
+        }
     )
 
 

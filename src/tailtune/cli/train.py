@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from tailtune.cli.screen import Screen
-from tailtune.config import Setting, resolve, settings
+from tailtune.config import resolve, settings
+from tailtune.settings import Setting
 
 _GROUPS = {
     "Data": (
