@@ -31,9 +31,9 @@ def true_error(sharpness: float) -> tuple[float, float]:
     return float(ece), float(brier)
 
 
-@pytest.mark.parametrize("sharpness", [1.0, 1.3])
+@pytest.mark.parametrize("sharpness", [1.0, 1.3, 2.0])
 def test_intervals_cover_as_often_as_they_say(sharpness: float) -> None:
-    """300 rows, 1,000 sets: the Brier score's hold the truth in 93 to 97 %, the calibration error's in 90 % or more."""
+    """300 rows, 1,000 sets: 95 % intervals of Brier score and calibration error hold the truth in 93 to 97 %."""
     random = np.random.default_rng(4)
     ece, brier = true_error(sharpness)
     if sharpness == 1.0:
@@ -46,7 +46,7 @@ def test_intervals_cover_as_often_as_they_say(sharpness: float) -> None:
         held += [low <= value <= high for value, (low, high) in pairs]
     covered = held / 1000
     assert 0.93 <= covered[1] <= 0.97, covered
-    assert covered[0] >= (0.93 if sharpness == 1.0 else 0.90), covered
+    assert 0.93 <= covered[0] <= 0.975, covered  # at a true error of 0 only one end can miss it
 
 
 def test_the_interval_holds_the_measured_error_of_clear_gaps() -> None:
