@@ -5,9 +5,7 @@ Knows nothing about models or texts: it sees probabilities and true classes.
 
 from __future__ import annotations
 
-import csv
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tailtune.class_values import CostTable, class_id, parse_prevalence, read_costs, shares_of
 from tailtune.config import TrainConfig
 from tailtune.errors import ConfigError, DataError
 from tailtune.evaluate.calibration import Calibration, calibrate
@@ -32,8 +31,6 @@ from tailtune.evaluate.metrics import score
 from tailtune.evaluate.reliability import calibration_intervals, reliability
 from tailtune.labels import LabelSet
 from tailtune.rules import Abstain, Costs, Doubles, Indices, Rules, Scaling, Step, Threshold
-
-CostTable = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +95,7 @@ def aims_of(
         )
     _require_rows(config, validation, asks_threshold)
     rows = np.bincount(trained, minlength=len(labels))
-    trained_shares = np.full(len(labels), 1 / len(labels)) if config.balance == "weights" else _shares(rows)
+    trained_shares = np.full(len(labels), 1 / len(labels)) if config.balance == "weights" else shares_of(rows)
     return Aims(
         config=config,
         labels=labels,
@@ -134,89 +131,10 @@ def positive_class(given: str | None, labels: LabelSet, counts: Mapping[str, int
         ConfigError: If it is no class, or is not given and there are more than two.
     """
     if given is not None:
-        return _class(given, labels, "--positive")
+        return class_id(given, labels, "--positive")
     if len(labels) != 2:
         raise ConfigError(f"which of the {len(labels)} classes is the threshold for?", hint="name it: --positive NAME")
     return min(range(2), key=lambda number: counts.get(labels.names[number], 0))
-
-
-def _class(name: str, labels: LabelSet, where: str) -> int:
-    if name not in labels.names:
-        known = ", ".join(map(repr, labels.names[:20]))
-        raise ConfigError(f"{where}: {name!r} is no class", hint=f"the classes are {known}")
-    return labels.names.index(name)
-
-
-def parse_prevalence(text: str, labels: LabelSet, counts: Mapping[str, int]) -> tuple[float, ...]:
-    """Return [C] class shares: those given, the rest to the other classes in proportion to ``counts``.
-
-    Args:
-        text: "data", or shares such as spam=0.134,news=0.2.
-        labels: The classes.
-        counts: Class -> rows of the data before balancing.
-
-    Raises:
-        ConfigError: If it cannot be read, a name is no class, or a class is left without a share.
-    """
-    rows = np.array([counts.get(name, 0) for name in labels.names], dtype=np.float64)
-    if text == "data":
-        return tuple(_shares(rows).tolist())
-    given: dict[int, float] = {}
-    for part in text.split(","):
-        name, _, share = part.rpartition("=")
-        try:
-            given[_class(name.strip(), labels, "--prevalence")] = float(share)
-        except ValueError:
-            raise ConfigError(f"--prevalence {part!r} is no share", hint="write it as spam=0.134") from None
-    others = [number for number in range(len(labels)) if number not in given]
-    left = 1 - sum(given.values())
-    possible = all(share > 0 for share in given.values()) and (left > 0 if others else abs(left) < 1e-6)
-    if not possible:
-        raise ConfigError(f"--prevalence {text}: shares must be above 0 and leave some for the classes not named")
-    shares = np.zeros(len(labels))
-    shares[list(given)] = list(given.values())
-    shares[others] = left * rows[others] / rows[others].sum()
-    return tuple(shares.tolist())
-
-
-def read_costs(path: Path, labels: LabelSet) -> CostTable:
-    """Return [C][C] costs, true class by the class it is called; pairs not named cost 0 when right, else 1.
-
-    Args:
-        path: TOML with a table per true class (``[ham]`` and ``spam = 10``), or CSV with the columns true, predicted,
-            cost.
-        labels: The classes.
-
-    Raises:
-        ConfigError: If it cannot be read, names something else than a class, or a cost is no number.
-    """
-    costs = 1 - np.eye(len(labels))
-    for true, predicted, cost in _cost_rows(path):
-        pair = _class(true, labels, f"--costs {path}"), _class(predicted, labels, f"--costs {path}")
-        try:
-            costs[pair] = float(cost)
-        except (TypeError, ValueError):
-            raise ConfigError(f"--costs {path}: {cost!r} is no cost of {true!r} called {predicted!r}") from None
-    if not np.isfinite(costs).all():
-        raise ConfigError(f"--costs {path}: costs must be finite")
-    return tuple(tuple(row) for row in costs.tolist())
-
-
-def _cost_rows(path: Path) -> list[tuple[str, str, Any]]:
-    hint = "TOML tables like [ham] with spam = 10, or CSV with the columns true, predicted, cost"
-    try:
-        if path.suffix.casefold() == ".toml":
-            tables = tomllib.loads(path.read_text(encoding="utf-8"))
-            return [(true, predicted, cost) for true, row in tables.items() for predicted, cost in row.items()]
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return [(row["true"], row["predicted"], row["cost"]) for row in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, AttributeError, KeyError, csv.Error) as error:
-        raise ConfigError(f"--costs {path}: cannot be read as costs: {error}", hint=hint) from error
-
-
-def _shares(rows: Indices | Doubles) -> Doubles:
-    """Return [C] shares, half a row added to each class so that none is 0."""
-    return np.asarray((rows + 0.5) / (rows + 0.5).sum())
 
 
 def settle(aims: Aims, probabilities: Doubles, true_ids: Indices, groups: Indices) -> Settled:
@@ -234,7 +152,7 @@ def settle(aims: Aims, probabilities: Doubles, true_ids: Indices, groups: Indice
     """
     config = aims.config
     here = (
-        _shares(np.bincount(true_ids, minlength=len(aims.labels))) if len(true_ids) else np.array(aims.trained_shares)
+        shares_of(np.bincount(true_ids, minlength=len(aims.labels))) if len(true_ids) else np.array(aims.trained_shares)
     )
     steps: list[Step] = []
     if aims.shares is not None and config.balance != "none" and len(true_ids):

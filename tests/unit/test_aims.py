@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tailtune.aims import Aims, aims_of, judge, parse_prevalence, positive_class, read_costs, settle
+from tailtune.aims import Aims, aims_of, judge, positive_class, settle
+from tailtune.class_values import parse_prevalence, read_costs
 from tailtune.config import TrainConfig
 from tailtune.errors import ConfigError, DataError
 from tailtune.labels import LabelSet
