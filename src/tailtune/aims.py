@@ -30,6 +30,7 @@ from tailtune.evaluate.decisions import (
 from tailtune.evaluate.metrics import score
 from tailtune.evaluate.reliability import calibration_intervals, reliability
 from tailtune.labels import LabelSet
+from tailtune.report.losses import loss_line, weights_line
 from tailtune.rules import Abstain, Costs, Doubles, Indices, Rules, Scaling, Step, Threshold
 
 
@@ -43,7 +44,8 @@ class Aims:
         threshold: Aim of a threshold for one class.
         costs: [C][C], what calling the first class by the second costs.
         shares: [C] class shares that the probabilities are for; None for those of the validation rows.
-        trained_shares: [C] class shares that training saw.
+        trained_shares: [C] class shares that training saw, weights counted.
+        weights: [C] class weights in training; None for equal ones.
     """
 
     config: TrainConfig
@@ -52,6 +54,12 @@ class Aims:
     costs: CostTable | None
     shares: tuple[float, ...] | None
     trained_shares: tuple[float, ...]
+    weights: tuple[float, ...] | None = None
+
+    @property
+    def wanted(self) -> tuple[float, ...] | None:
+        """[C] class shares that the answers are for: those asked for, else those that weights make; else None."""
+        return self.shares if self.shares is not None or self.weights is None else self.trained_shares
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,15 +70,23 @@ class Settled:
         rules: For the bundle.
         about: For metrics.json: calibration, and decision, abstain, prevalence where asked for.
         notes: For people.
+        moved: From the class shares that training saw to those asked for; None where none were.
     """
 
     rules: Rules
     about: dict[str, Any]
     notes: tuple[str, ...]
+    moved: Scaling | None = None
 
 
 def aims_of(
-    config: TrainConfig, labels: LabelSet, *, counts: Mapping[str, int], trained: Indices, validation: int
+    config: TrainConfig,
+    labels: LabelSet,
+    *,
+    counts: Mapping[str, int],
+    trained: Indices,
+    validation: int,
+    weights: Doubles | None = None,
 ) -> Aims:
     """Return what ``config`` asks of the answers, before anything is computed.
 
@@ -80,6 +96,7 @@ def aims_of(
         counts: Class -> rows of the data before balancing.
         trained: [rows] class ids of the training rows.
         validation: Validation rows.
+        weights: [C] class weights in training; None for equal ones.
 
     Raises:
         ConfigError: If a name is no class, a file of costs cannot be read, or settings contradict each other.
@@ -95,7 +112,7 @@ def aims_of(
         )
     _require_rows(config, validation, asks_threshold)
     rows = np.bincount(trained, minlength=len(labels))
-    trained_shares = np.full(len(labels), 1 / len(labels)) if config.balance == "weights" else shares_of(rows)
+    trained_shares = shares_of(rows if weights is None else rows * weights)
     return Aims(
         config=config,
         labels=labels,
@@ -103,6 +120,7 @@ def aims_of(
         costs=read_costs(Path(config.costs), labels) if config.costs else None,
         shares=parse_prevalence(config.prevalence, labels, counts) if config.prevalence else None,
         trained_shares=tuple(trained_shares.tolist()),
+        weights=None if weights is None else tuple(weights.tolist()),
     )
 
 
@@ -140,8 +158,9 @@ def positive_class(given: str | None, labels: LabelSet, counts: Mapping[str, int
 def settle(aims: Aims, probabilities: Doubles, true_ids: Indices, groups: Indices) -> Settled:
     """Return the rules that meet ``aims`` on held-out rows.
 
-    Class shares are corrected twice where training was balanced: to those of the validation rows before calibration,
-    which is fitted to them, and to those asked for after it. Calibration, threshold and promise see the same rows: a
+    Class shares are corrected twice where training was balanced or weighed: to those of the validation rows before
+    calibration, which is fitted to them, and after it to those asked for, or back to those that weights make: without
+    the way there calibration would undo the weights. Calibration, threshold and promise see the same rows: a
     promise is exact for probabilities that do not depend on them, and calibration has a few parameters at most there.
 
     Args:
@@ -154,22 +173,15 @@ def settle(aims: Aims, probabilities: Doubles, true_ids: Indices, groups: Indice
     here = (
         shares_of(np.bincount(true_ids, minlength=len(aims.labels))) if len(true_ids) else np.array(aims.trained_shares)
     )
-    steps: list[Step] = []
-    if aims.shares is not None and config.balance != "none" and len(true_ids):
-        steps.append(_moved(np.array(aims.trained_shares), here))
-    calibration = calibrate(
-        Rules(steps=tuple(steps)).apply(probabilities), true_ids, groups, method=config.calibration, seed=config.seed
-    )
-    steps += [calibration.step] if calibration.step is not None else []
-    about: dict[str, Any] = {"calibration": calibration.as_json()}
+    steps, calibration = _calibrated_steps(aims, probabilities, true_ids, groups, here)
+    about: dict[str, Any] = {"calibration": calibration.as_json(), **_weights_told(aims)}
     if aims.shares is not None:
-        steps.append(_moved(here, np.array(aims.shares)))
         names = aims.labels.names
         about["prevalence"] = {
             "shares": dict(zip(names, aims.shares, strict=True)),
             "validation": dict(zip(names, here.tolist(), strict=True)),
         }
-    rules = Rules(steps=tuple(steps))
+    rules = Rules(steps=steps)
     fitted = rules.apply(probabilities)
     weights = None if aims.shares is None else (np.array(aims.shares) / here)[true_ids]
     rules = replace(rules, decision=_decision(aims, fitted, true_ids, weights))
@@ -182,7 +194,36 @@ def settle(aims: Aims, probabilities: Doubles, true_ids: Indices, groups: Indice
         for part, measured in measure_rules(rules, fitted, true_ids).items():
             about[part]["validation"] = measured
     notes = [note_calibration(calibration), *_notes(aims, about)]
-    return Settled(rules=rules, about=about, notes=tuple(notes))
+    moved = None if aims.shares is None else _moved(np.array(aims.trained_shares), np.array(aims.shares))
+    return Settled(rules=rules, about=about, notes=tuple(notes), moved=moved)
+
+
+def _calibrated_steps(
+    aims: Aims, probabilities: Doubles, true_ids: Indices, groups: Indices, here: Doubles
+) -> tuple[tuple[Step, ...], Calibration]:
+    """The steps to the probabilities given out, and the calibration among them; ``here`` [C]: shares of validation."""
+    config, wanted = aims.config, aims.wanted
+    unlike = config.balance == "undersample" or aims.weights is not None
+    there: list[Step] = []
+    if wanted is not None and unlike and len(true_ids):
+        there.append(_moved(np.array(aims.trained_shares), here))
+    before = Rules(steps=tuple(there)).apply(probabilities)
+    calibration = calibrate(before, true_ids, groups, method=config.calibration, seed=config.seed)
+    if aims.shares is None and calibration.step is None:
+        return (), calibration  # to the shares of the validation rows and back again is nothing
+    fitted = [] if calibration.step is None else [calibration.step]
+    onward = [] if wanted is None else [_moved(here, np.array(wanted))]
+    return (*there, *fitted, *onward), calibration
+
+
+def _weights_told(aims: Aims) -> dict[str, Any]:
+    """Class weights and the class shares that they make of the training rows, for metrics.json."""
+    if aims.weights is None:
+        return {}
+    names = aims.labels.names
+    shares = dict(zip(names, aims.trained_shares, strict=True))
+    told = {"weights": dict(zip(names, aims.weights, strict=True)), "shares": shares}
+    return {"class_weights": told | {"corrected": aims.shares is not None}}
 
 
 def _moved(old: Doubles, new: Doubles) -> Scaling:
@@ -280,6 +321,16 @@ def measure_spared(rules: Rules, rows: Doubles, true_ids: Indices, names: Sequen
         "wrong": counted(int(wrong.sum()), len(wrong)),
         "wrongly_called": {name: each for name, each in called.items() if each["count"]},
     }
+
+
+def notes_on_loss(aims: Aims) -> list[str]:
+    """Return a line each on class weights and on the loss of a tail, and on what they do to probabilities."""
+    config, notes = aims.config, []
+    if told := weights_line(_weights_told(aims)):
+        notes.append(told)
+    if told := loss_line(config.as_json()):
+        notes.append(f"{told}; of a tail alone" + ("" if config.method == "tail" else ", a probe's stays as it is"))
+    return notes
 
 
 def note_calibration(calibration: Calibration) -> str:

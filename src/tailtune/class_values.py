@@ -1,11 +1,12 @@
 """What people say of each class: shares, costs, weights; read from a flag or a small file, checked against the labels.
 
-Knows nothing about models, probabilities or how the values are used.
+Knows nothing about models, or how the values are used.
 """
 
 from __future__ import annotations
 
 import csv
+import math
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ from tailtune.labels import LabelSet
 from tailtune.rules import Doubles, Indices
 
 CostTable = tuple[tuple[float, ...], ...]
+# Of a class, and its inverse the largest: their ratio is then far inside fp32, where a tail computes.
+SMALLEST_WEIGHT = 1e-6
 
 
 def class_id(name: str, labels: LabelSet, where: str) -> int:
@@ -87,6 +90,61 @@ def read_costs(path: Path, labels: LabelSet) -> CostTable:
     return tuple(tuple(row) for row in costs.tolist())
 
 
+def read_weights(path: Path, labels: LabelSet) -> tuple[float, ...]:
+    """Return [C] weights of the classes in training, as they are written.
+
+    Args:
+        path: TOML with lines such as spam = 5.0, or CSV with the columns class, weight; every class once.
+        labels: The classes.
+
+    Raises:
+        ConfigError: If it cannot be read, names something else than a class, leaves one out or names it twice, or a
+            weight is no number from SMALLEST_WEIGHT to its inverse.
+    """
+    where = f"--class-weights {path}"
+    found: dict[int, float] = {}
+    for name, weight in _rows(path, "--class-weights", ("class", "weight"), _WEIGHTS_HINT):
+        number = class_id(name, labels, where)
+        if number in found:
+            raise ConfigError(f"{where}: two weights for {name!r}")
+        found[number] = _weight(weight, f"{where}: {weight!r} is no weight for {name!r}")
+    if lacking := [repr(name) for number, name in enumerate(labels.names) if number not in found]:
+        raise ConfigError(f"{where}: no weight for {', '.join(lacking[:20])}", hint="give every class one")
+    return tuple(found[number] for number in range(len(labels)))
+
+
+def _weight(value: Any, refusal: str) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not SMALLEST_WEIGHT <= number <= 1 / SMALLEST_WEIGHT:
+        raise ConfigError(refusal, hint=f"expected {SMALLEST_WEIGHT:g} to {1 / SMALLEST_WEIGHT:g}")
+    return number
+
+
+def class_weights(asked: str | None, labels: LabelSet, trained: Indices) -> Doubles | None:
+    """Return [C] weights of the classes in training, 1 on average over its rows; None where none were asked for.
+
+    Only their ratios matter to the loss; the average keeps the strength of a penalty what it is without them.
+
+    Args:
+        asked: "auto" for N / (C n), N rows of which n are of the class, so that all classes weigh the same; a file for
+            ``read_weights``; None or "none".
+        labels: The C classes.
+        trained: [N] class ids of the training rows.
+
+    Raises:
+        ConfigError: As ``read_weights``.
+    """
+    if asked in (None, "none"):
+        return None
+    rows = np.bincount(trained, minlength=len(labels))
+    given = 1 / np.maximum(rows, 1) if asked == "auto" else np.array(read_weights(Path(asked), labels))
+    return np.asarray(given * rows.sum() / (given * rows).sum())
+
+
+_WEIGHTS_HINT = "TOML lines like spam = 5.0, or CSV with the columns class, weight"
 _COSTS_HINT = "TOML tables like [ham] with spam = 10, or CSV with the columns true, predicted, cost"
 
 

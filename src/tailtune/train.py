@@ -81,7 +81,7 @@ def train(
         metrics = {"data": _describe_data(dataset, split), **_describe(config, parts, learnt)}
         results, part = _test(config, used, parts, learnt, watch=watch, progress=progress, say=say)
         with watch.stage("report"):
-            metrics |= results | {"detail": examine(part, parts, learnt, balanced=config.balance == "weights")}
+            metrics |= results | {"detail": examine(part, parts, learnt)}
         if config.measure_unused:
             metrics |= _measure_unused(dataset, split, learnt, watch=watch, progress=progress)
     metrics |= {"config": config.as_json(), "origins": dict(origins or {}), "command": command}
@@ -243,7 +243,8 @@ def _test(
                 [dataset.texts[row] for row in split.train],
                 learnt.ids[split.train],
                 classes=len(names),
-                weights="balanced" if config.balance == "weights" else None,
+                weights=learnt.weights,
+                moved=learnt.settled.moved,
                 seed=config.seed,
                 progress=progress,
             )

@@ -69,7 +69,9 @@ def test_balanced_weights_favour_the_rare_class() -> None:
     """On rows with one rare text, weighing classes equally raises the probability of the rare one."""
     texts = [*(f"lunch number {number}" for number in range(20)), "lunch prize"]
     ids = np.array([0] * 20 + [1])
-    plain, weighed = (fit_baselines(texts, ids, classes=2, weights=weights) for weights in (None, "balanced"))
+    plain, weighed = (
+        fit_baselines(texts, ids, classes=2, weights=weights) for weights in (None, np.array([0.5, 10.0]))
+    )
     for name in ("word_tfidf_lr", "char_tfidf_lr"):
         assert weighed[name].predict_proba(["lunch"])[0, 1] > plain[name].predict_proba(["lunch"])[0, 1]
 
