@@ -37,6 +37,7 @@ from tailtune.report.page import render_page
 from tailtune.rules import Doubles, Indices
 from tailtune.runs import Run, Stopwatch, new_folder, peak_rss_mib, versions
 from tailtune.storage import canonical_json, folder_bytes, writing_folder
+from tailtune.tracking import record_of, required, tell
 
 
 def train(
@@ -60,7 +61,7 @@ def train(
         TailtuneError: By who must act; nothing half-written is left, features already computed are kept.
     """
     watch = Stopwatch()
-    folder = new_folder(config.out, config.data)
+    folder, trackers = new_folder(config.out, config.data), required(config.track)
     with watch.stage("read"):
         dataset, split = prepare(config, progress)
     for finding in dataset.findings:
@@ -86,6 +87,7 @@ def train(
             metrics |= _measure_unused(dataset, split, learnt, watch=watch, progress=progress)
     metrics |= {"config": config.as_json(), "origins": dict(origins or {}), "command": command}
     _save(folder, metrics, learnt, split_ids(dataset, split), watch=watch, part=part)
+    tell(trackers, record_of(folder, metrics, learnt.events), say)
     return Run(folder=folder, metrics=metrics)
 
 

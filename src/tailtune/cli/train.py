@@ -30,14 +30,14 @@ _GROUPS = {
         "measure_unused",
     ),
     "This machine": ("device", "threads", "cache"),
-    "Result": ("out", "config", "json", "baselines", "quiet"),
+    "Result": ("out", "config", "json", "baselines", "track", "quiet"),
 }  # fmt: skip
 _PANELS = {name: group for group, names in _GROUPS.items() for name in names}
 _SWITCHES = {"cache": "--cache/--no-cache", "baselines": "--baselines/--no-baselines", "quiet": "--quiet"}
 _SWITCHES["measure_unused"] = "--measure-unused"
 _METAVARS: dict[type, str] = {int: "N", float: "X", str: "NAME"}
 _PLACES = {"validation": "FILE", "test": "FILE", "out": "DIR", "budget": "TIME", "smaller_than": "SIZE", "like": "RUN"}
-_PLACES["class_weights"] = "FILE"
+_PLACES |= {"class_weights": "FILE", "track": "mlflow|wandb|tensorboard"}
 
 
 def register(app: typer.Typer) -> None:
