@@ -2,12 +2,13 @@
 
 Writes bench/results/imbalance.json. About half an hour on one core; the features are computed once.
 
-    .venv/bin/python bench/imbalance.py [--data NAME] [--positive CLASS] [--depth N] [--epochs N] [--seeds N]
+    .venv/bin/python bench/imbalance.py [--depth N] [--epochs N] [--seeds N] [VARIANT ...]
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import tempfile
 from pathlib import Path
@@ -28,7 +29,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "tail, smoothing 0.1": {"method": "tail", "label_smoothing": 0.1},
     "tail, weights, focal": {"method": "tail", "class_weights": "auto", "loss": "focal"},
 }
-RESULTS = Path(__file__).resolve().parent / "results"
+FILE = Path(__file__).resolve().parent / "results" / "imbalance.json"
 
 
 def measured(given: argparse.Namespace, settings: dict[str, Any], seed: int, folder: Path) -> dict[str, Any]:
@@ -64,9 +65,13 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=9)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("variants", nargs="*", help="measure these again and keep the others; default: all")
     given = parser.parse_args()
-    result: dict[str, Any] = {"versions": versions(), "settings": vars(given), "variants": {}}
-    for name, settings in VARIANTS.items():
+    asked = {key: value for key, value in vars(given).items() if key != "variants"}
+    kept = json.loads(FILE.read_text(encoding="utf-8"))["variants"] if given.variants else {}
+    result: dict[str, Any] = {"versions": versions(), "settings": asked, "variants": kept}
+    for name in given.variants or VARIANTS:
+        settings = VARIANTS[name]
         with tempfile.TemporaryDirectory() as folder:
             found = [measured(given, settings, seed, Path(folder) / str(seed)) for seed in range(given.seeds)]
         numbers = [key for key, value in found[0].items() if isinstance(value, float)]
@@ -74,7 +79,7 @@ def main() -> None:
         result["variants"][name] = {"mean": means, "seeds": found}
         said = ", ".join(f"{key} {value:.4f}" for key, value in means.items())
         print(f"{name}: {said}", flush=True)
-        write_json(RESULTS / "imbalance.json", result)
+        write_json(FILE, result)
 
 
 if __name__ == "__main__":

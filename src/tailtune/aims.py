@@ -6,8 +6,9 @@ Knows nothing about models or texts: it sees probabilities and true classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ from tailtune.evaluate.decisions import (
 )
 from tailtune.evaluate.metrics import score
 from tailtune.evaluate.reliability import calibration_intervals, reliability
+from tailtune.evaluate.shares import fitted_part
 from tailtune.labels import LabelSet
-from tailtune.report.losses import loss_line, weights_line
+from tailtune.report.losses import weights_line
 from tailtune.rules import Abstain, Costs, Doubles, Indices, Rules, Scaling, Step, Threshold
 
 
@@ -56,11 +58,6 @@ class Aims:
     trained_shares: tuple[float, ...]
     weights: tuple[float, ...] | None = None
 
-    @property
-    def wanted(self) -> tuple[float, ...] | None:
-        """[C] class shares that the answers are for: those asked for, else those that weights make; else None."""
-        return self.shares if self.shares is not None or self.weights is None else self.trained_shares
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settled:
@@ -70,13 +67,14 @@ class Settled:
         rules: For the bundle.
         about: For metrics.json: calibration, and decision, abstain, prevalence where asked for.
         notes: For people.
-        moved: From the class shares that training saw to those asked for; None where none were.
+        moved: From validation rows' probabilities [n, C] of another classifier of the same training rows, and their
+            true classes [n], to the step that brings it to the class shares asked for; None where none were.
     """
 
     rules: Rules
     about: dict[str, Any]
     notes: tuple[str, ...]
-    moved: Scaling | None = None
+    moved: Callable[[Doubles, Indices], Scaling] | None = None
 
 
 def aims_of(
@@ -159,7 +157,7 @@ def settle(aims: Aims, probabilities: Doubles, true_ids: Indices, groups: Indice
     """Return the rules that meet ``aims`` on held-out rows.
 
     Class shares are corrected twice where training was balanced or weighed: to those of the validation rows before
-    calibration, which is fitted to them, and after it to those asked for, or back to those that weights make: without
+    calibration, which is fitted to them, and after it to those asked for, or back to those that weights made: without
     the way there calibration would undo the weights. Calibration, threshold and promise see the same rows: a
     promise is exact for probabilities that do not depend on them, and calibration has a few parameters at most there.
 
@@ -173,8 +171,9 @@ def settle(aims: Aims, probabilities: Doubles, true_ids: Indices, groups: Indice
     here = (
         shares_of(np.bincount(true_ids, minlength=len(aims.labels))) if len(true_ids) else np.array(aims.trained_shares)
     )
-    steps, calibration = _calibrated_steps(aims, probabilities, true_ids, groups, here)
-    about: dict[str, Any] = {"calibration": calibration.as_json(), **_weights_told(aims)}
+    seen = _seen(aims, here, probabilities, true_ids)
+    steps, calibration = _calibrated_steps(aims, probabilities, true_ids, groups, here=here, seen=seen)
+    about: dict[str, Any] = {"calibration": calibration.as_json(), **_weights_told(aims, seen)}
     if aims.shares is not None:
         names = aims.labels.names
         about["prevalence"] = {
@@ -193,20 +192,39 @@ def settle(aims: Aims, probabilities: Doubles, true_ids: Indices, groups: Indice
     if len(true_ids):
         for part, measured in measure_rules(rules, fitted, true_ids).items():
             about[part]["validation"] = measured
-    notes = [note_calibration(calibration), *_notes(aims, about)]
-    moved = None if aims.shares is None else _moved(np.array(aims.trained_shares), np.array(aims.shares))
+    told = weights_line(about)
+    notes = [*([told] if told else []), note_calibration(calibration), *_notes(aims, about)]
+    moved = None if aims.shares is None else partial(_step_to_shares, aims, here)
     return Settled(rules=rules, about=about, notes=tuple(notes), moved=moved)
 
 
+def _seen(aims: Aims, here: Doubles, probabilities: Doubles, true_ids: Indices) -> Doubles:
+    """[C] class shares that these probabilities of the validation rows are for; ``here`` [C] are the rows' own."""
+    trained = np.array(aims.trained_shares)
+    if not len(true_ids):
+        return trained
+    if aims.weights is None:
+        return trained if aims.config.balance == "undersample" else here
+    away = np.log(trained / here)
+    shares = here * np.exp(fitted_part(probabilities, true_ids, -away) * away)
+    return np.asarray(shares / shares.sum())
+
+
+def _step_to_shares(aims: Aims, here: Doubles, probabilities: Doubles, true_ids: Indices) -> Scaling:
+    return _moved(_seen(aims, here, probabilities, true_ids), np.array(aims.shares))
+
+
 def _calibrated_steps(
-    aims: Aims, probabilities: Doubles, true_ids: Indices, groups: Indices, here: Doubles
+    aims: Aims, probabilities: Doubles, true_ids: Indices, groups: Indices, *, here: Doubles, seen: Doubles
 ) -> tuple[tuple[Step, ...], Calibration]:
-    """The steps to the probabilities given out, and the calibration among them; ``here`` [C]: shares of validation."""
-    config, wanted = aims.config, aims.wanted
-    unlike = config.balance == "undersample" or aims.weights is not None
-    there: list[Step] = []
-    if wanted is not None and unlike and len(true_ids):
-        there.append(_moved(np.array(aims.trained_shares), here))
+    """The steps to the probabilities given out, and the calibration among them.
+
+    ``here`` [C] are the class shares of the validation rows, ``seen`` [C] those that the probabilities are for.
+    """
+    config, wanted = aims.config, aims.shares
+    if wanted is None and aims.weights is not None:
+        wanted = tuple(seen.tolist())
+    there = [_moved(seen, here)] if wanted is not None and len(true_ids) and not np.array_equal(seen, here) else []
     before = Rules(steps=tuple(there)).apply(probabilities)
     calibration = calibrate(before, true_ids, groups, method=config.calibration, seed=config.seed)
     if aims.shares is None and calibration.step is None:
@@ -216,13 +234,12 @@ def _calibrated_steps(
     return (*there, *fitted, *onward), calibration
 
 
-def _weights_told(aims: Aims) -> dict[str, Any]:
-    """Class weights and the class shares that they make of the training rows, for metrics.json."""
+def _weights_told(aims: Aims, seen: Doubles) -> dict[str, Any]:
+    """Class weights, the class shares they make of the training rows, and those that probabilities turned out for."""
     if aims.weights is None:
         return {}
-    names = aims.labels.names
-    shares = dict(zip(names, aims.trained_shares, strict=True))
-    told = {"weights": dict(zip(names, aims.weights, strict=True)), "shares": shares}
+    named = {"weights": aims.weights, "training": aims.trained_shares, "shares": tuple(seen.tolist())}
+    told: dict[str, Any] = {key: dict(zip(aims.labels.names, each, strict=True)) for key, each in named.items()}
     return {"class_weights": told | {"corrected": aims.shares is not None}}
 
 
@@ -321,16 +338,6 @@ def measure_spared(rules: Rules, rows: Doubles, true_ids: Indices, names: Sequen
         "wrong": counted(int(wrong.sum()), len(wrong)),
         "wrongly_called": {name: each for name, each in called.items() if each["count"]},
     }
-
-
-def notes_on_loss(aims: Aims) -> list[str]:
-    """Return a line each on class weights and on the loss of a tail, and on what they do to probabilities."""
-    config, notes = aims.config, []
-    if told := weights_line(_weights_told(aims)):
-        notes.append(told)
-    if told := loss_line(config.as_json()):
-        notes.append(f"{told}; of a tail alone" + ("" if config.method == "tail" else ", a probe's stays as it is"))
-    return notes
 
 
 def note_calibration(calibration: Calibration) -> str:

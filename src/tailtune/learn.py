@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tailtune.aims import Aims, Settled, aims_of, notes_on_loss, settle
+from tailtune.aims import Aims, Settled, aims_of, settle
 from tailtune.bundle import Bundle
 from tailtune.class_values import class_weights
 from tailtune.config import TrainConfig, parse_milliseconds
@@ -129,8 +129,9 @@ def learn(
     trained, validation = rows.labels[rows.train], len(rows.validation)
     counts, weights = counts or Counter(dataset.labels), rows.weights
     aims = aims_of(config, labels, counts=counts, trained=trained, validation=validation, weights=weights)
-    for note in notes_on_loss(aims):
-        say(note)
+    tail_loss = loss_line(config.as_json())
+    if tail_loss:
+        say(f"{tail_loss}; of a tail alone" + ("" if config.method == "tail" else ", a probe's stays as it is"))
     ready = _ready(dataset, config, store=store, watch=watch, progress=progress, say=say)
     tokens, passes = ready.tokens, ready.passes
     with watch.stage("scan"):
@@ -147,7 +148,7 @@ def learn(
     with watch.stage("method"):
         fitted = _choose(planned, passes, features, rows, config=config, found=found, progress=progress, events=events)
     say(f"chosen: {fitted.reason}")
-    if not events and loss_line(config.as_json()):
+    if not events and tail_loss:
         say("no tail was trained, so its loss had no effect")
     with watch.stage("calibration"):
         settled = _settled(aims, fitted, features, rows)

@@ -25,7 +25,7 @@ from tailtune.data.dataset import Dataset
 from tailtune.data.split import Split, given_parts, leaked_test_rows, split_ids, with_findings, without_unused
 from tailtune.data.timed import split_by_time
 from tailtune.errors import ConfigError, DataError
-from tailtune.evaluate.baselines import BaselineResult, fit_baselines, score_baselines
+from tailtune.evaluate.baselines import BaselineResult, brought_to_shares, fit_baselines, score_baselines
 from tailtune.evaluate.metrics import correct_rows, score
 from tailtune.evaluate.verdict import judge
 from tailtune.examine import Tested, examine, prediction_lines, tested, worst
@@ -246,10 +246,12 @@ def _test(
                 learnt.ids[split.train],
                 classes=len(names),
                 weights=learnt.weights,
-                moved=learnt.settled.moved,
                 seed=config.seed,
                 progress=progress,
             )
+            if learnt.settled.moved is not None:
+                held_out = [dataset.texts[row] for row in split.validation]
+                fitted = brought_to_shares(fitted, learnt.settled.moved, held_out, learnt.ids[split.validation])
             results = score_baselines(fitted, texts, truth, names)
     with watch.stage("test"):
         read_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tailtune.aims import Aims, aims_of, judge, notes_on_loss, positive_class, settle
+from tailtune.aims import Aims, aims_of, judge, positive_class, settle
 from tailtune.class_values import class_weights, parse_prevalence, read_costs
 from tailtune.config import TrainConfig
 from tailtune.errors import ConfigError, DataError
@@ -175,7 +175,8 @@ def test_weighted_training_and_correction_mean_what_they_say(calibration: str) -
         recalls = [rows.argmax(axis=1)[truth == 1].mean() for rows in (plain, weighted, back)]
         assert recalls[1] > recalls[0] + 0.4
         assert recalls[2] == pytest.approx(recalls[0], abs=0.05)
-        assert about["class_weights"]["shares"]["spam"] == pytest.approx(0.5)
+        assert about["class_weights"]["training"]["spam"] == pytest.approx(0.5, abs=1e-3)
+        assert about["class_weights"]["shares"]["spam"] == pytest.approx(0.5, abs=0.1)
         assert (about["class_weights"]["corrected"], corrected["class_weights"]["corrected"]) == (False, True)
 
 
@@ -208,26 +209,34 @@ def test_baselines_are_brought_to_the_same_shares() -> None:
     nothing = np.empty(0, dtype=np.int64)
     moved = settle(aims(prevalence="spam=0.5"), np.empty((0, 2)), nothing, nothing).moved
     assert moved is not None
-    np.testing.assert_allclose(moved(np.array([[0.8, 0.2]])), [[0.5, 0.5]], atol=1e-3)
+    step = moved(np.empty((0, 2)), nothing)
+    np.testing.assert_allclose(step(np.array([[0.8, 0.2]])), [[0.5, 0.5]], atol=1e-3)
     assert settle(aims(class_weights="auto"), np.empty((0, 2)), nothing, nothing).moved is None
 
 
-def test_the_notes_say_what_weights_and_losses_do() -> None:
-    """Weights by name, the shares they make, how to have those of the data; the loss, and that a probe keeps its."""
-    (weights,) = notes_on_loss(aims(class_weights="auto"))
-    assert weights == (
-        "class weights: ham 0.625, spam 2.5; probabilities are for class shares ham 50 %, spam 50 %, so of rare "
-        "classes higher than in the data; --prevalence data gives those of the data"
+def test_the_notes_say_what_weights_did() -> None:
+    """Weights by name, the shares that probabilities came out for, how to have those of the data."""
+    nothing = np.empty(0, dtype=np.int64)
+    plain, asked = (
+        settle(aims(class_weights="auto", prevalence=prevalence), np.empty((0, 2)), nothing, nothing).notes[0]
+        for prevalence in (None, "data")
     )
-    (back,) = notes_on_loss(aims(class_weights="auto", prevalence="data"))
-    seen = "training saw class shares ham 50 %, spam 50 %"
-    assert back.endswith(f"{seen}, from which probabilities are brought to those asked for")
-    (focal,) = notes_on_loss(aims(loss="focal", focal_gamma=1.5))
-    assert focal.startswith("focal loss, gamma 1.5: ")
-    assert focal.endswith("; of a tail alone, a probe's stays as it is")
-    (smooth,) = notes_on_loss(aims(label_smoothing=0.1, method="tail"))
-    assert smooth.startswith("label smoothing 0.1: ")
-    assert notes_on_loss(aims()) == []
+    assert plain == (
+        "class weights: ham 0.625, spam 2.5; probabilities are as for class shares ham 50 %, spam 50 %; "
+        "--prevalence data gives those of the data"
+    )
+    assert asked.endswith("came out as for class shares ham 50 %, spam 50 %, and were brought to those asked for")
+    assert not [note for note in settle(aims(), np.empty((0, 2)), nothing, nothing).notes if "weights" in note]
+
+
+def test_weights_that_moved_nothing_are_not_divided_out() -> None:
+    """A classifier that tells its rows apart whatever their weights is for the shares of the data already."""
+    probabilities, truth = drawn(4000, 0.05)
+    asked = aims(shares=(0.95, 0.05), rows=10_000, class_weights="auto", prevalence="spam=0.05", calibration="none")
+    settled = settle(asked, probabilities, truth, np.arange(4000))
+    assert settled.about["class_weights"]["training"]["spam"] == pytest.approx(0.5, abs=1e-3)
+    assert settled.about["class_weights"]["shares"]["spam"] == pytest.approx(0.05, abs=0.01)
+    assert np.abs(settled.rules.apply(probabilities) - probabilities).mean() < 0.003
 
 
 def test_prevalence_is_shared_out() -> None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tailtune.evaluate.metrics import FloatArray, IdArray, Scores, score
 from tailtune.progress import Progress, silent
-from tailtune.rules import Step
+from tailtune.rules import Indices, Step
 
 if TYPE_CHECKING:
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -96,7 +96,6 @@ def fit_baselines(
     *,
     classes: int,
     weights: FloatArray | None = None,
-    moved: Step | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> dict[str, Baseline]:
@@ -107,7 +106,6 @@ def fit_baselines(
         train_ids: int [n], values 0..classes-1; not every class needs a row.
         classes: Number of classes C.
         weights: float [C] weights of the classes in the two regressions, as the classifier had them.
-        moved: Brings the probabilities of the two regressions to other class shares, as the classifier's are.
         seed: Handed to the solver.
         progress: Told after each baseline.
 
@@ -122,11 +120,35 @@ def fit_baselines(
     for name, title in TITLES.items():
         progress("baselines", len(fitted), len(TITLES), "baselines")
         started = time.perf_counter()
-        classify, converged = _fit(name, train_texts, train_ids, classes, weights=weights, moved=moved, seed=seed)
+        classify, converged = _fit(name, train_texts, train_ids, classes, weights=weights, seed=seed)
         seconds = time.perf_counter() - started
         fitted[name] = Baseline(name=name, title=title, seconds=seconds, converged=converged, classify=classify)
     progress("baselines", len(fitted), len(TITLES), "baselines")
     return fitted
+
+
+def brought_to_shares(
+    baselines: Mapping[str, Baseline],
+    moved: Callable[[FloatArray, Indices], Step],
+    texts: Sequence[str],
+    true_ids: Indices,
+) -> dict[str, Baseline]:
+    """Return the baselines with the probabilities of the regressions brought to other class shares.
+
+    Args:
+        baselines: From ``fit_baselines``.
+        moved: From probabilities float [n, C] and true classes int [n] of held-out rows to the step that does it.
+        texts: Of the held-out rows.
+        true_ids: int [n].
+    """
+    return {
+        name: baseline if name == "majority" else _followed_by(baseline, moved(baseline.predict_proba(texts), true_ids))
+        for name, baseline in baselines.items()
+    }
+
+
+def _followed_by(baseline: Baseline, step: Step) -> Baseline:
+    return replace(baseline, classify=lambda texts: step(baseline.classify(texts)))
 
 
 def score_baselines(
@@ -159,7 +181,6 @@ def _fit(
     classes: int,
     *,
     weights: FloatArray | None,
-    moved: Step | None,
     seed: int,
 ) -> tuple[Callable[[Sequence[str]], FloatArray], bool]:
     """Return the classifying function of one baseline, and whether its solver converged."""
@@ -169,8 +190,7 @@ def _fit(
     analyse = vectorizer.build_analyzer()
     if not any(analyse(text) for text in texts):  # nothing to learn from: no text holds a single n-gram
         return _class_shares(ids, classes), True
-    classify, converged = _fit_regression(vectorizer, texts, ids, classes=classes, weights=weights, seed=seed)
-    return (classify if moved is None else lambda new_texts: moved(classify(new_texts))), converged
+    return _fit_regression(vectorizer, texts, ids, classes=classes, weights=weights, seed=seed)
 
 
 def _class_shares(ids: IdArray, classes: int) -> Callable[[Sequence[str]], FloatArray]:

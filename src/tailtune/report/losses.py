@@ -20,11 +20,8 @@ def weights_line(metrics: Metrics) -> str:
     seen = _listed({name: f"{100 * share:.3g} %" for name, share in shares.items()})
     said = f"class weights: {_listed({name: f'{weight:.3g}' for name, weight in weights.items()})}; "
     if found.get("corrected"):
-        return f"{said}training saw class shares {seen}, from which probabilities are brought to those asked for"
-    return (
-        f"{said}probabilities are for class shares {seen}, so of rare classes higher than in the data; "
-        "--prevalence data gives those of the data"
-    )
+        return f"{said}probabilities came out as for class shares {seen}, and were brought to those asked for"
+    return f"{said}probabilities are as for class shares {seen}; --prevalence data gives those of the data"
 
 
 def loss_line(config: Metrics) -> str:
