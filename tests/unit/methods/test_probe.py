@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from tailtune.methods.probe import (
     SCOUT,
     TOLERANCE,
     Candidate,
+    HeldOut,
     Linear,
     Rows,
     _folds,
@@ -87,6 +89,19 @@ def test_weights_turn_towards_the_rare_class() -> None:
         for weights in (None, inverse(labels[learn]))
     ]
     assert means[1].mean() > means[0].mean() + 0.2
+
+
+def test_weights_reach_what_settings_are_chosen_by() -> None:
+    """Held-out fits, of the depth scan too, are weighted like the final one; held-out rows count alike all the same."""
+    vectors, labels = blobs(300, 6, 2, spread=4.0)
+    weights = np.array([5.0, 0.5])
+    rows = rows_of(labels, train=200, validation=100, weights=weights)
+    candidate = HeldOut(pooled_features({1: vectors}), rows, "last", work=0.0).candidate((1,), SCOUT)
+    linear = fit_linear(vectors[:200], labels[:200], penalty=SCOUT, classes=2, weights=weights)
+    expected = -np.log(softmax(linear, vectors[200:])[np.arange(100), labels[200:]])
+    np.testing.assert_allclose(candidate.losses, expected, rtol=1e-5)
+    plain = HeldOut(pooled_features({1: vectors}), replace(rows, weights=None), "last", work=0.0)
+    assert np.abs(plain.candidate((1,), SCOUT).losses - candidate.losses).mean() > 0.1
 
 
 def test_class_weights_are_inverse_to_the_counts() -> None:
