@@ -69,7 +69,8 @@ class TrainConfig:
     group: Annotated[str | None, "column whose rows of equal value stay in one part"] = None
     time: Annotated[str | None, "column with the time: train on the oldest rows, test on the newest"] = None
     track: Annotated[
-        str | None, "trackers told of the finished run, separated by commas, each an extra to install; never a text"
+        str | None,
+        "told of the finished run, never a text: mlflow, wandb, tensorboard; several with commas, each an extra",
     ] = None
     out: Annotated[str | None, "run folder, empty or absent (default: runs/<data>-<time>)"] = None
     model: Annotated[str, "catalogue name, local Hugging Face folder or hub id"] = field(default_factory=default_model)
@@ -97,7 +98,7 @@ class TrainConfig:
     ] = "none"
     class_weights: Annotated[
         Literal["auto", "none"] | str | None,
-        "of the classes in what is fitted: 'auto' so that all weigh the same, or TOML or CSV (class, weight)",
+        "in what is fitted: 'auto' so that classes weigh the same, or TOML or CSV (class, weight); see --prevalence",
     ] = None
     calibration: Annotated[
         Literal["auto", "none", "temperature", "vector", "isotonic"],

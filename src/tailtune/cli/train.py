@@ -37,7 +37,7 @@ _SWITCHES = {"cache": "--cache/--no-cache", "baselines": "--baselines/--no-basel
 _SWITCHES["measure_unused"] = "--measure-unused"
 _METAVARS: dict[type, str] = {int: "N", float: "X", str: "NAME"}
 _PLACES = {"validation": "FILE", "test": "FILE", "out": "DIR", "budget": "TIME", "smaller_than": "SIZE", "like": "RUN"}
-_PLACES |= {"class_weights": "FILE", "track": "mlflow|wandb|tensorboard"}
+_PLACES |= {"class_weights": "FILE", "track": "NAMES"}
 
 
 def register(app: typer.Typer) -> None:
