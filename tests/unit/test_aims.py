@@ -158,7 +158,7 @@ def test_weighted_training_and_correction_mean_what_they_say(calibration: str) -
 
     Their mean is the share of positives to half a point, their calibration error and log loss those without weights to
     half a point; without correction mean and log loss are off by far, and the rare class is found more often. (The
-    calibration error of the likeliest class need not show it: here confidence and accuracy both fall to 71 %.)
+    calibration error of the likeliest class need not show it: here confidence and accuracy fall alike.)
     """
     for seed in range(3):
         world = Simulated(seed)
