@@ -129,9 +129,6 @@ def learn(
     trained, validation = rows.labels[rows.train], len(rows.validation)
     counts, weights = counts or Counter(dataset.labels), rows.weights
     aims = aims_of(config, labels, counts=counts, trained=trained, validation=validation, weights=weights)
-    tail_loss = loss_line(config.as_json())
-    if tail_loss:
-        say(f"{tail_loss}; of a tail alone" + ("" if config.method == "tail" else ", a probe's stays as it is"))
     ready = _ready(dataset, config, store=store, watch=watch, progress=progress, say=say)
     tokens, passes = ready.tokens, ready.passes
     with watch.stage("scan"):
@@ -147,12 +144,9 @@ def learn(
     events: list[Event] = []
     with watch.stage("method"):
         fitted = _choose(planned, passes, features, rows, config=config, found=found, progress=progress, events=events)
-    say(f"chosen: {fitted.reason}")
-    if not events and tail_loss:
-        say("no tail was trained, so its loss had no effect")
     with watch.stage("calibration"):
         settled = _settled(aims, fitted, features, rows)
-    for note in settled.notes:
+    for note in (f"chosen: {fitted.reason}", *_loss_notes(config, events), *settled.notes):
         say(note)
     about = {"data": {"source": dataset.source, "sha256": dataset.sha256}, "seed": config.seed}
     return Learnt(
@@ -263,6 +257,13 @@ def _choose(
         happened=events.append,
         found=found,
     )
+
+
+def _loss_notes(config: TrainConfig, events: list[Event]) -> list[str]:
+    """Whether the loss that was asked for was made smaller at all: a probe has its own."""
+    told = loss_line(config.as_json())
+    effect = "of the tail alone, a probe has the plain cross-entropy" if events else "no tail was trained: no effect"
+    return [f"{told}; {effect}"] if told else []
 
 
 def _settled(aims: Aims, fitted: auto.Fitted, features: Features, rows: Rows) -> Settled:
