@@ -5,16 +5,16 @@ Knows nothing about models or texts: it sees probabilities and true classes.
 
 from __future__ import annotations
 
-import csv
 import math
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tailtune.class_values import CostTable, class_id, parse_prevalence, read_costs, shares_of
 from tailtune.config import TrainConfig
 from tailtune.errors import ConfigError, DataError
 from tailtune.evaluate.calibration import Calibration, calibrate
@@ -30,10 +30,10 @@ from tailtune.evaluate.decisions import (
 )
 from tailtune.evaluate.metrics import score
 from tailtune.evaluate.reliability import calibration_intervals, reliability
+from tailtune.evaluate.shares import fitted_part
 from tailtune.labels import LabelSet
+from tailtune.report.losses import weights_line
 from tailtune.rules import Abstain, Costs, Doubles, Indices, Rules, Scaling, Step, Threshold
-
-CostTable = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +46,8 @@ class Aims:
         threshold: Aim of a threshold for one class.
         costs: [C][C], what calling the first class by the second costs.
         shares: [C] class shares that the probabilities are for; None for those of the validation rows.
-        trained_shares: [C] class shares that training saw.
+        trained_shares: [C] class shares that training saw, weights counted.
+        weights: [C] class weights in training; None for equal ones.
     """
 
     config: TrainConfig
@@ -55,6 +56,7 @@ class Aims:
     costs: CostTable | None
     shares: tuple[float, ...] | None
     trained_shares: tuple[float, ...]
+    weights: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,15 +67,24 @@ class Settled:
         rules: For the bundle.
         about: For metrics.json: calibration, and decision, abstain, prevalence where asked for.
         notes: For people.
+        moved: From validation rows' probabilities [n, C] of another classifier of the same training rows, and their
+            true classes [n], to the step that brings it to the class shares asked for; None where none were.
     """
 
     rules: Rules
     about: dict[str, Any]
     notes: tuple[str, ...]
+    moved: Callable[[Doubles, Indices], Scaling] | None = None
 
 
 def aims_of(
-    config: TrainConfig, labels: LabelSet, *, counts: Mapping[str, int], trained: Indices, validation: int
+    config: TrainConfig,
+    labels: LabelSet,
+    *,
+    counts: Mapping[str, int],
+    trained: Indices,
+    validation: int,
+    weights: Doubles | None = None,
 ) -> Aims:
     """Return what ``config`` asks of the answers, before anything is computed.
 
@@ -83,6 +94,7 @@ def aims_of(
         counts: Class -> rows of the data before balancing.
         trained: [rows] class ids of the training rows.
         validation: Validation rows.
+        weights: [C] class weights in training; None for equal ones.
 
     Raises:
         ConfigError: If a name is no class, a file of costs cannot be read, or settings contradict each other.
@@ -98,7 +110,7 @@ def aims_of(
         )
     _require_rows(config, validation, asks_threshold)
     rows = np.bincount(trained, minlength=len(labels))
-    trained_shares = np.full(len(labels), 1 / len(labels)) if config.balance == "weights" else _shares(rows)
+    trained_shares = shares_of(rows if weights is None else rows * weights)
     return Aims(
         config=config,
         labels=labels,
@@ -106,6 +118,7 @@ def aims_of(
         costs=read_costs(Path(config.costs), labels) if config.costs else None,
         shares=parse_prevalence(config.prevalence, labels, counts) if config.prevalence else None,
         trained_shares=tuple(trained_shares.tolist()),
+        weights=None if weights is None else tuple(weights.tolist()),
     )
 
 
@@ -134,96 +147,18 @@ def positive_class(given: str | None, labels: LabelSet, counts: Mapping[str, int
         ConfigError: If it is no class, or is not given and there are more than two.
     """
     if given is not None:
-        return _class(given, labels, "--positive")
+        return class_id(given, labels, "--positive")
     if len(labels) != 2:
         raise ConfigError(f"which of the {len(labels)} classes is the threshold for?", hint="name it: --positive NAME")
     return min(range(2), key=lambda number: counts.get(labels.names[number], 0))
 
 
-def _class(name: str, labels: LabelSet, where: str) -> int:
-    if name not in labels.names:
-        known = ", ".join(map(repr, labels.names[:20]))
-        raise ConfigError(f"{where}: {name!r} is no class", hint=f"the classes are {known}")
-    return labels.names.index(name)
-
-
-def parse_prevalence(text: str, labels: LabelSet, counts: Mapping[str, int]) -> tuple[float, ...]:
-    """Return [C] class shares: those given, the rest to the other classes in proportion to ``counts``.
-
-    Args:
-        text: "data", or shares such as spam=0.134,news=0.2.
-        labels: The classes.
-        counts: Class -> rows of the data before balancing.
-
-    Raises:
-        ConfigError: If it cannot be read, a name is no class, or a class is left without a share.
-    """
-    rows = np.array([counts.get(name, 0) for name in labels.names], dtype=np.float64)
-    if text == "data":
-        return tuple(_shares(rows).tolist())
-    given: dict[int, float] = {}
-    for part in text.split(","):
-        name, _, share = part.rpartition("=")
-        try:
-            given[_class(name.strip(), labels, "--prevalence")] = float(share)
-        except ValueError:
-            raise ConfigError(f"--prevalence {part!r} is no share", hint="write it as spam=0.134") from None
-    others = [number for number in range(len(labels)) if number not in given]
-    left = 1 - sum(given.values())
-    possible = all(share > 0 for share in given.values()) and (left > 0 if others else abs(left) < 1e-6)
-    if not possible:
-        raise ConfigError(f"--prevalence {text}: shares must be above 0 and leave some for the classes not named")
-    shares = np.zeros(len(labels))
-    shares[list(given)] = list(given.values())
-    shares[others] = left * rows[others] / rows[others].sum()
-    return tuple(shares.tolist())
-
-
-def read_costs(path: Path, labels: LabelSet) -> CostTable:
-    """Return [C][C] costs, true class by the class it is called; pairs not named cost 0 when right, else 1.
-
-    Args:
-        path: TOML with a table per true class (``[ham]`` and ``spam = 10``), or CSV with the columns true, predicted,
-            cost.
-        labels: The classes.
-
-    Raises:
-        ConfigError: If it cannot be read, names something else than a class, or a cost is no number.
-    """
-    costs = 1 - np.eye(len(labels))
-    for true, predicted, cost in _cost_rows(path):
-        pair = _class(true, labels, f"--costs {path}"), _class(predicted, labels, f"--costs {path}")
-        try:
-            costs[pair] = float(cost)
-        except (TypeError, ValueError):
-            raise ConfigError(f"--costs {path}: {cost!r} is no cost of {true!r} called {predicted!r}") from None
-    if not np.isfinite(costs).all():
-        raise ConfigError(f"--costs {path}: costs must be finite")
-    return tuple(tuple(row) for row in costs.tolist())
-
-
-def _cost_rows(path: Path) -> list[tuple[str, str, Any]]:
-    hint = "TOML tables like [ham] with spam = 10, or CSV with the columns true, predicted, cost"
-    try:
-        if path.suffix.casefold() == ".toml":
-            tables = tomllib.loads(path.read_text(encoding="utf-8"))
-            return [(true, predicted, cost) for true, row in tables.items() for predicted, cost in row.items()]
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return [(row["true"], row["predicted"], row["cost"]) for row in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, AttributeError, KeyError, csv.Error) as error:
-        raise ConfigError(f"--costs {path}: cannot be read as costs: {error}", hint=hint) from error
-
-
-def _shares(rows: Indices | Doubles) -> Doubles:
-    """Return [C] shares, half a row added to each class so that none is 0."""
-    return np.asarray((rows + 0.5) / (rows + 0.5).sum())
-
-
 def settle(aims: Aims, probabilities: Doubles, true_ids: Indices, groups: Indices) -> Settled:
     """Return the rules that meet ``aims`` on held-out rows.
 
-    Class shares are corrected twice where training was balanced: to those of the validation rows before calibration,
-    which is fitted to them, and to those asked for after it. Calibration, threshold and promise see the same rows: a
+    Class shares are corrected twice where training was balanced or weighed: to those of the validation rows before
+    calibration, which is fitted to them, and after it to those asked for, or back to those that weights made: without
+    the way there calibration would undo the weights. Calibration, threshold and promise see the same rows: a
     promise is exact for probabilities that do not depend on them, and calibration has a few parameters at most there.
 
     Args:
@@ -234,24 +169,18 @@ def settle(aims: Aims, probabilities: Doubles, true_ids: Indices, groups: Indice
     """
     config = aims.config
     here = (
-        _shares(np.bincount(true_ids, minlength=len(aims.labels))) if len(true_ids) else np.array(aims.trained_shares)
+        shares_of(np.bincount(true_ids, minlength=len(aims.labels))) if len(true_ids) else np.array(aims.trained_shares)
     )
-    steps: list[Step] = []
-    if aims.shares is not None and config.balance != "none" and len(true_ids):
-        steps.append(_moved(np.array(aims.trained_shares), here))
-    calibration = calibrate(
-        Rules(steps=tuple(steps)).apply(probabilities), true_ids, groups, method=config.calibration, seed=config.seed
-    )
-    steps += [calibration.step] if calibration.step is not None else []
-    about: dict[str, Any] = {"calibration": calibration.as_json()}
+    seen = _seen(aims, here, probabilities, true_ids)
+    steps, calibration = _calibrated_steps(aims, probabilities, true_ids, groups, here=here, seen=seen)
+    about: dict[str, Any] = {"calibration": calibration.as_json(), **_weights_told(aims, seen)}
     if aims.shares is not None:
-        steps.append(_moved(here, np.array(aims.shares)))
         names = aims.labels.names
         about["prevalence"] = {
             "shares": dict(zip(names, aims.shares, strict=True)),
             "validation": dict(zip(names, here.tolist(), strict=True)),
         }
-    rules = Rules(steps=tuple(steps))
+    rules = Rules(steps=steps)
     fitted = rules.apply(probabilities)
     weights = None if aims.shares is None else (np.array(aims.shares) / here)[true_ids]
     rules = replace(rules, decision=_decision(aims, fitted, true_ids, weights))
@@ -263,8 +192,55 @@ def settle(aims: Aims, probabilities: Doubles, true_ids: Indices, groups: Indice
     if len(true_ids):
         for part, measured in measure_rules(rules, fitted, true_ids).items():
             about[part]["validation"] = measured
-    notes = [note_calibration(calibration), *_notes(aims, about)]
-    return Settled(rules=rules, about=about, notes=tuple(notes))
+    told = weights_line(about)
+    notes = [*([told] if told else []), note_calibration(calibration), *_notes(aims, about)]
+    moved = None if aims.shares is None else partial(_step_to_shares, aims, here)
+    return Settled(rules=rules, about=about, notes=tuple(notes), moved=moved)
+
+
+def _seen(aims: Aims, here: Doubles, probabilities: Doubles, true_ids: Indices) -> Doubles:
+    """[C] class shares that these probabilities of the validation rows are for; ``here`` [C] are the rows' own."""
+    trained = np.array(aims.trained_shares)
+    if not len(true_ids):
+        return trained
+    if aims.weights is None:
+        return trained if aims.config.balance == "undersample" else here
+    away = np.log(trained / here)
+    shares = here * np.exp(fitted_part(probabilities, true_ids, -away) * away)
+    return np.asarray(shares / shares.sum())
+
+
+def _step_to_shares(aims: Aims, here: Doubles, probabilities: Doubles, true_ids: Indices) -> Scaling:
+    return _moved(_seen(aims, here, probabilities, true_ids), np.array(aims.shares))
+
+
+def _calibrated_steps(
+    aims: Aims, probabilities: Doubles, true_ids: Indices, groups: Indices, *, here: Doubles, seen: Doubles
+) -> tuple[tuple[Step, ...], Calibration]:
+    """The steps to the probabilities given out, and the calibration among them.
+
+    ``here`` [C] are the class shares of the validation rows, ``seen`` [C] those that the probabilities are for.
+    """
+    config, wanted = aims.config, aims.shares
+    if wanted is None and aims.weights is not None:
+        wanted = tuple(seen.tolist())
+    there = [_moved(seen, here)] if wanted is not None and len(true_ids) and not np.array_equal(seen, here) else []
+    before = Rules(steps=tuple(there)).apply(probabilities)
+    calibration = calibrate(before, true_ids, groups, method=config.calibration, seed=config.seed)
+    if aims.shares is None and calibration.step is None:
+        return (), calibration  # to the shares of the validation rows and back again is nothing
+    fitted = [] if calibration.step is None else [calibration.step]
+    onward = [] if wanted is None else [_moved(here, np.array(wanted))]
+    return (*there, *fitted, *onward), calibration
+
+
+def _weights_told(aims: Aims, seen: Doubles) -> dict[str, Any]:
+    """Class weights, the class shares they make of the training rows, and those that probabilities turned out for."""
+    if aims.weights is None:
+        return {}
+    named = {"weights": aims.weights, "training": aims.trained_shares, "shares": tuple(seen.tolist())}
+    told: dict[str, Any] = {key: dict(zip(aims.labels.names, each, strict=True)) for key, each in named.items()}
+    return {"class_weights": told | {"corrected": aims.shares is not None}}
 
 
 def _moved(old: Doubles, new: Doubles) -> Scaling:

@@ -69,14 +69,13 @@ def tested(dataset: Dataset, split: Split, learnt: Learnt, probabilities: NDArra
     )
 
 
-def examine(part: Tested, split: Split, learnt: Learnt, *, balanced: bool) -> dict[str, Any]:
+def examine(part: Tested, split: Split, learnt: Learnt) -> dict[str, Any]:
     """Return ``detail`` of metrics.json: numbers only, no text.
 
     Args:
         part: The test part.
         split: Of the rows that serve a part.
         learnt: The classifier.
-        balanced: Whether the probe weighed classes equally.
     """
     truth, answers = part.truth, part.probabilities
     squares = answers.copy()
@@ -92,7 +91,7 @@ def examine(part: Tested, split: Split, learnt: Learnt, *, balanced: bool) -> di
         "reliability": reliability(part.predicted == truth, confidence),
         "ranking": ranking(truth, answers),
         "slices": slices(truth, answers, part.lengths, part.names),
-        "learning_curve": _learning_curve(split, learnt, balanced=balanced),
+        "learning_curve": _learning_curve(split, learnt),
         "milliseconds_per_text": _milliseconds(part, learnt),
     }
 
@@ -135,7 +134,7 @@ def worst(part: Tested) -> list[dict[str, Any]]:
     ]
 
 
-def _learning_curve(split: Split, learnt: Learnt, *, balanced: bool) -> dict[str, Any] | None:
+def _learning_curve(split: Split, learnt: Learnt) -> dict[str, Any] | None:
     scorer = learnt.fitted.scorer
     chosen = next((choice for choice in learnt.fitted.choices if choice.get("chosen")), {})
     if not isinstance(scorer, ProbeScorer) or "penalty" not in chosen:
@@ -146,7 +145,7 @@ def _learning_curve(split: Split, learnt: Learnt, *, balanced: bool) -> dict[str
         labels=learnt.ids,
         groups=split.groups,
         classes=len(learnt.labels),
-        balanced=balanced,
+        weights=learnt.weights,
     )
     return learning_curve(learnt.features, rows, scorer, penalty=chosen["penalty"])
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tailtune.aims import Aims, Settled, aims_of, settle
 from tailtune.bundle import Bundle
+from tailtune.class_values import class_weights
 from tailtune.config import TrainConfig, parse_milliseconds
 from tailtune.data.dataset import Dataset
 from tailtune.data.split import Split
@@ -27,6 +28,7 @@ from tailtune.features.passes import Pass, Passes
 from tailtune.features.store import Features
 from tailtune.labels import LabelSet
 from tailtune.methods import auto
+from tailtune.methods.losses import Objective
 from tailtune.methods.probe import PENALTIES, Rows
 from tailtune.methods.scan import Limits, Scan, scan
 from tailtune.methods.scorers import probabilities, score_features
@@ -37,6 +39,7 @@ from tailtune.models.int8 import Precision
 from tailtune.models.weights import fingerprint, load_decoder, read_json
 from tailtune.predict import Predictor
 from tailtune.progress import Progress, silent
+from tailtune.report.losses import loss_line
 from tailtune.rules import Rules
 from tailtune.runs import Stopwatch
 from tailtune.storage import cache_home, parse_bytes
@@ -60,6 +63,7 @@ class Learnt:
         features: Of all texts of the data set.
         labels: The classes.
         ids: [rows] class ids.
+        weights: [C] weights of the classes in what was fitted; None for equal ones.
         events: Steps and epochs of a tail.
         model: Name, source and hash of the pretrained weights.
         precision: Of the frozen products.
@@ -74,6 +78,7 @@ class Learnt:
     features: Features
     labels: LabelSet
     ids: NDArray[np.int64]
+    weights: NDArray[np.float64] | None
     events: tuple[Event, ...]
     model: dict[str, str]
     precision: Precision
@@ -122,7 +127,8 @@ def learn(
     labels = LabelSet.of(dataset.labels)
     rows = _rows(labels, dataset, split, config)
     trained, validation = rows.labels[rows.train], len(rows.validation)
-    aims = aims_of(config, labels, counts=counts or Counter(dataset.labels), trained=trained, validation=validation)
+    counts, weights = counts or Counter(dataset.labels), rows.weights
+    aims = aims_of(config, labels, counts=counts, trained=trained, validation=validation, weights=weights)
     ready = _ready(dataset, config, store=store, watch=watch, progress=progress, say=say)
     tokens, passes = ready.tokens, ready.passes
     with watch.stage("scan"):
@@ -138,10 +144,9 @@ def learn(
     events: list[Event] = []
     with watch.stage("method"):
         fitted = _choose(planned, passes, features, rows, config=config, found=found, progress=progress, events=events)
-    say(f"chosen: {fitted.reason}")
     with watch.stage("calibration"):
         settled = _settled(aims, fitted, features, rows)
-    for note in settled.notes:
+    for note in (f"chosen: {fitted.reason}", *_loss_notes(config, events), *settled.notes):
         say(note)
     about = {"data": {"source": dataset.source, "sha256": dataset.sha256}, "seed": config.seed}
     return Learnt(
@@ -152,6 +157,7 @@ def learn(
         features=features,
         labels=labels,
         ids=rows.labels,
+        weights=rows.weights,
         events=tuple(events),
         model=ready.source,
         precision=precision,
@@ -253,6 +259,13 @@ def _choose(
     )
 
 
+def _loss_notes(config: TrainConfig, events: list[Event]) -> list[str]:
+    """Whether the loss that was asked for was made smaller at all: a probe has its own."""
+    told = loss_line(config.as_json())
+    effect = "of the tail alone, a probe has the plain cross-entropy" if events else "no tail was trained: no effect"
+    return [f"{told}; {effect}"] if told else []
+
+
 def _settled(aims: Aims, fitted: auto.Fitted, features: Features, rows: Rows) -> Settled:
     held_out = rows.validation
     if len(held_out):
@@ -329,13 +342,14 @@ def _pass_note(done: Pass) -> str:
 
 
 def _rows(labels: LabelSet, dataset: Dataset, split: Split, config: TrainConfig) -> Rows:
+    ids = labels.ids(dataset.labels)
     return Rows(
         train=split.train,
         validation=split.validation,
-        labels=labels.ids(dataset.labels),
+        labels=ids,
         groups=split.groups,
         classes=len(labels),
-        balanced=config.balance == "weights",
+        weights=class_weights(config.weighting, labels, ids[split.train]),
     )
 
 
@@ -350,6 +364,7 @@ def _tail_settings(config: TrainConfig) -> TailSettings:
         schedule=config.schedule,
         patience=config.patience,
         seed=config.seed,
+        objective=Objective(loss=config.loss, focal_gamma=config.focal_gamma, label_smoothing=config.label_smoothing),
     )
 
 

@@ -25,7 +25,7 @@ from tailtune.data.dataset import Dataset
 from tailtune.data.split import Split, given_parts, leaked_test_rows, split_ids, with_findings, without_unused
 from tailtune.data.timed import split_by_time
 from tailtune.errors import ConfigError, DataError
-from tailtune.evaluate.baselines import BaselineResult, fit_baselines, score_baselines
+from tailtune.evaluate.baselines import BaselineResult, brought_to_shares, fit_baselines, score_baselines
 from tailtune.evaluate.metrics import correct_rows, score
 from tailtune.evaluate.verdict import judge
 from tailtune.examine import Tested, examine, prediction_lines, tested, worst
@@ -37,6 +37,7 @@ from tailtune.report.page import render_page
 from tailtune.rules import Doubles, Indices
 from tailtune.runs import Run, Stopwatch, new_folder, peak_rss_mib, versions
 from tailtune.storage import canonical_json, folder_bytes, writing_folder
+from tailtune.tracking import record_of, required, tell
 
 
 def train(
@@ -60,7 +61,7 @@ def train(
         TailtuneError: By who must act; nothing half-written is left, features already computed are kept.
     """
     watch = Stopwatch()
-    folder = new_folder(config.out, config.data)
+    folder, trackers = new_folder(config.out, config.data), required(config.track)
     with watch.stage("read"):
         dataset, split = prepare(config, progress)
     for finding in dataset.findings:
@@ -81,11 +82,12 @@ def train(
         metrics = {"data": _describe_data(dataset, split), **_describe(config, parts, learnt)}
         results, part = _test(config, used, parts, learnt, watch=watch, progress=progress, say=say)
         with watch.stage("report"):
-            metrics |= results | {"detail": examine(part, parts, learnt, balanced=config.balance == "weights")}
+            metrics |= results | {"detail": examine(part, parts, learnt)}
         if config.measure_unused:
             metrics |= _measure_unused(dataset, split, learnt, watch=watch, progress=progress)
     metrics |= {"config": config.as_json(), "origins": dict(origins or {}), "command": command}
     _save(folder, metrics, learnt, split_ids(dataset, split), watch=watch, part=part)
+    tell(trackers, record_of(folder, metrics, learnt.events), say)
     return Run(folder=folder, metrics=metrics)
 
 
@@ -243,10 +245,13 @@ def _test(
                 [dataset.texts[row] for row in split.train],
                 learnt.ids[split.train],
                 classes=len(names),
-                weights="balanced" if config.balance == "weights" else None,
+                weights=learnt.weights,
                 seed=config.seed,
                 progress=progress,
             )
+            if learnt.settled.moved is not None:
+                held_out = [dataset.texts[row] for row in split.validation]
+                fitted = brought_to_shares(fitted, learnt.settled.moved, held_out, learnt.ids[split.validation])
             results = score_baselines(fitted, texts, truth, names)
     with watch.stage("test"):
         read_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -35,7 +35,9 @@ def model_features(model: Path, root: Path, tokens: Tokens, wanted: Wanted) -> F
     return FeatureStore(root, {"weights": str(model)}).features(backbone(model), tokens, wanted)
 
 
-def rows_of(labels: Sequence[int] | Indices, *, train: int, validation: int, balanced: bool = False) -> Rows:
+def rows_of(
+    labels: Sequence[int] | Indices, *, train: int, validation: int, weights: NDArray[np.float64] | None = None
+) -> Rows:
     """Return the first ``train`` rows to learn from and the next ``validation`` to choose by, each its own group."""
     ids = np.asarray(labels, dtype=np.int64)
     return Rows(
@@ -44,7 +46,7 @@ def rows_of(labels: Sequence[int] | Indices, *, train: int, validation: int, bal
         labels=ids,
         groups=np.arange(len(ids)),
         classes=int(ids.max()) + 1,
-        balanced=balanced,
+        weights=weights,
     )
 
 

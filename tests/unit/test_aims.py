@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tailtune.aims import Aims, aims_of, judge, parse_prevalence, positive_class, read_costs, settle
+from tailtune.aims import Aims, aims_of, judge, positive_class, settle
+from tailtune.class_values import class_weights, parse_prevalence, read_costs
 from tailtune.config import TrainConfig
 from tailtune.errors import ConfigError, DataError
+from tailtune.evaluate.metrics import score
 from tailtune.labels import LabelSet
 from tailtune.rules import Costs, Doubles, Indices, Threshold, softmax
 
@@ -19,10 +21,18 @@ THREE = LabelSet(names=("ham", "news", "spam"))
 COUNTS = {"ham": 800, "news": 150, "spam": 50}
 
 
-def aims(*, labels: LabelSet = TWO, validation: int = 500, shares: tuple[float, ...] = (0.8, 0.2), **more: Any) -> Aims:
-    trained = np.repeat(np.arange(len(labels)), [round(1000 * share) for share in shares])
+def aims(
+    *,
+    labels: LabelSet = TWO,
+    validation: int = 500,
+    shares: tuple[float, ...] = (0.8, 0.2),
+    rows: int = 1000,
+    **more: Any,
+) -> Aims:
+    trained = np.repeat(np.arange(len(labels)), [round(rows * share) for share in shares])
     config = TrainConfig(data="memory", **more)
-    return aims_of(config, labels, counts=COUNTS, trained=trained, validation=validation)
+    weights = class_weights(config.weighting, labels, trained)
+    return aims_of(config, labels, counts=COUNTS, trained=trained, validation=validation, weights=weights)
 
 
 def drawn(rows: int, spam: float, seed: int = 0) -> tuple[Doubles, Indices]:
@@ -111,6 +121,122 @@ def test_without_validation_rows_shares_are_still_corrected() -> None:
     nothing = np.empty(0, dtype=np.int64)
     rules = settle(asked, np.empty((0, 2)), nothing, nothing).rules
     np.testing.assert_allclose(rules.apply(np.array([[0.5, 0.5]])), [[0.9, 0.1]], atol=1e-6)
+
+
+class Simulated:
+    """Rows of five overlapping numbers each, one in twenty positive, and logistic regressions fitted on some."""
+
+    def __init__(self, seed: int) -> None:
+        random = np.random.default_rng(seed)
+        self.truth = (random.random(26_000) < 0.05).astype(np.int64)
+        self.points = random.normal(size=(26_000, 5)) + 0.7 * self.truth[:, None]
+        self.train, self.validation, self.test = np.split(np.arange(26_000), [4000, 6000])
+
+    def fit(self, weights: Doubles | None) -> Doubles:
+        """Return [26000, 2] probabilities of a fit on the training rows."""
+        from sklearn.linear_model import LogisticRegression
+
+        labels = self.truth[self.train]
+        of_rows = None if weights is None else weights[labels]
+        model = LogisticRegression(C=1.0).fit(self.points[self.train], labels, sample_weight=of_rows)
+        return np.asarray(model.predict_proba(self.points))
+
+    def given(self, **asked: Any) -> tuple[Doubles, dict[str, Any]]:
+        """Return the test rows' probabilities as given out, and what is told about them."""
+        labels = self.truth[self.train]
+        shares = tuple((np.bincount(labels) / len(labels)).tolist())
+        made = aims(shares=shares, rows=len(labels), validation=len(self.validation), **asked)
+        probabilities = self.fit(None if made.weights is None else np.array(made.weights))
+        held_out = self.validation
+        settled = settle(made, probabilities[held_out], self.truth[held_out], held_out)
+        return settled.rules.apply(probabilities[self.test]), settled.about
+
+
+@pytest.mark.parametrize("calibration", ["none", "auto"])
+def test_weighted_training_and_correction_mean_what_they_say(calibration: str) -> None:
+    """One positive in twenty, three draws: weighted and brought back, probabilities are as good as unweighted ones.
+
+    Their mean is the share of positives to half a point, their calibration error and log loss those without weights to
+    half a point; without correction mean and log loss are off by far, and the rare class is found more often. (The
+    calibration error of the likeliest class need not show it: here confidence and accuracy fall alike.)
+    """
+    for seed in range(3):
+        world = Simulated(seed)
+        truth = world.truth[world.test]
+        plain, _ = world.given(calibration=calibration)
+        weighted, about = world.given(calibration=calibration, class_weights="auto")
+        back, corrected = world.given(calibration=calibration, class_weights="auto", prevalence="spam=0.05")
+        scores = [score(truth, rows, TWO.names) for rows in (plain, weighted, back)]
+        assert back[:, 1].mean() == pytest.approx(truth.mean(), abs=0.005)
+        assert scores[2].ece == pytest.approx(scores[0].ece, abs=0.005)
+        assert scores[2].log_loss == pytest.approx(scores[0].log_loss, abs=0.005)
+        assert weighted[:, 1].mean() > 0.2
+        assert scores[1].log_loss > scores[0].log_loss + 0.2
+        recalls = [rows.argmax(axis=1)[truth == 1].mean() for rows in (plain, weighted, back)]
+        assert recalls[1] > recalls[0] + 0.4
+        assert recalls[2] == pytest.approx(recalls[0], abs=0.05)
+        assert about["class_weights"]["training"]["spam"] == pytest.approx(0.5, abs=1e-3)
+        assert about["class_weights"]["shares"]["spam"] == pytest.approx(0.5, abs=0.1)
+        assert (about["class_weights"]["corrected"], corrected["class_weights"]["corrected"]) == (False, True)
+
+
+def test_calibration_does_not_undo_weights() -> None:
+    """Vector scaling, fitted where one row in twenty is positive, leaves the weighted answers nearly what they were."""
+    world = Simulated(0)
+    truth = world.truth[world.test] == 1
+    raw, _ = world.given(class_weights="auto", calibration="none")
+    fitted, _ = world.given(class_weights="auto", calibration="vector")
+    weights = class_weights("auto", TWO, world.truth[world.train])
+    np.testing.assert_array_equal(raw, world.fit(weights)[world.test])
+    assert np.abs(raw - fitted).mean() < 0.05
+    found, after = (rows.argmax(axis=1)[truth].mean() for rows in (raw, fitted))
+    assert found > 0.6
+    assert after == pytest.approx(found, abs=0.05)
+
+
+def test_weights_change_what_prevalence_corrects_from() -> None:
+    """After weights w the odds are w times those of the data: the correction divides by them, undersampled or not."""
+    nothing = np.empty(0, dtype=np.int64)
+    for shares in ((0.8, 0.2), (0.5, 0.5)):
+        asked = aims(shares=shares, rows=10**6, validation=0, class_weights="auto", prevalence="spam=0.1")
+        assert asked.weights is not None
+        rules = settle(asked, np.empty((0, 2)), nothing, nothing).rules
+        np.testing.assert_allclose(rules.apply(np.array([[0.5, 0.5]])), [[0.9, 0.1]], atol=1e-5)
+
+
+def test_baselines_are_brought_to_the_same_shares() -> None:
+    """Where shares were asked for, the step for others that were trained on the same rows is handed on; else none."""
+    nothing = np.empty(0, dtype=np.int64)
+    moved = settle(aims(prevalence="spam=0.5"), np.empty((0, 2)), nothing, nothing).moved
+    assert moved is not None
+    step = moved(np.empty((0, 2)), nothing)
+    np.testing.assert_allclose(step(np.array([[0.8, 0.2]])), [[0.5, 0.5]], atol=1e-3)
+    assert settle(aims(class_weights="auto"), np.empty((0, 2)), nothing, nothing).moved is None
+
+
+def test_the_notes_say_what_weights_did() -> None:
+    """Weights by name, the shares that probabilities came out for, how to have those of the data."""
+    nothing = np.empty(0, dtype=np.int64)
+    plain, asked = (
+        settle(aims(class_weights="auto", prevalence=prevalence), np.empty((0, 2)), nothing, nothing).notes[0]
+        for prevalence in (None, "data")
+    )
+    assert plain == (
+        "class weights: ham 0.625, spam 2.5; probabilities are as for class shares ham 50 %, spam 50 %; "
+        "--prevalence data gives those of the data"
+    )
+    assert asked.endswith("came out as for class shares ham 50 %, spam 50 %, and were brought to those asked for")
+    assert not [note for note in settle(aims(), np.empty((0, 2)), nothing, nothing).notes if "weights" in note]
+
+
+def test_weights_that_moved_nothing_are_not_divided_out() -> None:
+    """A classifier that tells its rows apart whatever their weights is for the shares of the data already."""
+    probabilities, truth = drawn(4000, 0.05)
+    asked = aims(shares=(0.95, 0.05), rows=10_000, class_weights="auto", prevalence="spam=0.05", calibration="none")
+    settled = settle(asked, probabilities, truth, np.arange(4000))
+    assert settled.about["class_weights"]["training"]["spam"] == pytest.approx(0.5, abs=1e-3)
+    assert settled.about["class_weights"]["shares"]["spam"] == pytest.approx(0.05, abs=0.01)
+    assert np.abs(settled.rules.apply(probabilities) - probabilities).mean() < 0.003
 
 
 def test_prevalence_is_shared_out() -> None:

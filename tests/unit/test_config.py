@@ -73,6 +73,51 @@ def test_an_earlier_runs_choices_are_taken_over(tmp_path: Path) -> None:
     assert resolve({"data": "x", "like": str(run), "depth": "9"}).config.depth == 9
 
 
+def test_weights_and_losses_are_taken_over(tmp_path: Path) -> None:
+    """Class weights always, the loss where a tail was chosen: a probe would refuse it. Runs of old record none."""
+    told: dict[str, Any] = {"class_weights": "auto", "loss": "focal", "focal_gamma": 3.0}
+    config = TrainConfig(data="old.csv", **told).as_json()
+    tail = resolve({"data": "x", "like": str(finished_run(tmp_path, method="tail", config=config))}).config
+    assert (tail.weighting, tail.loss, tail.focal_gamma) == ("auto", "focal", 3.0)
+    probe = resolve({"data": "x", "like": str(finished_run(tmp_path, config=config))}).config
+    assert (probe.method, probe.weighting, probe.loss) == ("probe", "auto", "cross-entropy")
+    smooth = TrainConfig(data="old.csv", label_smoothing=0.1).as_json()
+    again = resolve({"data": "x", "like": str(finished_run(tmp_path, method="tail", config=smooth))}).config
+    assert again.label_smoothing == 0.1
+    old = {name: value for name, value in config.items() if name not in (*told, "label_smoothing")}
+    assert resolve({"data": "x", "like": str(finished_run(tmp_path, method="tail", config=old))}).config.loss != "focal"
+
+
+def test_two_names_for_balanced_weights() -> None:
+    """--balance weights is --class-weights auto, alone or beside it."""
+    assert TrainConfig(data="x", balance="weights").weighting == "auto"
+    assert TrainConfig(data="x", class_weights="auto").weighting == "auto"
+    assert TrainConfig(data="x", balance="weights", class_weights="auto").weighting == "auto"
+    assert TrainConfig(data="x", balance="undersample", class_weights="w.toml").weighting == "w.toml"
+    assert TrainConfig(data="x").weighting is None
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"balance": "weights", "class_weights": "w.toml"}, "--balance weights and --class-weights w.toml contradict"),
+        ({"balance": "weights", "class_weights": "none"}, "--balance weights and --class-weights none contradict"),
+        ({"loss": "focal", "label_smoothing": 0.1}, "--loss focal and --label-smoothing 0.1 contradict each other"),
+        ({"loss": "focal", "method": "probe"}, "--loss focal is of a tail; a probe is fitted with the plain"),
+        ({"label_smoothing": 0.1, "method": "probe"}, "--label-smoothing 0.1 is of a tail"),
+        ({"focal_gamma": 1.0}, "--focal-gamma 1 is of --loss focal"),
+        ({"focal_gamma": -1.0, "loss": "focal"}, "expected a number, at least 0.0, got -1.0"),
+        ({"label_smoothing": 1.0}, "expected a number, at least 0.0, below 1.0, got 1.0"),
+    ],
+)
+def test_losses_that_cannot_be_are_refused(given: dict[str, Any], said: str) -> None:
+    """By the command line and in Python alike, with exit code 2."""
+    for build in (lambda: TrainConfig(data="x", **given), lambda: resolve({"data": "x", **given})):
+        with pytest.raises(ConfigError, match=re.escape(said)) as caught:
+            build()
+        assert caught.value.exit_code == 2
+
+
 def test_a_tails_penalty_is_left_open(tmp_path: Path) -> None:
     """It has none."""
     run = finished_run(tmp_path, method="tail", choices=[{"candidate": "tail", "chosen": True}])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tailtune.report.decisions import calibration_line, decision_lines
+from tailtune.report.losses import losses_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,7 +78,7 @@ def training(metrics: Mapping[str, Any], folder: Path) -> None:
     _say(console, f"method: {metrics['method']} at {where}")
     if reason := metrics.get("reason"):
         _say(console, f"why: {reason}")
-    for sentence in (calibration_line(metrics), *decision_lines(metrics)):
+    for sentence in (*losses_lines(metrics), calibration_line(metrics), *decision_lines(metrics)):
         if sentence:
             _say(console, sentence)
     _say(console, _cost(metrics))

@@ -15,27 +15,29 @@ from tailtune.settings import Setting
 _GROUPS = {
     "Data": (
         "text_column", "label_column", "validation", "test", "split_by", "near_duplicates", "group", "time", "balance",
-        "recipe", "seed",
+        "class_weights", "recipe", "seed",
     ),
     "Model and method": (
         "model", "method", "depth", "precision", "budget", "smaller_than", "blocks", "pooling", "penalty", "max_tokens",
         "like",
     ),
     "Training a tail": (
-        "epochs", "batch_size", "learning_rate", "weight_decay", "clip_norm", "warmup_fraction", "schedule", "patience",
+        "epochs", "batch_size", "learning_rate", "weight_decay", "clip_norm", "warmup_fraction", "schedule", "loss",
+        "focal_gamma", "label_smoothing", "patience",
     ),
     "Probabilities and decisions": (
         "calibration", "max_false_positives", "min_precision", "positive", "costs", "abstain", "prevalence",
         "measure_unused",
     ),
     "This machine": ("device", "threads", "cache"),
-    "Result": ("out", "config", "json", "baselines", "quiet"),
+    "Result": ("out", "config", "json", "baselines", "track", "quiet"),
 }  # fmt: skip
 _PANELS = {name: group for group, names in _GROUPS.items() for name in names}
 _SWITCHES = {"cache": "--cache/--no-cache", "baselines": "--baselines/--no-baselines", "quiet": "--quiet"}
 _SWITCHES["measure_unused"] = "--measure-unused"
 _METAVARS: dict[type, str] = {int: "N", float: "X", str: "NAME"}
 _PLACES = {"validation": "FILE", "test": "FILE", "out": "DIR", "budget": "TIME", "smaller_than": "SIZE", "like": "RUN"}
+_PLACES |= {"class_weights": "FILE", "track": "NAMES"}
 
 
 def register(app: typer.Typer) -> None:

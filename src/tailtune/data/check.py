@@ -73,7 +73,7 @@ _ADVICE: dict[str, tuple[Severity, str, str]] = {
     "unbalanced": (
         "warning",
         "accuracy hides what happens to the smallest class: look at macro F1 and at its own row",
-        "--balance weights, or add rows of the small classes",
+        "--class-weights auto, or add rows of the small classes",
     ),
     "odd_labels": ("warning", "such labels are often a shifted column or a stray quote", "check --label-column"),
     "many_classes": ("warning", "texts or numbers were perhaps taken for labels", "check --label-column"),

@@ -8,13 +8,14 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tailtune.evaluate.metrics import FloatArray, IdArray, Scores, score
 from tailtune.progress import Progress, silent
+from tailtune.rules import Indices, Step
 
 if TYPE_CHECKING:
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -94,7 +95,7 @@ def fit_baselines(
     train_ids: IdArray,
     *,
     classes: int,
-    weights: Literal["balanced"] | None = None,
+    weights: FloatArray | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> dict[str, Baseline]:
@@ -104,7 +105,7 @@ def fit_baselines(
         train_texts: n >= 1 texts.
         train_ids: int [n], values 0..classes-1; not every class needs a row.
         classes: Number of classes C.
-        weights: "balanced" weighs each class equally in the two regressions, whatever its rows.
+        weights: float [C] weights of the classes in the two regressions, as the classifier had them.
         seed: Handed to the solver.
         progress: Told after each baseline.
 
@@ -119,11 +120,35 @@ def fit_baselines(
     for name, title in TITLES.items():
         progress("baselines", len(fitted), len(TITLES), "baselines")
         started = time.perf_counter()
-        classify, converged = _fit(name, train_texts, train_ids, classes=classes, weights=weights, seed=seed)
+        classify, converged = _fit(name, train_texts, train_ids, classes, weights=weights, seed=seed)
         seconds = time.perf_counter() - started
         fitted[name] = Baseline(name=name, title=title, seconds=seconds, converged=converged, classify=classify)
     progress("baselines", len(fitted), len(TITLES), "baselines")
     return fitted
+
+
+def brought_to_shares(
+    baselines: Mapping[str, Baseline],
+    moved: Callable[[FloatArray, Indices], Step],
+    texts: Sequence[str],
+    true_ids: Indices,
+) -> dict[str, Baseline]:
+    """Return the baselines with the probabilities of the regressions brought to other class shares.
+
+    Args:
+        baselines: From ``fit_baselines``.
+        moved: From probabilities float [n, C] and true classes int [n] of held-out rows to the step that does it.
+        texts: Of the held-out rows.
+        true_ids: int [n].
+    """
+    return {
+        name: baseline if name == "majority" else _followed_by(baseline, moved(baseline.predict_proba(texts), true_ids))
+        for name, baseline in baselines.items()
+    }
+
+
+def _followed_by(baseline: Baseline, step: Step) -> Baseline:
+    return replace(baseline, classify=lambda texts: step(baseline.classify(texts)))
 
 
 def score_baselines(
@@ -150,7 +175,13 @@ def score_baselines(
 
 
 def _fit(
-    name: str, texts: Sequence[str], ids: IdArray, *, classes: int, weights: Literal["balanced"] | None, seed: int
+    name: str,
+    texts: Sequence[str],
+    ids: IdArray,
+    classes: int,
+    *,
+    weights: FloatArray | None,
+    seed: int,
 ) -> tuple[Callable[[Sequence[str]], FloatArray], bool]:
     """Return the classifying function of one baseline, and whether its solver converged."""
     if name == "majority" or len(np.unique(ids)) == 1:
@@ -184,16 +215,17 @@ def _fit_regression(
     ids: IdArray,
     *,
     classes: int,
-    weights: Literal["balanced"] | None,
+    weights: FloatArray | None,
     seed: int,
 ) -> tuple[Callable[[Sequence[str]], FloatArray], bool]:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    regression = LogisticRegression(C=10, max_iter=_ITERATIONS, class_weight=weights, random_state=seed)
+    regression = LogisticRegression(C=10, max_iter=_ITERATIONS, random_state=seed)
+    of_rows = None if weights is None else weights[ids]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # told by ``converged`` instead
-        regression.fit(vectorizer.fit_transform(texts), ids)
+        regression.fit(vectorizer.fit_transform(texts), ids, sample_weight=of_rows)
 
     def classify(new_texts: Sequence[str]) -> FloatArray:
         probabilities = np.zeros((len(new_texts), classes))

@@ -236,7 +236,6 @@ def _train_tail(
     tail = new_tail(decoder, blocks=blocks, depth=depth, classes=rows.classes, seed=settings.seed)
     steps: list[Step] = []
     epochs: list[Epoch] = []
-    weights = class_weights(rows) if rows.balanced else None
     for event in fit_tail(
         tail,
         features,
@@ -244,7 +243,7 @@ def _train_tail(
         train=rows.train,
         validation=rows.validation,
         settings=settings,
-        class_weights=weights,
+        class_weights=None if rows.weights is None else rows.weights.astype(np.float32),
     ):
         happened(event)
         if isinstance(event, Step):
@@ -265,12 +264,6 @@ def _curves(steps: Sequence[Step], epochs: Sequence[Epoch]) -> dict[str, Any]:
         curves["epochs"]["validation_loss"] = [e.validation_loss for e in epochs]
         curves["epochs"]["validation_accuracy"] = [e.validation_accuracy for e in epochs]
     return curves
-
-
-def class_weights(rows: Rows) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """Return [C] weights inverse to each class's share of the training rows, 1 on average."""
-    counts = np.bincount(rows.labels[rows.train], minlength=rows.classes)
-    return (len(rows.train) / (rows.classes * np.maximum(counts, 1))).astype(np.float32)
 
 
 Judged = tuple[Doubles, NDArray[np.bool_]]

@@ -70,7 +70,7 @@ def _refit(features: Features, rows: Rows, scorer: ProbeScorer, learn: Indices, 
     for depth in scorer.depths:
         vectors = pool(features.pooled(depth), scorer.pooling)
         linear = fit_linear(
-            vectors[learn], rows.labels[learn], penalty=penalty, classes=rows.classes, balanced=rows.balanced
+            vectors[learn], rows.labels[learn], penalty=penalty, classes=rows.classes, weights=rows.weights
         )
         scores.append(linear.scores(vectors[rows.validation]))
     return probabilities(np.mean(scores, axis=0, dtype=np.float32))

@@ -48,7 +48,7 @@ class Rows:
         labels: [texts] class ids of all texts.
         groups: [texts] group ids; near-duplicates share one.
         classes: C.
-        balanced: Weight classes inversely to their frequency.
+        weights: [C] weights of the classes in what is fitted; None for equal ones. Held-out rows count alike.
     """
 
     train: Indices
@@ -56,7 +56,7 @@ class Rows:
     labels: Indices
     groups: Indices
     classes: int
-    balanced: bool = False
+    weights: Doubles | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,7 +111,9 @@ class Linear:
         return np.asarray(((vectors - self.mean) / self.scale) @ self.weight.T + self.bias, dtype=np.float32)
 
 
-def fit_linear(vectors: Floats, labels: Indices, *, penalty: float, classes: int, balanced: bool) -> Linear:
+def fit_linear(
+    vectors: Floats, labels: Indices, *, penalty: float, classes: int, weights: Doubles | None = None
+) -> Linear:
     """Return a logistic regression fitted on these rows.
 
     Args:
@@ -119,7 +121,8 @@ def fit_linear(vectors: Floats, labels: Indices, *, penalty: float, classes: int
         labels: [rows] class ids; a class that does not occur scores -30 nats.
         penalty: C, the inverse strength of the L2 penalty.
         classes: Number of all classes.
-        balanced: Weight classes inversely to their frequency.
+        weights: [C] weights of the classes, 1 on average over the rows so that the penalty keeps its meaning; None for
+            equal ones.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -130,12 +133,13 @@ def fit_linear(vectors: Floats, labels: Indices, *, penalty: float, classes: int
     centred = vectors - mean
     scale = np.sqrt(np.square(centred).mean(axis=0, dtype=np.float64))
     scale = np.where(scale > 1e-6 * (1.0 + np.abs(mean)), scale, 1.0).astype(np.float32)
-    model = LogisticRegression(C=penalty, max_iter=300, tol=TOLERANCE, class_weight="balanced" if balanced else None)
+    model = LogisticRegression(C=penalty, max_iter=300, tol=TOLERANCE)
+    of_rows = None if weights is None else weights[labels]
     small = vectors.size * (1 if classes == 2 else classes) < ONE_THREAD_WORK
     with warnings.catch_warnings(), threadpool_limits(1 if small else None):
         # What 300 steps leave open is far below what a choice between settings turns on.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(centred / scale, labels)
+        model.fit(centred / scale, labels, sample_weight=of_rows)
     weight, bias = np.zeros((classes, vectors.shape[1]), np.float32), np.full(classes, -30.0, np.float32)
     if len(model.classes_) == 2:
         bias[model.classes_] = 0.0, model.intercept_[0]
@@ -198,7 +202,7 @@ class HeldOut:
     def _fit(self, vectors: Floats, learn: Indices, depth: int, penalty: float) -> Linear:
         rows = self._rows
         linear = fit_linear(
-            vectors[learn], rows.labels[learn], penalty=penalty, classes=rows.classes, balanced=rows.balanced
+            vectors[learn], rows.labels[learn], penalty=penalty, classes=rows.classes, weights=rows.weights
         )
         if learn is rows.train:
             self._fitted[depth, penalty] = linear

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from torch.nn import functional
 
 from tailtune.errors import TrainingDiverged
 from tailtune.features.store import Features, Indices
+from tailtune.methods.losses import Objective
 from tailtune.methods.scorers import TailScorer, score_features
 from tailtune.models.decoder import Decoder
 from tailtune.text.packing import pack
@@ -40,6 +42,7 @@ class TailSettings:
         schedule: What the rate does after that; linear and cosine end at 0.
         patience: Epochs without a better validation loss before stopping; None runs all.
         seed: Of the head's start and the order of texts.
+        objective: The loss of a batch.
     """
 
     epochs: int = 5
@@ -51,6 +54,7 @@ class TailSettings:
     schedule: Schedule = "constant"
     patience: int | None = None
     seed: int = 0
+    objective: Objective = field(default_factory=Objective)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +64,7 @@ class Step:
     Attributes:
         step: From 1.
         steps: Steps planned.
-        loss: Mean cross-entropy of the batch before the step, in nats.
+        loss: Of the batch before the step, in nats: the mean cross-entropy, unless another objective was asked for.
         learning_rate: Used in this step.
     """
 
@@ -140,6 +144,7 @@ def fit_tail(
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, steps, settings))
     weights = None if class_weights is None else torch.from_numpy(class_weights).to(tail.head.weight.device)
+    objective = partial(settings.objective, weights=weights)
     order = np.random.default_rng(settings.seed)
     best = _Best()
     step = 0
@@ -148,7 +153,8 @@ def fit_tail(
         shuffled = order.permutation(train)
         for start in range(0, len(shuffled), settings.batch_size):
             rate = float(schedule.get_last_lr()[0])
-            loss = _loss(tail, features, labels, shuffled[start : start + settings.batch_size], weights)
+            texts = shuffled[start : start + settings.batch_size]
+            loss = _loss(tail, features, labels, texts, objective)
             _descend(tail, optimizer, loss, settings.clip_norm)
             schedule.step()
             step += 1
@@ -176,12 +182,18 @@ def rate_factor(step: int, steps: int, settings: TailSettings) -> float:
     return 1.0
 
 
-def _loss(tail: TailScorer, features: Features, labels: Indices, texts: Indices, weights: Tensor | None) -> Tensor:
+def _loss(
+    tail: TailScorer,
+    features: Features,
+    labels: Indices,
+    texts: Indices,
+    objective: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
     device = tail.head.weight.device
     batch = pack(texts, features.lengths[texts])
     states = torch.from_numpy(features.states(tail.cut, batch.texts)).to(device)
     targets = torch.from_numpy(labels[batch.texts]).to(device)
-    return functional.cross_entropy(tail(states, tail.decoder.layout(batch, device)), targets, weight=weights)
+    return objective(tail(states, tail.decoder.layout(batch, device)), targets)
 
 
 def _descend(tail: TailScorer, optimizer: torch.optim.Optimizer, loss: Tensor, clip_norm: float | None) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from tailtune.report import making, sections
 from tailtune.report.blocks import Section, Table
 from tailtune.report.decisions import calibration_line, decisions_page
+from tailtune.report.losses import losses_lines
 from tailtune.report.words import (
     ABSENT,
     UNPRINTABLE,
@@ -165,7 +166,8 @@ def _test(metrics: Metrics) -> str:
     header = ("", "test", "validation")[: 1 + len(columns)]
     moment = test.get("read_at")
     read = f"The test rows were read once, at {escape(moment)}, after every choice was made." if moment else ""
-    told = (table(header, lines), _spread(metrics), escape(calibration_line(metrics)), read, _recipe(metrics))
+    said = [escape(line) for line in (calibration_line(metrics), *losses_lines(metrics))]
+    told = (table(header, lines), _spread(metrics), *said, read, _recipe(metrics))
     return _joined(["## Result", *told]).rstrip("\n")
 
 

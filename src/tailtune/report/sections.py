@@ -7,6 +7,7 @@ from typing import Any
 
 from tailtune.report import plots
 from tailtune.report.blocks import Block, Figure, Quotes, Section, Table
+from tailtune.report.losses import losses_lines
 from tailtune.report.words import (
     Metrics,
     bounds_of,
@@ -106,6 +107,7 @@ def classes(metrics: Metrics) -> Section | None:
         rows.append((one_line(name), value_of(each.get("support")), *shares))
     header = ("class", "rows", "precision", "recall", "95 % interval of recall", "F1")
     lead = "Precision: of the rows called so, how many are. Recall: of the rows that are, how many were found."
+    lead = " ".join([lead, *(f"{line[:1].upper()}{line[1:]}." for line in losses_lines(metrics))])
     table = Table(caption="Each class on the test rows", header=header, rows=rows)
     return Section(name="classes", title="Each class", lead=lead, blocks=(table,))
 

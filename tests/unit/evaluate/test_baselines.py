@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tailtune.evaluate.baselines import TITLES, fit_baselines, score_baselines
+from tailtune.evaluate.baselines import TITLES, brought_to_shares, fit_baselines, score_baselines
+from tailtune.rules import Doubles, Indices, Scaling
 
 TEXTS = ["free prize now", "win a free prize", "claim your prize now", "see you at lunch", "lunch at noon", "home soon"]
 IDS = np.array([1, 1, 1, 0, 0, 0])
@@ -69,9 +70,29 @@ def test_balanced_weights_favour_the_rare_class() -> None:
     """On rows with one rare text, weighing classes equally raises the probability of the rare one."""
     texts = [*(f"lunch number {number}" for number in range(20)), "lunch prize"]
     ids = np.array([0] * 20 + [1])
-    plain, weighed = (fit_baselines(texts, ids, classes=2, weights=weights) for weights in (None, "balanced"))
+    plain, weighed = (
+        fit_baselines(texts, ids, classes=2, weights=weights) for weights in (None, np.array([0.5, 10.0]))
+    )
     for name in ("word_tfidf_lr", "char_tfidf_lr"):
         assert weighed[name].predict_proba(["lunch"])[0, 1] > plain[name].predict_proba(["lunch"])[0, 1]
+
+
+def test_regressions_are_brought_to_other_shares_and_the_majority_stays() -> None:
+    """Each by the step made from its own probabilities of the held-out rows; the commonest class is no regression."""
+    baselines = fit_baselines(TEXTS, IDS, classes=2)
+    seen: list[float] = []
+
+    def moved(probabilities: Doubles, truth: Indices) -> Scaling:
+        assert truth.tolist() == [1, 0]
+        seen.append(probabilities[0, 1])
+        return Scaling(scale=(1.0, 1.0), shift=(0.0, -1.0))
+
+    after = brought_to_shares(baselines, moved, ["free prize", "lunch"], np.array([1, 0]))
+    assert seen == [baselines[name].predict_proba(["free prize"])[0, 1] for name in list(TITLES)[1:]]
+    for name, baseline in baselines.items():
+        before, rows = (np.log(one.predict_proba(["free lunch"])) for one in (baseline, after[name]))
+        fallen = (before[:, 1] - before[:, 0]) - (rows[:, 1] - rows[:, 0])
+        assert fallen == pytest.approx(0.0 if name == "majority" else 1.0)
 
 
 def test_results_hold_scores_time_and_plain_values() -> None:

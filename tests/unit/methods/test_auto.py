@@ -12,9 +12,11 @@ import pytest
 
 from support.features import first_token_task, model_features, rows_of
 from support.texts import encode, messages
+from tailtune.class_values import class_weights
 from tailtune.errors import ConfigError, TrainingDiverged
 from tailtune.features.backbone import Wanted
 from tailtune.features.passes import Passes
+from tailtune.labels import LabelSet
 from tailtune.methods.auto import STATES_LIMIT, Depth, Fitted, Method, Plan, choose, plan, settled
 from tailtune.methods.probe import Candidate, Rows
 from tailtune.methods.scan import Limits, Scan, scan
@@ -278,11 +280,11 @@ def test_balance_by_weights_reaches_the_tail(decide: Choose) -> None:
     planned, settings = plan("tail", 2, blocks=1, total=4), TailSettings(epochs=1, batch_size=60)
     unequal = np.where(np.arange(100) % 5 == 0, labels, 0)
     losses = {
-        (name, balanced): decide(
-            planned, tokens, rows_of(ids, train=60, validation=40, balanced=balanced), settings=settings
+        (name, weights is not None): decide(
+            planned, tokens, rows_of(ids, train=60, validation=40, weights=weights), settings=settings
         ).curves["steps"]["loss"]
         for name, ids in (("equal", labels), ("unequal", unequal))
-        for balanced in (False, True)
+        for weights in (None, class_weights("auto", LabelSet(names=("a", "b")), ids[:60]))
     }
     assert losses["equal", True] == pytest.approx(losses["equal", False], rel=1e-6)
     assert losses["unequal", True] != pytest.approx(losses["unequal", False], rel=1e-3)

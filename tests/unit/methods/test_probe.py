@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,17 @@ import pytest
 from numpy.typing import NDArray
 
 from support.features import pooled_features, rows_of
+from tailtune.class_values import class_weights
 from tailtune.features.backbone import Floats
 from tailtune.features.store import Features, Indices
-from tailtune.methods.auto import class_weights
+from tailtune.labels import LabelSet
 from tailtune.methods.probe import (
     DEPTH_WORK,
     PENALTIES,
     SCOUT,
     TOLERANCE,
     Candidate,
+    HeldOut,
     Linear,
     Rows,
     _folds,
@@ -52,6 +55,14 @@ def reference(
     return make_pipeline(StandardScaler(), model).fit(vectors.astype(np.float64), labels)
 
 
+def inverse(labels: Indices) -> NDArray[np.float64]:
+    """Return the weights that make all classes of ``labels`` weigh the same."""
+    classes = int(labels.max()) + 1
+    weights = class_weights("auto", LabelSet(names=tuple("abcd"[:classes])), labels)
+    assert weights is not None
+    return weights
+
+
 def softmax(linear: Linear, vectors: Floats) -> NDArray[np.float64]:
     return probabilities(linear.scores(vectors))
 
@@ -62,7 +73,8 @@ def test_the_fit_is_scikit_learns(classes: int, balanced: bool) -> None:
     """Probabilities equal StandardScaler + LogisticRegression to 1e-4, and those of its converged fit to 2e-3."""
     vectors, labels = blobs(330, 24, classes)
     learn = np.flatnonzero((labels > 0) | (np.arange(330) % 4 == 0))  # class 0 is rare, so that weights matter
-    fitted = fit_linear(vectors[learn], labels[learn], penalty=0.1, classes=classes, balanced=balanced)
+    weights = inverse(labels[learn]) if balanced else None
+    fitted = fit_linear(vectors[learn], labels[learn], penalty=0.1, classes=classes, weights=weights)
     for tolerance, apart in ((TOLERANCE, 1e-4), (1e-9, 2e-3)):
         expected = reference(vectors[learn], labels[learn], 0.1, balanced=balanced, tolerance=tolerance)
         np.testing.assert_allclose(softmax(fitted, vectors), expected.predict_proba(vectors), atol=apart)
@@ -73,27 +85,38 @@ def test_weights_turn_towards_the_rare_class() -> None:
     vectors, labels = blobs(400, 8, 2, spread=4.0)
     learn = np.flatnonzero((labels == 1) | (np.arange(400) % 18 == 0))
     means = [
-        softmax(fit_linear(vectors[learn], labels[learn], penalty=0.1, classes=2, balanced=balanced), vectors)[:, 0]
-        for balanced in (False, True)
+        softmax(fit_linear(vectors[learn], labels[learn], penalty=0.1, classes=2, weights=weights), vectors)[:, 0]
+        for weights in (None, inverse(labels[learn]))
     ]
     assert means[1].mean() > means[0].mean() + 0.2
 
 
+def test_weights_reach_what_settings_are_chosen_by() -> None:
+    """Held-out fits, of the depth scan too, are weighted like the final one; held-out rows count alike all the same."""
+    vectors, labels = blobs(300, 6, 2, spread=4.0)
+    weights = np.array([5.0, 0.5])
+    rows = rows_of(labels, train=200, validation=100, weights=weights)
+    candidate = HeldOut(pooled_features({1: vectors}), rows, "last", work=0.0).candidate((1,), SCOUT)
+    linear = fit_linear(vectors[:200], labels[:200], penalty=SCOUT, classes=2, weights=weights)
+    expected = -np.log(softmax(linear, vectors[200:])[np.arange(100), labels[200:]])
+    np.testing.assert_allclose(candidate.losses, expected, rtol=1e-5)
+    plain = HeldOut(pooled_features({1: vectors}), replace(rows, weights=None), "last", work=0.0)
+    assert np.abs(plain.candidate((1,), SCOUT).losses - candidate.losses).mean() > 0.1
+
+
 def test_class_weights_are_inverse_to_the_counts() -> None:
     """The weights of training rows average to 1, and each class weighs the same in all."""
-    labels = np.array([0] * 6 + [1] * 3 + [2] * 50)
-    weights = class_weights(rows_of(labels, train=10, validation=0))
-    np.testing.assert_allclose(weights, [10 / 18, 10 / 9, 10 / 3])
-    assert weights.dtype == np.float32
+    labels = np.array([0] * 6 + [1] * 3 + [2])
+    np.testing.assert_allclose(inverse(labels), [10 / 18, 10 / 9, 10 / 3])
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 3.3, 1000.1])
 def test_a_constant_column_is_ignored(value: float) -> None:
     """A column that never changes gets no say, even where a new text differs there."""
     vectors, labels = blobs(5000, 6, 2)
-    plain = fit_linear(vectors, labels, penalty=0.1, classes=2, balanced=False)
+    plain = fit_linear(vectors, labels, penalty=0.1, classes=2)
     vectors = np.column_stack((vectors, np.full(len(vectors), value, dtype=np.float32)))
-    fitted = fit_linear(vectors, labels, penalty=0.1, classes=2, balanced=False)
+    fitted = fit_linear(vectors, labels, penalty=0.1, classes=2)
     expected = softmax(plain, vectors[:, :6])
     np.testing.assert_allclose(softmax(fitted, vectors), expected, atol=1e-3)
     vectors[:, 6] += 0.01 * (1.0 + value)
@@ -104,8 +127,8 @@ def test_columns_far_from_zero_are_standardised() -> None:
     """A column with a mean a thousand times its spread, as decoders have some, is used like any other."""
     vectors, labels = blobs(5000, 6, 2)
     vectors = (vectors - vectors.mean(axis=0)) / vectors.std(axis=0)
-    plain = fit_linear(vectors, labels, penalty=0.1, classes=2, balanced=False)
-    fitted = fit_linear(vectors + np.float32(1000.0), labels, penalty=0.1, classes=2, balanced=False)
+    plain = fit_linear(vectors, labels, penalty=0.1, classes=2)
+    fitted = fit_linear(vectors + np.float32(1000.0), labels, penalty=0.1, classes=2)
     np.testing.assert_allclose(softmax(fitted, vectors + np.float32(1000.0)), softmax(plain, vectors), atol=2e-3)
 
 
@@ -114,7 +137,7 @@ def test_a_class_without_rows_gets_next_to_nothing(present: list[int]) -> None:
     """The other classes are fitted as without it."""
     vectors, labels = blobs(300, 5, 4)
     learn = np.flatnonzero(np.isin(labels, present))
-    fitted = fit_linear(vectors[learn], labels[learn], penalty=0.1, classes=4, balanced=False)
+    fitted = fit_linear(vectors[learn], labels[learn], penalty=0.1, classes=4)
     got = softmax(fitted, vectors[learn])
     absent = [number for number in range(4) if number not in present]
     assert got[:, absent].max() < 1e-9
@@ -141,9 +164,7 @@ def test_depths_are_averaged(two_depths: tuple[Features, Rows], pooling: Pooling
             "mean": features.pooled(depth)[:, 1],
             "last+mean": features.pooled(depth).reshape(150, 16),
         }[pooling]
-        linear = fit_linear(
-            vectors[rows.train], rows.labels[rows.train], penalty=chosen.penalty, classes=3, balanced=False
-        )
+        linear = fit_linear(vectors[rows.train], rows.labels[rows.train], penalty=chosen.penalty, classes=3)
         scores.append(linear.scores(vectors))
     assert (probe.depths, chosen.depths, probe.depth) == ((2, 5), (2, 5), 5)
     np.testing.assert_allclose(score_features(probe, features, np.arange(150)), np.mean(scores, axis=0), atol=1e-5)
@@ -274,5 +295,5 @@ def test_a_fit_cut_short_is_no_warning() -> None:
     vectors = random.standard_normal((60, 2)).astype(np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fitted = fit_linear(vectors, (vectors[:, 0] > 0).astype(np.int64), penalty=1e9, classes=2, balanced=False)
+        fitted = fit_linear(vectors, (vectors[:, 0] > 0).astype(np.int64), penalty=1e9, classes=2)
     assert np.isfinite(fitted.weight).all()

@@ -1,0 +1,62 @@
+"""The loss that a tail descends: cross-entropy, with smoothed labels or not, or the focal loss.
+
+Held-out rows are judged by the plain log loss whatever was descended: it alone is least for the true probabilities
+(the focal loss and smoothed labels are least for flatter ones, a weighted loss for those of other class shares), and
+a probe, a tail and runs with other losses can only be compared by one measure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Loss = Literal["cross-entropy", "focal"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Objective:
+    """What each step makes smaller.
+
+    Attributes:
+        loss: Which.
+        focal_gamma: Of the focal loss; at 0 it is the cross-entropy.
+        label_smoothing: Share of each label that goes to all classes alike, in [0, 1); of the cross-entropy.
+    """
+
+    loss: Loss = "cross-entropy"
+    focal_gamma: float = 2.0
+    label_smoothing: float = 0.0
+
+    def __call__(self, scores: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return the loss of a batch, a scalar: the mean over its texts, each weighing as its class does.
+
+        Args:
+            scores: [N, C] fp32 class scores.
+            targets: [N] int64 class ids.
+            weights: [C] weights of the classes; None for equal ones.
+        """
+        if self.loss == "focal":
+            return focal_loss(scores, targets, weights, gamma=self.focal_gamma)
+        return functional.cross_entropy(scores, targets, weight=weights, label_smoothing=self.label_smoothing)
+
+
+def focal_loss(scores: Tensor, targets: Tensor, weights: Tensor | None, *, gamma: float) -> Tensor:
+    """Return the mean of -alpha (1 - p)^gamma ln p of the true classes (Lin et al. 2017), alpha the class weight.
+
+    The mean is that of PyTorch's cross-entropy: divided by the sum of the weights. At gamma 0 the two are one, bit for
+    bit: every ln p is multiplied by 1, and the rest is the same function.
+
+    Args:
+        scores: [N, C] class scores.
+        targets: [N] int64 class ids.
+        weights: [C]; None for equal ones.
+        gamma: At least 0.
+    """
+    logs = functional.log_softmax(scores, dim=1)
+    # 1 - p without cancellation; above 0, since below 1 the power has no finite slope there.
+    others = (-torch.expm1(logs)).clamp_min(torch.finfo(logs.dtype).tiny)
+    return functional.nll_loss(others**gamma * logs, targets, weight=weights)

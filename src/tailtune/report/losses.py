@@ -1,0 +1,46 @@
+"""What was made smaller in training, in words, from the contents of metrics.json; for the screen and the report.
+
+The texts are plain: the report escapes them.
+"""
+
+from __future__ import annotations
+
+from tailtune.report.words import Metrics, one_line, part
+
+# Of very many classes the rest is counted.
+_MOST_CLASSES = 6
+
+
+def weights_line(metrics: Metrics) -> str:
+    """Return one line: the class weights in training, and which class shares the probabilities are for; "" if none."""
+    found = part(metrics, "class_weights")
+    weights, shares = part(found, "weights"), part(found, "shares")
+    if not weights or not shares:
+        return ""
+    seen = _listed({name: f"{100 * share:.3g} %" for name, share in shares.items()})
+    said = f"class weights: {_listed({name: f'{weight:.3g}' for name, weight in weights.items()})}; "
+    if found.get("corrected"):
+        return f"{said}probabilities came out as for class shares {seen}, and were brought to those asked for"
+    return f"{said}probabilities are as for class shares {seen}; --prevalence data gives those of the data"
+
+
+def loss_line(config: Metrics) -> str:
+    """Return one line: the loss of a tail where it is not the plain cross-entropy, else ""; ``config`` of the run."""
+    flatter = "its probabilities are flatter than the true ones until they are calibrated"
+    if config.get("loss") == "focal":
+        return f"focal loss, gamma {config.get('focal_gamma'):g}: {flatter}"
+    if smoothing := config.get("label_smoothing"):
+        return f"label smoothing {smoothing:g}: {flatter}"
+    return ""
+
+
+def losses_lines(metrics: Metrics) -> list[str]:
+    """Return the lines of a run that has been trained: its class weights, and the loss of its tail if it is one."""
+    own = loss_line(part(metrics, "config")) if metrics.get("method") == "tail" else ""
+    return [line for line in (weights_line(metrics), own) if line]
+
+
+def _listed(values: dict[str, str]) -> str:
+    named = [f"{one_line(name)} {value}" for name, value in list(values.items())[:_MOST_CLASSES]]
+    left = len(values) - len(named)
+    return ", ".join(named) + (f" and {left} more" if left else "")
