@@ -117,7 +117,16 @@ class TrainConfig:
         "linear"
     )
     patience: Annotated[int | None, "epochs without better validation before stopping; 'none' for all epochs"] = 2
-    max_tokens: Annotated[int | None, "longest text in tokens (default: the model's context)"] = None
+    max_tokens: Annotated[int | None, "most tokens that are read at once (default: the model's context)"] = None
+    long: Annotated[
+        Literal["truncate-tail", "truncate-head", "windows"],
+        "longer texts: 'truncate-tail' drops their end, 'truncate-head' their beginning, 'windows' reads all of them",
+    ] = "truncate-tail"
+    stride: Annotated[int | None, "tokens from the start of one window to the next (default: half a window)"] = None
+    merge: Annotated[
+        Literal["mean", "log-mean", "max"] | None,
+        "one answer from the probabilities of all windows: their mean, geometric mean or maximum (default: mean)",
+    ] = None
     threads: Annotated[int | None, "processor threads (default: PyTorch's choice)"] = None
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], "where the model runs"] = "auto"
     cache: Annotated[bool, "reuse stored features; --no-cache computes them afresh"] = True
@@ -218,6 +227,8 @@ _TAKEN_OVER = (
     "model", "blocks", "pooling", "balance", "epochs", "batch_size", "learning_rate", "weight_decay", "clip_norm",
     "warmup_fraction", "schedule", "patience", "max_tokens",
 )  # fmt: skip
+# Runs of earlier versions do not say these; they had the default.
+_TAKEN_OVER_IF_SAID = ("long", "stride", "merge")
 
 
 def _read_choices(run: Path) -> dict[str, Any]:
@@ -226,6 +237,7 @@ def _read_choices(run: Path) -> dict[str, Any]:
     try:
         metrics = json.loads(file.read_text(encoding="utf-8"))
         values = {name: metrics["config"][name] for name in _TAKEN_OVER}
+        values |= {name: metrics["config"][name] for name in _TAKEN_OVER_IF_SAID if name in metrics["config"]}
         values |= {name: metrics[name] for name in ("method", "depth", "precision")}
         chosen = next(choice for choice in metrics["choices"] if choice["chosen"])
         values["penalty"] = chosen.get("penalty", "auto")

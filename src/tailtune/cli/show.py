@@ -35,8 +35,14 @@ def json_line(value: Mapping[str, Any]) -> None:
     print(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
-def prediction(text: str, answer: Prediction) -> None:
-    """Print ``text``, shortened, above every category with its probability, the likeliest first; the label is bold."""
+def prediction(text: str, answer: Prediction, *, long: str = "truncate-tail") -> None:
+    """Print ``text``, shortened, above every category with its probability, the likeliest first; the label is bold.
+
+    Args:
+        text: As given.
+        answer: To it.
+        long: The classifier's rule for long texts.
+    """
     title = " ".join(text.split())
     title = title if len(title) <= _TITLE_CHARACTERS else title[: _TITLE_CHARACTERS - 1] + "…"
     table = _table()
@@ -52,9 +58,17 @@ def prediction(text: str, answer: Prediction) -> None:
         console.print(_text(f"  decided: {answer.label} ({answer.rule})"))
     if answer.abstained:
         console.print(_text(f"  too uncertain to answer; one of: {', '.join(answer.labels)}", "yellow"))
-    if answer.truncated:
-        console.print(_text("  only its first part was read: it is longer than the model's context", "yellow"))
+    console.print(_text(f"  {_read(answer, long)}", "yellow" if answer.truncated else "dim"))
     console.print()
+
+
+def _read(answer: Prediction, long: str) -> str:
+    """What was read of a text."""
+    if answer.truncated:
+        part = "last" if long == "truncate-head" else "first"
+        return f"only its {part} part was read, {answer.tokens:,} of {answer.tokens_total:,} tokens"
+    many = f" in {answer.windows:,} windows" if answer.windows > 1 else ""
+    return f"{answer.tokens:,} token{'s' if answer.tokens != 1 else ''} read{many}"
 
 
 def bar(share: float, width: int = _BAR_WIDTH) -> str:

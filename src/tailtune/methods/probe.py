@@ -3,6 +3,8 @@
 The penalty is chosen by log loss on held-out rows: by grouped cross-validation over training and validation rows while
 that is cheap, else on the validation part. The chosen probe is fitted on the training rows alone. Averaging
 depths steadies the choice: on the chapter's split the held-out loss falls from 0.054 to 0.050 at depth 9 (docs/log.md).
+Each window of a long text is a row of weight 1 / the number of its windows; held-out texts are judged by their windows'
+merged scores, as in prediction.
 """
 
 from __future__ import annotations
@@ -111,7 +113,15 @@ class Linear:
         return np.asarray(((vectors - self.mean) / self.scale) @ self.weight.T + self.bias, dtype=np.float32)
 
 
-def fit_linear(vectors: Floats, labels: Indices, *, penalty: float, classes: int, balanced: bool) -> Linear:
+def fit_linear(
+    vectors: Floats,
+    labels: Indices,
+    *,
+    penalty: float,
+    classes: int,
+    balanced: bool,
+    weights: Doubles | None = None,
+) -> Linear:
     """Return a logistic regression fitted on these rows.
 
     Args:
@@ -120,22 +130,25 @@ def fit_linear(vectors: Floats, labels: Indices, *, penalty: float, classes: int
         penalty: C, the inverse strength of the L2 penalty.
         classes: Number of all classes.
         balanced: Weight classes inversely to their frequency.
+        weights: [rows] how much each row counts; default: 1.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
     # Summed in fp64: the fp32 mean of 5,000 equal numbers is off by 4e-5 of them, which would pass for spread.
-    mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+    mean = _mean(vectors, weights).astype(np.float32)
     centred = vectors - mean
-    scale = np.sqrt(np.square(centred).mean(axis=0, dtype=np.float64))
+    scale = np.sqrt(_mean(np.square(centred), weights))
     scale = np.where(scale > 1e-6 * (1.0 + np.abs(mean)), scale, 1.0).astype(np.float32)
+    if weights is not None and balanced:
+        weights, balanced = weights * _balance(labels, weights)[labels], False
     model = LogisticRegression(C=penalty, max_iter=300, tol=TOLERANCE, class_weight="balanced" if balanced else None)
     small = vectors.size * (1 if classes == 2 else classes) < ONE_THREAD_WORK
     with warnings.catch_warnings(), threadpool_limits(1 if small else None):
         # What 300 steps leave open is far below what a choice between settings turns on.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(centred / scale, labels)
+        model.fit(centred / scale, labels, sample_weight=weights)
     weight, bias = np.zeros((classes, vectors.shape[1]), np.float32), np.full(classes, -30.0, np.float32)
     if len(model.classes_) == 2:
         bias[model.classes_] = 0.0, model.intercept_[0]
@@ -143,6 +156,18 @@ def fit_linear(vectors: Floats, labels: Indices, *, penalty: float, classes: int
     else:
         bias[model.classes_], weight[model.classes_] = model.intercept_, model.coef_
     return Linear(mean=mean, scale=scale, weight=weight, bias=bias)
+
+
+def _mean(vectors: Floats, weights: Doubles | None) -> Doubles:
+    if weights is None:
+        return np.asarray(vectors.mean(axis=0, dtype=np.float64))
+    return np.asarray(weights @ vectors / weights.sum())
+
+
+def _balance(labels: Indices, weights: Doubles) -> Doubles:
+    """[classes] what each class weighs so that all that occur count the same; rows may differ in weight."""
+    counts = np.bincount(labels, weights)
+    return np.asarray(weights.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1e-12)))
 
 
 class HeldOut:
@@ -161,13 +186,14 @@ class HeldOut:
         self._pooling = pooling
         self._scores: dict[tuple[int, float], Floats] = {}
         self._fitted: dict[tuple[int, float], Linear] = {}
-        width = features.pooled_width * (2 if pooling == "last+mean" else 1)
+        width = round(features.pooled_width * (2 if pooling == "last+mean" else 1) * features.windows.counts.mean())
         self._folds = list(_folds(rows, width, work))
         self._judged = np.concatenate([judge for _, judge in self._folds])
 
     def candidate(self, depths: tuple[int, ...], penalty: float) -> Candidate:
         """Return the averaged probes of these depths, judged on the held-out rows."""
-        logits = np.mean([self._depth(depth, penalty) for depth in depths], axis=0, dtype=np.float64)
+        scores: Doubles = np.mean([self._depth(depth, penalty) for depth in depths], axis=0, dtype=np.float64)
+        logits = self._features.windows.merged(scores, self._judged)
         logits -= logits.max(axis=1, keepdims=True)
         log_probabilities = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
         truth = self._rows.labels[self._judged]
@@ -184,7 +210,7 @@ class HeldOut:
             parts = []
             for learn, judge in self._folds:
                 linear = self._fit(vectors, learn, depth, penalty)
-                parts.append(linear.scores(vectors[judge]))
+                parts.append(linear.scores(vectors[self._features.windows.of(judge)]))
             self._scores[depth, penalty] = np.concatenate(parts)
         return self._scores[depth, penalty]
 
@@ -197,8 +223,9 @@ class HeldOut:
 
     def _fit(self, vectors: Floats, learn: Indices, depth: int, penalty: float) -> Linear:
         rows = self._rows
+        windows, labels, weights = self._features.windows.rows(learn, rows.labels)
         linear = fit_linear(
-            vectors[learn], rows.labels[learn], penalty=penalty, classes=rows.classes, balanced=rows.balanced
+            vectors[windows], labels, penalty=penalty, classes=rows.classes, balanced=rows.balanced, weights=weights
         )
         if learn is rows.train:
             self._fitted[depth, penalty] = linear
