@@ -52,7 +52,8 @@ class TrainConfig:
     The defaults here are the default recipe. Use resolve() to have ``recipe="chapter"`` fill in its values.
 
     Raises:
-        ConfigError: If a value has the wrong type or lies outside its range; it says got and expected.
+        ConfigError: If a value has the wrong type or lies outside its range; it says got and expected. If a setting of
+            windows stands beside a rule for long texts that has none.
     """
 
     data: Annotated[str, "file of labelled texts (CSV, TSV, JSONL, Parquet) or the name of a public data set"]
@@ -136,6 +137,12 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for setting in settings().values():
             setting.check(getattr(self, setting.name), setting.name)
+        given = {"--stride": self.stride, "--merge": self.merge}
+        if self.long != "windows" and (named := [f"{flag} {value}" for flag, value in given.items() if value]):
+            raise ConfigError(
+                f"{' and '.join(named)}: only windows have this, and long texts are read by --long {self.long}",
+                hint="add --long windows, or leave it out",
+            )
 
     def as_json(self) -> dict[str, Any]:
         """Return every field and its value, ready for JSON, in the order of declaration."""

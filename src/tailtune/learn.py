@@ -37,7 +37,7 @@ from tailtune.models.int8 import Precision
 from tailtune.models.weights import fingerprint, load_decoder, read_json
 from tailtune.predict import Predictor
 from tailtune.progress import Progress, silent
-from tailtune.reading import Reading, long_note, long_of, pass_note, read, token_counts
+from tailtune.reading import Reading, long_note, pass_note, read, token_counts
 from tailtune.rules import Rules
 from tailtune.runs import Stopwatch
 from tailtune.storage import cache_home, parse_bytes
@@ -178,7 +178,6 @@ class _Ready:
 def _ready(
     dataset: Dataset, config: TrainConfig, *, store: Path, watch: Stopwatch, progress: Progress, say: Say
 ) -> _Ready:
-    long_of(config)  # contradictions are told before a model is fetched
     with watch.stage("model"):
         model = resolve(config.model, progress=progress)
         shape = read_config(read_json(model.path / "config.json"))

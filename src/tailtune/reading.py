@@ -37,21 +37,6 @@ class Reading:
     windows: Windows
 
 
-def long_of(config: TrainConfig) -> LongRule:
-    """Return what is done with long texts, as ``config`` spells it.
-
-    Raises:
-        ConfigError: If a setting of windows stands beside a rule that has none.
-    """
-    given = {"--stride": config.stride, "--merge": config.merge}
-    if config.long != "windows" and (named := [f"{flag} {value}" for flag, value in given.items() if value]):
-        raise ConfigError(
-            f"{' and '.join(named)}: only windows have this, and long texts are read by --long {config.long}",
-            hint="add --long windows, or leave it out",
-        )
-    return LongRule(kind=config.long, stride=config.stride, merge=config.merge or "mean")
-
-
 def read(dataset: Dataset, tokenizer: Path, config: TrainConfig, *, context: int) -> Reading:
     """Return the texts of ``dataset`` as they are read.
 
@@ -69,7 +54,8 @@ def read(dataset: Dataset, tokenizer: Path, config: TrainConfig, *, context: int
     """
     if config.max_tokens is not None and config.max_tokens > context:
         raise ConfigError(f"--max-tokens {config.max_tokens}: the model reads at most {context} tokens")
-    made = Tokenizer.load(tokenizer, max_tokens=config.max_tokens or context, long=long_of(config))
+    long = LongRule(kind=config.long, stride=config.stride, merge=config.merge or "mean")
+    made = Tokenizer.load(tokenizer, max_tokens=config.max_tokens or context, long=long)
     tokens, windows = made.read(dataset.texts)
     return Reading(tokenizer=made, tokens=tokens, windows=windows)
 

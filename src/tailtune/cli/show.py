@@ -79,6 +79,8 @@ def bar(share: float, width: int = _BAR_WIDTH) -> str:
 
 def training(metrics: Mapping[str, Any], folder: Path) -> None:
     """Print what a training came to: test scores beside the baselines, the verdict, the choice, and what to do next."""
+    from tailtune.report.long import long_line
+
     console = _console()
     if scan := metrics.get("depth_scan"):
         depths(scan)
@@ -91,7 +93,7 @@ def training(metrics: Mapping[str, Any], folder: Path) -> None:
     _say(console, f"method: {metrics['method']} at {where}")
     if reason := metrics.get("reason"):
         _say(console, f"why: {reason}")
-    for sentence in (calibration_line(metrics), *decision_lines(metrics)):
+    for sentence in (calibration_line(metrics), *decision_lines(metrics), long_line(metrics)):
         if sentence:
             _say(console, sentence)
     _say(console, _cost(metrics))
