@@ -2,9 +2,10 @@
 
 Messages of the SMS Spam Collection are put into parts, near duplicates together; within each part a text is made of
 seven of them, all ham, or six and one spam at a random place. ``--max-tokens`` is then far below the length of a text.
-``whole`` reads all of it at once. Writes bench/results/long.json.
+``whole`` reads all of it at once. ``--data`` takes labelled texts as they are instead, with columns text and label.
+Writes bench/results/long-NAME.json.
 
-    .venv/bin/python bench/long.py [--depth N] [--max-tokens N] [--precision NAME] [--method NAME]
+    .venv/bin/python bench/long.py [--data FILE] [--depth N] [--max-tokens N] [--precision NAME] [--method NAME]
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ RULES: dict[str, dict[str, Any]] = {
     "truncate-tail": {"long": "truncate-tail"},
     "truncate-head": {"long": "truncate-head"},
     "windows, mean": {"long": "windows", "merge": "mean"},
-    "windows, log-mean": {"long": "windows", "merge": "log-mean"},
+    "windows, vote": {"long": "windows", "merge": "vote"},
     "windows, max": {"long": "windows", "merge": "max"},
     "windows, mean, no overlap": {"long": "windows", "merge": "mean", "stride": "max"},
     "whole": {"max_tokens": None},
@@ -69,6 +70,7 @@ def write_parts(folder: Path) -> dict[str, str]:
 def main() -> None:
     """Train once for each rule and print accuracies with their intervals."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", help="file or named data set (default: joined messages)")
     parser.add_argument("--depth", default="15")
     parser.add_argument("--max-tokens", type=int, default=64)
     parser.add_argument("--precision", default="auto")
@@ -77,7 +79,7 @@ def main() -> None:
     result: dict[str, Any] = {"versions": versions(), **vars(given), "rules": {}}
     right: dict[str, np.ndarray[Any, Any]] = {}
     with tempfile.TemporaryDirectory() as name:
-        common: dict[str, Any] = write_parts(Path(name)) | {
+        common: dict[str, Any] = ({"data": given.data} if given.data else write_parts(Path(name))) | {
             **{"method": given.method, "depth": given.depth, "precision": given.precision, "baselines": False},
             "max_tokens": given.max_tokens,
         }
@@ -102,7 +104,8 @@ def main() -> None:
         rule: mcnemar_p(rows, right["windows, mean"]) for rule, rows in right.items() if rule != "windows, mean"
     }
     print(result["mcnemar_against_windows_mean"])
-    write_json(RESULTS / f"long-{given.method}.json", result)
+    of = Path(given.data).stem if given.data else "joined"
+    write_json(RESULTS / f"long-{of}-{given.method}.json", result)
 
 
 def _right(folder: Path) -> np.ndarray[Any, Any]:

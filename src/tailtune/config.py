@@ -125,8 +125,8 @@ class TrainConfig:
     ] = "truncate-tail"
     stride: Annotated[int | None, "tokens from the start of one window to the next (default: half a window)"] = None
     merge: Annotated[
-        Literal["mean", "log-mean", "max"] | None,
-        "one answer from the probabilities of all windows: their mean, geometric mean or maximum (default: mean)",
+        Literal["mean", "vote", "max"] | None,
+        "one answer from all windows: mean of log-probabilities, of probabilities ('vote'), or maximum (default: mean)",
     ] = None
     threads: Annotated[int | None, "processor threads (default: PyTorch's choice)"] = None
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], "where the model runs"] = "auto"

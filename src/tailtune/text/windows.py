@@ -19,7 +19,7 @@ from tailtune.errors import BundleError, ConfigError
 Indices = NDArray[np.int64]
 Scores = TypeVar("Scores", NDArray[np.float32], NDArray[np.float64])
 Kind = Literal["truncate-tail", "truncate-head", "windows"]
-Merge = Literal["mean", "log-mean", "max"]
+Merge = Literal["mean", "vote", "max"]
 
 # Most windows that read one token. Memory and time of a text grow with it: 32 times 4 bytes for each of its tokens.
 MOST_OVERLAP = 32
@@ -34,8 +34,9 @@ class LongRule:
             in overlapping windows.
         stride: Tokens from the start of one window to that of the next; None for half a window. The last window ends
             with the text, so that none is shorter than the others.
-        merge: What makes one answer of the windows' probabilities: their ``mean``, their geometric mean (``log-mean``)
-            or the largest of each class (``max``); the latter two are divided by their sum.
+        merge: What makes one answer of the windows' probabilities: the ``mean`` of their logarithms, so that sure
+            windows count more than unsure ones; their own mean (``vote``, soft voting); or the largest of each class
+            (``max``). What does not sum to 1 is divided by its sum.
     """
 
     kind: Kind = "truncate-tail"
@@ -205,7 +206,7 @@ def merge_scores(scores: Scores, counts: Indices, merge: Merge) -> Scores:
     highest = np.maximum.reduceat(logs, starts)
     if merge == "max":
         merged = highest
-    elif merge == "log-mean":
+    elif merge == "mean":
         merged = np.add.reduceat(logs, starts) / counts[:, None]
     else:
         sums = np.add.reduceat(np.exp(logs - np.repeat(highest, counts, axis=0)), starts)

@@ -12,7 +12,7 @@ from tailtune.errors import BundleError, ConfigError
 from tailtune.rules import softmax
 from tailtune.text.windows import MOST_OVERLAP, LongRule, Merge, Windows, merge_scores
 
-MERGES: list[Merge] = ["mean", "log-mean", "max"]
+MERGES: list[Merge] = ["mean", "vote", "max"]
 Counts = st.lists(st.integers(1, 5), min_size=1, max_size=6)
 
 
@@ -61,7 +61,7 @@ def test_a_stride_that_does_not_fit_is_refused(stride: int, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "rule", [LongRule(), LongRule(kind="truncate-head"), LongRule(kind="windows", stride=3, merge="log-mean")]
+    "rule", [LongRule(), LongRule(kind="truncate-head"), LongRule(kind="windows", stride=3, merge="vote")]
 )
 def test_a_rule_survives_json(rule: LongRule) -> None:
     """The default one leaves no trace in a bundle."""
@@ -69,7 +69,7 @@ def test_a_rule_survives_json(rule: LongRule) -> None:
     assert (rule.as_json() == {}) == (rule == LongRule())
 
 
-@pytest.mark.parametrize("value", [{"kind": "pages"}, {"kind": "windows", "stride": 2, "merge": "vote"}])
+@pytest.mark.parametrize("value", [{"kind": "pages"}, {"kind": "windows", "stride": 2, "merge": "sum"}])
 def test_an_unknown_rule_is_refused(value: dict[str, object]) -> None:
     """Rules of later versions."""
     with pytest.raises(BundleError, match="is not known"):
@@ -79,14 +79,14 @@ def test_an_unknown_rule_is_refused(value: dict[str, object]) -> None:
 def by_hand(scores: NDArray[np.float64], merge: Merge) -> NDArray[np.float64]:
     """The probabilities of one text from the scores of its windows."""
     shares = softmax(scores)
-    together = {"mean": shares.mean(axis=0), "max": shares.max(axis=0), "log-mean": np.exp(np.log(shares).mean(axis=0))}
+    together = {"vote": shares.mean(axis=0), "max": shares.max(axis=0), "mean": np.exp(np.log(shares).mean(axis=0))}
     merged = together[merge]
     return np.asarray(merged / merged.sum())
 
 
 @given(counts=Counts, classes=st.integers(2, 4), merge=st.sampled_from(MERGES), seed=st.integers(0, 99))
 def test_merging_is_what_it_is_called(counts: list[int], classes: int, merge: Merge, seed: int) -> None:
-    """Mean, geometric mean and maximum of the windows' probabilities, text by text."""
+    """Geometric mean, mean and maximum of the windows' probabilities, text by text."""
     scores = 5 * np.random.default_rng(seed).standard_normal((sum(counts), classes))
     merged = softmax(merge_scores(scores, np.array(counts), merge))
     ends = np.cumsum(counts)
