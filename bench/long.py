@@ -76,7 +76,8 @@ def main() -> None:
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--method", default="probe")
     given = parser.parse_args()
-    result: dict[str, Any] = {"versions": versions(), **vars(given), "rules": {}}
+    of = Path(given.data).stem if given.data else "joined"
+    result: dict[str, Any] = {"versions": versions(), **vars(given), "data": of, "rules": {}}
     right: dict[str, np.ndarray[Any, Any]] = {}
     with tempfile.TemporaryDirectory() as name:
         common: dict[str, Any] = ({"data": given.data} if given.data else write_parts(Path(name))) | {
@@ -104,7 +105,6 @@ def main() -> None:
         rule: mcnemar_p(rows, right["windows, mean"]) for rule, rows in right.items() if rule != "windows, mean"
     }
     print(result["mcnemar_against_windows_mean"])
-    of = Path(given.data).stem if given.data else "joined"
     write_json(RESULTS / f"long-{of}-{given.method}.json", result)
 
 

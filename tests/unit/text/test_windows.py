@@ -94,6 +94,14 @@ def test_merging_is_what_it_is_called(counts: list[int], classes: int, merge: Me
         np.testing.assert_allclose(row, by_hand(scores[start:stop], merge), atol=1e-12)
 
 
+@given(counts=Counts, seed=st.integers(0, 99))
+def test_the_mean_is_that_of_the_scores(counts: list[int], seed: int) -> None:
+    """So a probe, linear in its features, says of a text what it says of its windows' mean features."""
+    scores = 5 * np.random.default_rng(seed).standard_normal((sum(counts), 3))
+    means = np.array([part.mean(axis=0) for part in np.split(scores, np.cumsum(counts)[:-1])])
+    np.testing.assert_allclose(softmax(merge_scores(scores, np.array(counts), "mean")), softmax(means), atol=1e-12)
+
+
 @given(counts=Counts, merge=st.sampled_from(MERGES), seed=st.integers(0, 99))
 def test_a_single_window_is_left_alone(counts: list[int], merge: Merge, seed: int) -> None:
     """Its scores come back to the bit, whatever stands beside it, and in the precision they came in."""
