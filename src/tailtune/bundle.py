@@ -34,10 +34,13 @@ from tailtune.models.weights import fill, read_json
 from tailtune.rules import Rules
 from tailtune.storage import canonical_json, sha256_bytes, sha256_file
 from tailtune.text.tokenizer import Tokenizer
+from tailtune.text.windows import LongRule
 
 # Format 1 knew no precision: its backbones are fp32. Format 2 knew no rules: a reader of it would give probabilities
-# that are not calibrated and ignore thresholds, so bundles that have rules, and only they, are of format 3.
-FORMAT = 3
+# that are not calibrated and ignore thresholds, so bundles that have rules are of format 3. Format 3 read the beginning
+# of every long text: only bundles with another rule for long texts are of format 4.
+FORMAT = 4
+_WITH_RULES = 3
 _WITHOUT_RULES = 2
 MANIFEST = "bundle.json"
 BACKBONE, CLASSIFIER, TOKENIZER = "backbone.safetensors", "classifier.safetensors", "tokenizer.json"
@@ -50,7 +53,7 @@ class Bundle:
     Attributes:
         decoder: Embeddings and the blocks below the cut.
         scorer: What turns their features into class scores.
-        tokenizer: Cuts texts at the length the classifier was trained with.
+        tokenizer: Reads long texts as the classifier was trained on them.
         labels: Names of the classes, in the order of the scores.
         precision: Of the products below the cut.
         about: Where it came from, for people: model name, source and hash, data source and hash.
@@ -85,9 +88,9 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
     (folder / TOKENIZER).write_bytes(bundle.tokenizer.json_bytes)
     for name, content in extra.items():
         (folder / name).write_text(content, encoding="utf-8")
-    rules = bundle.rules.as_json()
+    rules, long = bundle.rules.as_json(), bundle.tokenizer.long.as_json()
     manifest = {
-        "format_version": FORMAT if rules else _WITHOUT_RULES,
+        "format_version": FORMAT if long else _WITH_RULES if rules else _WITHOUT_RULES,
         "tailtune": __version__,
         "classifier": described,
         "decoder": bundle.decoder.config.as_json(),
@@ -98,6 +101,7 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
         "about": dict(bundle.about),
         "golden": [{"text": text, "probabilities": list(row)} for text, row in bundle.golden],
         **({"rules": rules} if rules else {}),
+        **({"long": long} if long else {}),
         "files": {
             path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in sorted(folder.iterdir())
         },
@@ -195,7 +199,11 @@ def _build(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
     return Bundle(
         decoder=decoder,
         scorer=_read_scorer(folder / CLASSIFIER, manifest["classifier"], config, len(labels)),
-        tokenizer=Tokenizer.load(folder / TOKENIZER, max_tokens=manifest["max_tokens"]),
+        tokenizer=Tokenizer.load(
+            folder / TOKENIZER,
+            max_tokens=manifest["max_tokens"],
+            long=LongRule.from_json(manifest.get("long", {})),
+        ),
         labels=labels,
         precision=precision,
         about=manifest["about"],

@@ -126,7 +126,7 @@ class TextClassifier:
         return self._fitted().predict_proba(_listed(texts))
 
     def explain(self, texts: Sequence[str]) -> list[Prediction]:
-        """Return one Prediction per text: label, probabilities by name, tokens read, whether it was cut."""
+        """Return one Prediction per text: label, probabilities by name, tokens and windows read, whether it was cut."""
         return self._fitted().predict(_listed(texts))
 
     def score(self, texts: Sequence[str], labels: Iterable[Any]) -> float:

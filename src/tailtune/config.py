@@ -52,7 +52,8 @@ class TrainConfig:
     The defaults here are the default recipe. Use resolve() to have ``recipe="chapter"`` fill in its values.
 
     Raises:
-        ConfigError: If a value has the wrong type or lies outside its range; it says got and expected.
+        ConfigError: If a value has the wrong type or lies outside its range; it says got and expected. If a setting of
+            windows stands beside a rule for long texts that has none.
     """
 
     data: Annotated[str, "file of labelled texts (CSV, TSV, JSONL, Parquet) or the name of a public data set"]
@@ -133,7 +134,16 @@ class TrainConfig:
     focal_gamma: Annotated[float, "how much less: (1 - p)^gamma"] = 2.0
     label_smoothing: Annotated[float, "share of each label that goes to all classes, in a tail's cross-entropy"] = 0.0
     patience: Annotated[int | None, "epochs without better validation before stopping; 'none' for all epochs"] = 2
-    max_tokens: Annotated[int | None, "longest text in tokens (default: the model's context)"] = None
+    max_tokens: Annotated[int | None, "most tokens that are read at once (default: the model's context)"] = None
+    long: Annotated[
+        Literal["truncate-tail", "truncate-head", "windows"],
+        "longer texts: 'truncate-tail' drops their end, 'truncate-head' their beginning, 'windows' reads all of them",
+    ] = "truncate-tail"
+    stride: Annotated[int | None, "tokens from the start of one window to the next (default: half a window)"] = None
+    merge: Annotated[
+        Literal["mean", "vote", "max"] | None,
+        "one answer from all windows: mean of log-probabilities, of probabilities ('vote'), or maximum (default: mean)",
+    ] = None
     threads: Annotated[int | None, "processor threads (default: PyTorch's choice)"] = None
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], "where the model runs"] = "auto"
     cache: Annotated[bool, "reuse stored features; --no-cache computes them afresh"] = True
@@ -144,6 +154,7 @@ class TrainConfig:
         for setting in settings().values():
             setting.check(getattr(self, setting.name), setting.name)
         _check_losses(self)
+        _check_windows(self)
 
     @property
     def weighting(self) -> str | None:
@@ -182,6 +193,16 @@ def parse_milliseconds(text: str, name: str) -> float:
     if found is None or not float(found.group(1)):
         raise ConfigError(f"{name} {text!r} is no time above 0", hint="write it as 5ms or 0.5s")
     return float(found.group(1)) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[found.group(2)]
+
+
+def _check_windows(config: TrainConfig) -> None:
+    """Refuse settings of windows where long texts are read in another way."""
+    given = {"--stride": config.stride, "--merge": config.merge}
+    if config.long != "windows" and (named := [f"{flag} {value}" for flag, value in given.items() if value]):
+        raise ConfigError(
+            f"{' and '.join(named)}: only windows have this, and long texts are read by --long {config.long}",
+            hint="add --long windows, or leave it out",
+        )
 
 
 def _check_losses(config: TrainConfig) -> None:
@@ -260,7 +281,7 @@ _TAKEN_OVER = (
     "warmup_fraction", "schedule", "patience", "max_tokens",
 )  # fmt: skip
 # Not in every run's record: of earlier versions they have the default. The last ones a probe would refuse.
-_ADDED_LATER = ("class_weights",)
+_ADDED_LATER = ("class_weights", "long", "stride", "merge")
 _ADDED_FOR_TAILS = ("loss", "focal_gamma", "label_smoothing")
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tailtune.data.dataset import Dataset
 from tailtune.data.split import Split
 from tailtune.evaluate.curves import macro_f1_interval, mean_interval, ranking, reliability, row_losses
+from tailtune.evaluate.long import long_rows
 from tailtune.evaluate.metrics import confusion_matrix
 from tailtune.evaluate.slices import slices, worst_rows
 from tailtune.learn import Learnt
@@ -64,7 +65,7 @@ def tested(dataset: Dataset, split: Split, learnt: Learnt, probabilities: NDArra
         texts=tuple(dataset.texts[at] for at in places),
         truth=learnt.ids[split.test],
         probabilities=probabilities,
-        lengths=np.asarray(learnt.features.lengths[split.test], dtype=np.int64),
+        lengths=learnt.features.windows.lengths[split.test],
         names=tuple(learnt.labels.names),
     )
 
@@ -91,8 +92,26 @@ def examine(part: Tested, split: Split, learnt: Learnt) -> dict[str, Any]:
         "reliability": reliability(part.predicted == truth, confidence),
         "ranking": ranking(truth, answers),
         "slices": slices(truth, answers, part.lengths, part.names),
+        "long": _long(part, split, learnt),
         "learning_curve": _learning_curve(split, learnt),
         "milliseconds_per_text": _milliseconds(part, learnt),
+    }
+
+
+def _long(part: Tested, split: Split, learnt: Learnt) -> dict[str, Any]:
+    """How many texts of each part were too long to be read at once, and how those of the test part fared."""
+    windows, tokenizer = learnt.features.windows, learnt.predictor.bundle.tokenizer
+    counts = {}
+    for name in ("train", "validation", "test"):
+        own = windows.take(getattr(split, name))
+        longer, total = int(own.longer.sum()), int(own.counts.sum())
+        counts[name] = {"rows": len(own.lengths), "longer": longer, "windows": total}
+    return {
+        "limit": tokenizer.max_tokens,
+        "kind": tokenizer.long.kind,
+        **tokenizer.long.as_json(),
+        "parts": counts,
+        "test": long_rows(part.truth, part.probabilities, windows.longer[split.test]),
     }
 
 

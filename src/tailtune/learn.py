@@ -9,7 +9,7 @@ import contextlib
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from tailtune.config import TrainConfig, parse_milliseconds
 from tailtune.data.dataset import Dataset
 from tailtune.data.split import Split
 from tailtune.errors import ConfigError
-from tailtune.features.passes import Pass, Passes
+from tailtune.features.passes import Passes
 from tailtune.features.store import Features
 from tailtune.labels import LabelSet
 from tailtune.methods import auto
@@ -33,17 +33,17 @@ from tailtune.methods.probe import PENALTIES, Rows
 from tailtune.methods.scan import Limits, Scan, scan
 from tailtune.methods.scorers import probabilities, score_features
 from tailtune.methods.tail import Epoch, Step, TailSettings
-from tailtune.models.catalog import ResolvedModel, resolve
+from tailtune.models.catalog import resolve
 from tailtune.models.families import read_config
 from tailtune.models.int8 import Precision
 from tailtune.models.weights import fingerprint, load_decoder, read_json
 from tailtune.predict import Predictor
 from tailtune.progress import Progress, silent
+from tailtune.reading import Reading, long_note, pass_note, read, token_counts
 from tailtune.report.losses import loss_line
 from tailtune.rules import Rules
 from tailtune.runs import Stopwatch
 from tailtune.storage import cache_home, parse_bytes
-from tailtune.text.tokenizer import Tokenizer, Tokens
 
 Say = Callable[[str], None]
 Event = Step | Epoch
@@ -130,17 +130,19 @@ def learn(
     counts, weights = counts or Counter(dataset.labels), rows.weights
     aims = aims_of(config, labels, counts=counts, trained=trained, validation=validation, weights=weights)
     ready = _ready(dataset, config, store=store, watch=watch, progress=progress, say=say)
-    tokens, passes = ready.tokens, ready.passes
+    reading, passes = ready.reading, ready.passes
     with watch.stage("scan"):
-        sized = replace(limits, besides=len(ready.tokenizer.json_bytes))
+        sized = replace(limits, besides=len(reading.tokenizer.json_bytes))
         planned, found = _settle(
-            ready.planned, passes, tokens, rows, config=config, limits=sized, progress=progress, say=say
+            ready.planned, passes, reading, rows, config=config, limits=sized, progress=progress, say=say
         )
     precision = _precision(config, found)
     with watch.stage("backbone"):
-        features = passes.features(tokens, planned.wanted, precision=precision, progress=progress)
+        features = passes.features(
+            reading.tokens, planned.wanted, precision=precision, windows=reading.windows, progress=progress
+        )
     for done in passes.done:
-        say(_pass_note(done))
+        say(pass_note(done, reading))
     events: list[Event] = []
     with watch.stage("method"):
         fitted = _choose(planned, passes, features, rows, config=config, found=found, progress=progress, events=events)
@@ -163,7 +165,7 @@ def learn(
         precision=precision,
         scan=found,
         blocks_total=ready.blocks,
-        tokens=_token_counts(tokens, passes),
+        tokens=token_counts(reading, passes.done),
         settled=settled,
     )
 
@@ -175,8 +177,7 @@ class _Ready:
     source: dict[str, str]
     blocks: int
     planned: auto.Plan
-    tokenizer: Tokenizer
-    tokens: Tokens
+    reading: Reading
     passes: Passes
 
 
@@ -189,16 +190,16 @@ def _ready(
         planned = auto.plan(config.method, config.depth, blocks=config.blocks, total=shape.blocks)
         weights = fingerprint(model.path)
     with watch.stage("tokens"):
-        tokenizer, tokens = _tokens(config, model, shape.context, dataset)
-        _say_tokens(tokens, dataset, say)
+        reading = read(dataset, model.path / "tokenizer.json", config, context=shape.context)
+        if note := long_note(reading, dataset):
+            say(note)
     with watch.stage("model"):
         decoder = load_decoder(model.path, depth=planned.top)
     return _Ready(
         source={"name": model.name, "source": model.source, "sha256": weights},
         blocks=shape.blocks,
         planned=planned,
-        tokenizer=tokenizer,
-        tokens=tokens,
+        reading=reading,
         passes=Passes(decoder, weights=weights, store=store, device=config.device),
     )
 
@@ -206,7 +207,7 @@ def _ready(
 def _settle(
     planned: auto.Plan,
     passes: Passes,
-    tokens: Tokens,
+    reading: Reading,
     rows: Rows,
     *,
     config: TrainConfig,
@@ -219,18 +220,19 @@ def _settle(
         return planned, None
     found = scan(
         passes,
-        tokens,
+        reading.tokens,
         rows,
         depths=planned.cuts,
         states=planned.wanted.states,
         precision=config.precision,
         pooling=config.pooling,
         limits=limits,
+        windows=reading.windows,
         progress=progress,
     )
     say(f"depth scan: {found.reason}")
     width = passes.decoder.config.width
-    validation, total = len(rows.validation), int(tokens.offsets[-1])
+    validation, total = len(rows.validation), int(reading.tokens.offsets[-1])
     return auto.settled(planned, found, validation=validation, tokens=total, width=width), found
 
 
@@ -288,7 +290,7 @@ def _bundle(
         decoder=ready.passes.below(fitted.scorer.wanted.depth, precision),
         precision=precision,
         scorer=fitted.scorer,
-        tokenizer=ready.tokenizer,
+        tokenizer=ready.reading.tokenizer,
         labels=labels,
         about={"model": ready.source, **about},
         rules=rules,
@@ -317,30 +319,6 @@ def _precision(config: TrainConfig, found: Scan | None) -> Precision:
     return "fp32" if config.precision == "auto" else config.precision
 
 
-def _tokens(config: TrainConfig, model: ResolvedModel, context: int, dataset: Dataset) -> tuple[Tokenizer, Tokens]:
-    if config.max_tokens is not None and config.max_tokens > context:
-        raise ConfigError(f"--max-tokens {config.max_tokens}: the model reads at most {context} tokens")
-    tokenizer = Tokenizer.load(model.path / "tokenizer.json", max_tokens=config.max_tokens or context)
-    return tokenizer, tokenizer.encode(dataset.texts)
-
-
-def _say_tokens(tokens: Tokens, dataset: Dataset, say: Say) -> None:
-    cut = np.flatnonzero(tokens.truncated)
-    if len(cut):
-        named = ", ".join(str(dataset.rows[row]) for row in cut[:10]) + (", …" if len(cut) > 10 else "")
-        longest = int(tokens.lengths.max())
-        say(f"texts longer than {longest} tokens, cut to that: {len(cut)} (row {named})")
-
-
-def _pass_note(done: Pass) -> str:
-    if not done.computed_texts:
-        return f"backbone pass: nothing to compute, all {done.texts} distinct texts are in the store ({done.precision})"
-    return (
-        f"backbone pass in {done.precision}: computed {done.computed_texts} of {done.texts} distinct texts "
-        f"({done.computed_tokens} tokens) through {done.depth} blocks"
-    )
-
-
 def _rows(labels: LabelSet, dataset: Dataset, split: Split, config: TrainConfig) -> Rows:
     ids = labels.ids(dataset.labels)
     return Rows(
@@ -366,16 +344,3 @@ def _tail_settings(config: TrainConfig) -> TailSettings:
         seed=config.seed,
         objective=Objective(loss=config.loss, focal_gamma=config.focal_gamma, label_smoothing=config.label_smoothing),
     )
-
-
-def _token_counts(tokens: Tokens, passes: Passes) -> dict[str, Any]:
-    return {
-        "texts": len(tokens),
-        "distinct_texts": passes.done[-1].texts,
-        "total": int(tokens.offsets[-1]),
-        "computed": sum(done.computed_tokens for done in passes.done),
-        "computed_texts": sum(done.computed_texts for done in passes.done),
-        "passes": [asdict(done) for done in passes.done],
-        "longest": int(tokens.lengths.max()),
-        "truncated_texts": int(tokens.truncated.sum()),
-    }

@@ -17,6 +17,7 @@ from tailtune.methods.scorers import TailScorer, in_order, probabilities
 from tailtune.progress import Progress, silent
 from tailtune.storage import writing_folder
 from tailtune.text.tokenizer import Tokens
+from tailtune.text.windows import Windows
 
 Probabilities = NDArray[np.float64]
 
@@ -38,8 +39,10 @@ class Prediction:
         label: The most probable category, or what the bundle's decision makes of the probabilities.
         probabilities: Category -> probability, in the order of the classifier's labels; they sum to 1.
         confidence: The probability of ``label``.
-        tokens: Tokens that were read.
-        truncated: Whether the text was longer than the classifier reads; its end was not seen.
+        tokens: Tokens of the text that were read, each counted once.
+        tokens_total: Tokens of the whole text.
+        truncated: Whether the text was longer than the classifier reads; its end, or its beginning, was not seen.
+        windows: In how many windows it was read.
         rule: How the label was decided, in words; None for the most probable one.
         abstained: Whether ``label`` is too uncertain to count as an answer; None where no error rate is promised.
         labels: Categories that together hold the true one as often as the bundle promises, likeliest first.
@@ -49,7 +52,9 @@ class Prediction:
     probabilities: Mapping[str, float]
     confidence: float
     tokens: int
+    tokens_total: int
     truncated: bool
+    windows: int
     rule: str | None = None
     abstained: bool | None = None
     labels: tuple[str, ...] = ()
@@ -98,17 +103,17 @@ class Predictor:
             texts: Any number; a blank one is read as the model's begin-of-text token alone.
             progress: Told tokens done.
         """
-        tokens = self._bundle.tokenizer.encode(texts)
-        rows = self._probabilities(tokens, progress)
+        tokens, windows = self._bundle.tokenizer.read(texts)
+        rows = self._probabilities(tokens, windows, progress)
         decided = self._bundle.rules.decide(rows).tolist()
-        read = zip(rows, decided, tokens.lengths.tolist(), tokens.truncated.tolist(), strict=True)
-        return [self._prediction(*each) for each in read]
+        read = (windows.lengths.tolist(), windows.full_lengths.tolist(), windows.counts.tolist())
+        return [self._prediction(*each) for each in zip(rows, decided, *read, strict=True)]
 
     def predict_proba(self, texts: Sequence[str], *, progress: Progress = silent) -> Probabilities:
         """Return [texts, C] probabilities; columns in the order of ``labels``."""
-        return self._probabilities(self._bundle.tokenizer.encode(texts), progress)
+        return self._probabilities(*self._bundle.tokenizer.read(texts), progress)
 
-    def _probabilities(self, tokens: Tokens, progress: Progress) -> Probabilities:
+    def _probabilities(self, tokens: Tokens, windows: Windows, progress: Progress) -> Probabilities:
         if not len(tokens):
             return np.empty((0, len(self.labels)))
         pieces, done, total = [], 0, int(tokens.offsets[-1])
@@ -116,16 +121,18 @@ class Predictor:
             pieces.append((piece.batch.texts, self._bundle.scorer.logits(piece)))
             done += piece.batch.tokens
             progress("predict", done, total, "tokens")
-        return self._bundle.rules.apply(probabilities(in_order(pieces)))
+        return self._bundle.rules.apply(probabilities(windows.merged(in_order(pieces))))
 
-    def _prediction(self, row: NDArray[np.float64], decided: int, tokens: int, truncated: bool) -> Prediction:
+    def _prediction(self, row: NDArray[np.float64], decided: int, tokens: int, total: int, windows: int) -> Prediction:
         rules, confidence = self._bundle.rules, float(row[decided])
         return Prediction(
             label=self.labels[decided],
             probabilities=dict(zip(self.labels, row.tolist(), strict=True)),
             confidence=confidence,
             tokens=tokens,
-            truncated=truncated,
+            tokens_total=total,
+            truncated=tokens < total,
+            windows=windows,
             rule=None if rules.decision is None else rules.decision.say(self.labels),
             abstained=None if rules.abstain is None else confidence <= rules.abstain.above,
             labels=tuple(self.labels[number] for number in rules.label_set(row)),

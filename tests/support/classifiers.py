@@ -15,6 +15,7 @@ from tailtune.models.int8 import to_int8
 from tailtune.models.weights import load_decoder
 from tailtune.rules import Abstain, Curve, Curves, Rules, Scaling, Threshold
 from tailtune.text.tokenizer import Tokenizer
+from tailtune.text.windows import LongRule
 
 LABELS = LabelSet(names=("ham", "other", "spam"))
 
@@ -61,6 +62,16 @@ def ruled_bundle(model: Path) -> Bundle:
         abstain=Abstain(error=0.05, above=0.5, labels_from=0.25),
     )
     return replace(probe_bundle(model), rules=rules)
+
+
+def reading(bundle: Bundle, long: LongRule, *, max_tokens: int = 16) -> Bundle:
+    """Return ``bundle`` with another rule for texts longer than ``max_tokens``."""
+    return replace(bundle, tokenizer=Tokenizer(bundle.tokenizer.json_bytes, max_tokens=max_tokens, long=long))
+
+
+def windows_bundle(model: Path) -> Bundle:
+    """Return ``ruled_bundle`` that reads 16 tokens at once, longer texts in windows that start every 8."""
+    return reading(ruled_bundle(model), LongRule(kind="windows"))
 
 
 def int8_bundle(model: Path) -> Bundle:

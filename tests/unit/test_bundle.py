@@ -13,16 +13,28 @@ from typing import cast
 import numpy as np
 import pytest
 
-from support.classifiers import LABELS, int8_bundle, probe_bundle, ruled_bundle, tail_bundle
+from support.classifiers import (
+    LABELS,
+    int8_bundle,
+    probe_bundle,
+    reading,
+    ruled_bundle,
+    tail_bundle,
+    windows_bundle,
+)
 from tailtune.bundle import Bundle, write_bundle
 from tailtune.errors import BundleError, SetupError
 from tailtune.models.int8 import Precision
 from tailtune.predict import GOLDEN_TEXTS, Predictor
+from tailtune.text.windows import Kind, LongRule
 
 TEXTS = ["WINNER!! claim your prize", "see you at 5", "", "x" * 500, "<|endoftext|>"]
 
 
-@pytest.fixture(params=[probe_bundle, tail_bundle, int8_bundle, ruled_bundle], ids=["probe", "tail", "int8", "ruled"])
+KINDS = [probe_bundle, tail_bundle, int8_bundle, ruled_bundle, windows_bundle]
+
+
+@pytest.fixture(params=KINDS, ids=["probe", "tail", "int8", "ruled", "windows"])
 def made(request: pytest.FixtureRequest, tiny_llama: Path) -> Predictor:
     make: Callable[[Path], Bundle] = request.param
     return Predictor(make(tiny_llama), device="cpu")
@@ -70,9 +82,13 @@ def test_int8_takes_less_room(tiny_llama: Path, tmp_path: Path) -> None:
 def test_predictions_say_what_was_read(made: Predictor) -> None:
     """Tokens and cuts are counted; probabilities are named and sum to 1; a blank text is one token."""
     predictions = made.predict(TEXTS)
-    assert [prediction.truncated for prediction in predictions] == [False, False, False, True, False]
-    assert predictions[2].tokens == 1
-    assert predictions[3].tokens == 64
+    assert predictions[2].tokens == predictions[2].tokens_total == 1
+    if made.bundle.tokenizer.long.kind == "windows":
+        assert not any(prediction.truncated for prediction in predictions)
+        assert (predictions[3].tokens, predictions[3].tokens_total, predictions[3].windows) == (500, 500, 62)
+    else:
+        assert [prediction.truncated for prediction in predictions] == [False, False, False, True, False]
+        assert (predictions[3].tokens, predictions[3].tokens_total, predictions[3].windows) == (64, 500, 1)
     assert predictions[4].tokens > 1, "a spelled-out special token is ordinary text"
     for prediction in predictions:
         assert tuple(prediction.probabilities) == LABELS.names
@@ -147,13 +163,41 @@ def test_rules_are_applied_after_loading(tiny_llama: Path, tmp_path: Path) -> No
         assert set(prediction.labels) == {name for name, inside in zip(LABELS.names, held, strict=True) if inside}
 
 
+@pytest.mark.parametrize(
+    "rule", [LongRule(kind="truncate-head"), LongRule(kind="windows", stride=5, merge="max"), LongRule(kind="windows")]
+)
+def test_the_rule_for_long_texts_is_kept(tiny_llama: Path, tmp_path: Path, rule: LongRule) -> None:
+    """Saved with its stride settled, in a format that earlier readers refuse; answered by after loading."""
+    made = Predictor(reading(probe_bundle(tiny_llama), rule), device="cpu")
+    made.save(tmp_path / "long")
+    manifest = json.loads((tmp_path / "long" / "bundle.json").read_text())
+    assert manifest["format_version"] == 4
+    assert manifest["long"].get("stride") == ({"windows": rule.stride or 8}.get(rule.kind))
+    loaded = Predictor.load(tmp_path / "long", device="cpu")
+    assert loaded.bundle.tokenizer.long == made.bundle.tokenizer.long
+    np.testing.assert_allclose(loaded.predict_proba(TEXTS), made.predict_proba(TEXTS), atol=1e-6)
+    plain = Predictor(reading(probe_bundle(tiny_llama), LongRule()), device="cpu")
+    long = ["see you at lunch, or call 09061701461 to claim your prize"]
+    np.testing.assert_allclose(loaded.predict_proba(long), made.predict_proba(long), atol=1e-6)
+    assert np.abs(plain.predict_proba(long) - made.predict_proba(long)).max() > 1e-3
+
+
+def test_an_unknown_rule_for_long_texts_is_refused(tiny_llama: Path, tmp_path: Path) -> None:
+    """A rule of a later version is not taken for another."""
+    (tmp_path / "odd").mkdir()
+    odd = reading(probe_bundle(tiny_llama), LongRule(kind=cast("Kind", "pages")))
+    write_bundle(odd, tmp_path / "odd", extra={})
+    with pytest.raises(BundleError, match="rule 'pages' for long texts is not known"):
+        Predictor.load(tmp_path / "odd")
+
+
 def test_a_newer_format_says_so(tiny_llama: Path, tmp_path: Path) -> None:
     """The version is looked at before anything else."""
     saved = tmp_path / "plain"
     Predictor(probe_bundle(tiny_llama), device="cpu").save(saved)
     file = saved / "bundle.json"
-    file.write_text(file.read_text().replace('"format_version": 2', '"format_version": 4'))
-    with pytest.raises(BundleError, match="bundle format 4, this version reads up to 3"):
+    file.write_text(file.read_text().replace('"format_version": 2', '"format_version": 5'))
+    with pytest.raises(BundleError, match="bundle format 5, this version reads up to 4"):
         Predictor.load(saved)
 
 

@@ -73,7 +73,7 @@ def _to_stdout(chunks: Iterator[list[Record]], classifier: str, screen: Screen, 
             if as_json:
                 show.line(_json_line(record, prediction))
             else:
-                show.prediction(record.text, prediction)
+                show.prediction(record.text, prediction, long=predictor.bundle.tokenizer.long.kind)
         sys.stdout.flush()
         done += len(chunk)
 
@@ -131,7 +131,9 @@ def _json_line(record: Record, prediction: Prediction) -> str:
         "probabilities": dict(prediction.probabilities),
         "confidence": prediction.confidence,
         "tokens": prediction.tokens,
+        "tokens_total": prediction.tokens_total,
         "truncated": prediction.truncated,
+        "windows": prediction.windows,
     }
     if prediction.rule is not None:
         answer["rule"] = prediction.rule

@@ -36,8 +36,14 @@ def json_line(value: Mapping[str, Any]) -> None:
     print(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
-def prediction(text: str, answer: Prediction) -> None:
-    """Print ``text``, shortened, above every category with its probability, the likeliest first; the label is bold."""
+def prediction(text: str, answer: Prediction, *, long: str = "truncate-tail") -> None:
+    """Print ``text``, shortened, above every category with its probability, the likeliest first; the label is bold.
+
+    Args:
+        text: As given.
+        answer: To it.
+        long: The classifier's rule for long texts.
+    """
     title = " ".join(text.split())
     title = title if len(title) <= _TITLE_CHARACTERS else title[: _TITLE_CHARACTERS - 1] + "…"
     table = _table()
@@ -53,9 +59,17 @@ def prediction(text: str, answer: Prediction) -> None:
         console.print(_text(f"  decided: {answer.label} ({answer.rule})"))
     if answer.abstained:
         console.print(_text(f"  too uncertain to answer; one of: {', '.join(answer.labels)}", "yellow"))
-    if answer.truncated:
-        console.print(_text("  only its first part was read: it is longer than the model's context", "yellow"))
+    console.print(_text(f"  {_read(answer, long)}", "yellow" if answer.truncated else "dim"))
     console.print()
+
+
+def _read(answer: Prediction, long: str) -> str:
+    """What was read of a text."""
+    if answer.truncated:
+        part = "last" if long == "truncate-head" else "first"
+        return f"only its {part} part was read, {answer.tokens:,} of {answer.tokens_total:,} tokens"
+    many = f" in {answer.windows:,} windows" if answer.windows > 1 else ""
+    return f"{answer.tokens:,} token{'s' if answer.tokens != 1 else ''} read{many}"
 
 
 def bar(share: float, width: int = _BAR_WIDTH) -> str:
@@ -66,6 +80,8 @@ def bar(share: float, width: int = _BAR_WIDTH) -> str:
 
 def training(metrics: Mapping[str, Any], folder: Path) -> None:
     """Print what a training came to: test scores beside the baselines, the verdict, the choice, and what to do next."""
+    from tailtune.report.long import long_line
+
     console = _console()
     if scan := metrics.get("depth_scan"):
         depths(scan)
@@ -78,7 +94,12 @@ def training(metrics: Mapping[str, Any], folder: Path) -> None:
     _say(console, f"method: {metrics['method']} at {where}")
     if reason := metrics.get("reason"):
         _say(console, f"why: {reason}")
-    for sentence in (*losses_lines(metrics), calibration_line(metrics), *decision_lines(metrics)):
+    for sentence in (
+        *losses_lines(metrics),
+        calibration_line(metrics),
+        *decision_lines(metrics),
+        long_line(metrics),
+    ):
         if sentence:
             _say(console, sentence)
     _say(console, _cost(metrics))

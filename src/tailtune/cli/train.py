@@ -18,9 +18,9 @@ _GROUPS = {
         "class_weights", "recipe", "seed",
     ),
     "Model and method": (
-        "model", "method", "depth", "precision", "budget", "smaller_than", "blocks", "pooling", "penalty", "max_tokens",
-        "like",
+        "model", "method", "depth", "precision", "budget", "smaller_than", "blocks", "pooling", "penalty", "like",
     ),
+    "Long texts": ("max_tokens", "long", "stride", "merge"),
     "Training a tail": (
         "epochs", "batch_size", "learning_rate", "weight_decay", "clip_norm", "warmup_fraction", "schedule", "loss",
         "focal_gamma", "label_smoothing", "patience",

@@ -46,7 +46,7 @@ def length_findings(dataset: Dataset, model: str, progress: Progress = silent) -
                 rows=rows,
                 severity="warning",
                 means="what comes after that is not read, in training and in service",
-                mend="take a --model that reads more, or shorten these texts to what matters",
+                mend="train with --long windows, take a --model that reads more, or keep of these texts what matters",
             )
         )
     return tuple(findings)

@@ -32,12 +32,18 @@ def slices(
     correct, losses = probabilities.argmax(axis=1) == true_ids, row_losses(true_ids, probabilities)
     by_class = [(name, true_ids == number) for number, name in enumerate(names)]
     return {
-        name: [{"name": title, **_part(correct[rows], losses[rows])} for title, rows in parts if rows.any()]
+        name: [{"name": title, **part_scores(correct[rows], losses[rows])} for title, rows in parts if rows.any()]
         for name, parts in (("length", _quartiles(lengths)), ("class", by_class))
     }
 
 
-def _part(correct: NDArray[np.bool_], losses: FloatArray) -> dict[str, Any]:
+def part_scores(correct: NDArray[np.bool_], losses: FloatArray) -> dict[str, Any]:
+    """Return rows, accuracy and log loss, with intervals, of a part of the test rows.
+
+    Args:
+        correct: bool [n], n >= 1.
+        losses: float [n] log losses, in nats.
+    """
     hits = int(np.count_nonzero(correct))
     return {
         "rows": len(correct),

@@ -12,14 +12,21 @@ import torch
 from tailtune.features.backbone import Backbone
 from tailtune.text.packing import pack
 from tailtune.text.tokenizer import Tokens
+from tailtune.text.windows import Windows
 
 _REPEATS = 9
 
 
-def middling(tokens: Tokens) -> Tokens:
-    """Return the one text whose length is the median of ``tokens``."""
-    order = np.argsort(tokens.lengths, kind="stable")
-    return tokens.take(order[len(order) // 2 :][:1])
+def middling(tokens: Tokens, windows: Windows) -> tuple[Tokens, int]:
+    """Return the first window of the text whose length is the median, and how many windows it has.
+
+    Args:
+        tokens: Of the windows.
+        windows: Which belong to which text.
+    """
+    order = np.argsort(windows.lengths, kind="stable")
+    text = order[len(order) // 2 :][:1]
+    return tokens.take(windows.of(text)[:1]), int(windows.counts[text].sum())
 
 
 @torch.inference_mode()

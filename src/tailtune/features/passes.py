@@ -16,6 +16,7 @@ from tailtune.models.decoder import Decoder
 from tailtune.models.int8 import Precision, to_int8
 from tailtune.progress import Progress, silent
 from tailtune.text.tokenizer import Tokens
+from tailtune.text.windows import Windows
 
 # What the features of a store depend on besides the weights. The number rises when int8 results change.
 _FIELDS: Mapping[Precision, Mapping[str, Any]] = {"fp32": {"dtype": "float32"}, "int8": {"dtype": "int8", "scheme": 1}}
@@ -71,18 +72,27 @@ class Passes:
         return self._backbones[precision]
 
     def features(
-        self, tokens: Tokens, wanted: Wanted, *, precision: Precision, progress: Progress = silent
+        self,
+        tokens: Tokens,
+        wanted: Wanted,
+        *,
+        precision: Precision,
+        windows: Windows | None = None,
+        progress: Progress = silent,
     ) -> Features:
         """Return the wanted features of every text, from the store where they are there.
 
         Args:
-            tokens: Ragged token ids of the texts.
+            tokens: Ragged token ids of the texts, or of their windows.
             wanted: Depths of pooled vectors and token states.
             precision: Of the frozen products.
+            windows: Which belong to which text; default: each is a text.
             progress: Told packed tokens done.
         """
         store = FeatureStore(self._store, {"weights": self._weights, **_FIELDS[precision]})
         features = store.features(self.backbone(precision), tokens, wanted, progress=progress)
+        if windows is not None:
+            features.windows = windows
         self.done.append(
             Pass(
                 precision=precision,

@@ -26,6 +26,7 @@ from tailtune.features.segments import KEY, KEY_BYTES, Part, Segment, SegmentWri
 from tailtune.progress import Progress, silent
 from tailtune.storage import cache_limit, canonical_json, require_room, sha256_bytes, write_json, writing_folder
 from tailtune.text.tokenizer import Tokens, token_places
+from tailtune.text.windows import Windows
 
 FORMAT = 1
 # A segment is closed after this many tokens: on two cores about half a minute of work is lost to a kill at worst.
@@ -46,6 +47,23 @@ def text_keys(tokens: Tokens) -> Keys:
         hashlib.blake2b(view[start:stop], digest_size=KEY_BYTES).digest() for start, stop in itertools.pairwise(offsets)
     )
     return np.fromiter(hashes, dtype=KEY, count=len(tokens))
+
+
+def whole_keys(keys: Keys, windows: Windows) -> Keys:
+    """Return [texts] keys of whole texts: that of its only window, or the hash of those of all its windows.
+
+    Args:
+        keys: [windows] from ``text_keys``.
+        windows: Which belong to which text.
+    """
+    if windows.single:
+        return keys
+    places = [keys[start:stop] for start, stop in itertools.pairwise(windows.offsets.tolist())]
+    hashes = (
+        own.tobytes() if len(own) == 1 else hashlib.blake2b(own.tobytes(), digest_size=KEY_BYTES).digest()
+        for own in places
+    )
+    return np.fromiter(hashes, dtype=KEY, count=len(places))
 
 
 class Places:
@@ -118,7 +136,7 @@ def _located(keys: Keys, among: Keys) -> tuple[Indices, Indices]:
 
 
 class Features:
-    """Features of a list of texts, gathered from segments; equal texts share one place.
+    """Features of a list of texts, or of the windows of texts, gathered from segments; equal ones share one place.
 
     Args:
         places: Where everything wanted lies.
@@ -130,12 +148,14 @@ class Features:
         computed_texts: Distinct texts that had to be computed for this call.
         computed_tokens: Their tokens.
         distinct_texts: Different texts among those asked for.
+        windows: Which belong to which text, where they are those of windows; each is a text of its own by default.
     """
 
     def __init__(self, places: Places, distinct: Indices, lengths: Indices) -> None:
         self._places = places
         self._distinct = distinct
         self.lengths = lengths
+        self.windows = Windows.whole(lengths)
         self.distinct_texts = int(distinct.max(initial=-1)) + 1
         self.computed_texts = 0
         self.computed_tokens = 0

@@ -69,11 +69,12 @@ def _refit(features: Features, rows: Rows, scorer: ProbeScorer, learn: Indices, 
     scores = []
     for depth in scorer.depths:
         vectors = pool(features.pooled(depth), scorer.pooling)
+        windows, labels, shares = features.windows.rows(learn, rows.labels)
         linear = fit_linear(
-            vectors[learn], rows.labels[learn], penalty=penalty, classes=rows.classes, weights=rows.weights
+            vectors[windows], labels, penalty=penalty, classes=rows.classes, weights=rows.weights, shares=shares
         )
-        scores.append(linear.scores(vectors[rows.validation]))
-    return probabilities(np.mean(scores, axis=0, dtype=np.float32))
+        scores.append(linear.scores(vectors[features.windows.of(rows.validation)]))
+    return probabilities(features.windows.merged(np.mean(scores, axis=0, dtype=np.float32), rows.validation))
 
 
 def _point(size: int, truth: Indices, judged: Doubles) -> dict[str, Any]:

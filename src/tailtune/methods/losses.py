@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 Loss = Literal["cross-entropy", "focal"]
+Reduction = Literal["mean", "none"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,20 +32,33 @@ class Objective:
     focal_gamma: float = 2.0
     label_smoothing: float = 0.0
 
-    def __call__(self, scores: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Return the loss of a batch, a scalar: the mean over its texts, each weighing as its class does.
+    def __call__(
+        self, scores: Tensor, targets: Tensor, weights: Tensor | None = None, shares: Tensor | None = None
+    ) -> Tensor:
+        """Return the loss of a batch, a scalar: the mean over its rows, each weighing as its class does.
 
         Args:
             scores: [N, C] fp32 class scores.
             targets: [N] int64 class ids.
             weights: [C] weights of the classes; None for equal ones.
+            shares: [N] how much each row counts beside its class, 1 on average; None for alike.
         """
+        if shares is None:
+            return self._reduced(scores, targets, weights, "mean")
+        losses = self._reduced(scores, targets, weights, "none")
+        return (losses * shares).sum() / (len(targets) if weights is None else weights[targets].sum())
+
+    def _reduced(self, scores: Tensor, targets: Tensor, weights: Tensor | None, reduction: Reduction) -> Tensor:
         if self.loss == "focal":
-            return focal_loss(scores, targets, weights, gamma=self.focal_gamma)
-        return functional.cross_entropy(scores, targets, weight=weights, label_smoothing=self.label_smoothing)
+            return focal_loss(scores, targets, weights, gamma=self.focal_gamma, reduction=reduction)
+        return functional.cross_entropy(
+            scores, targets, weight=weights, label_smoothing=self.label_smoothing, reduction=reduction
+        )
 
 
-def focal_loss(scores: Tensor, targets: Tensor, weights: Tensor | None, *, gamma: float) -> Tensor:
+def focal_loss(
+    scores: Tensor, targets: Tensor, weights: Tensor | None, *, gamma: float, reduction: Reduction = "mean"
+) -> Tensor:
     """Return the mean of -alpha (1 - p)^gamma ln p of the true classes (Lin et al. 2017), alpha the class weight.
 
     The mean is that of PyTorch's cross-entropy: divided by the sum of the weights. At gamma 0 the two are one, bit for
@@ -55,8 +69,9 @@ def focal_loss(scores: Tensor, targets: Tensor, weights: Tensor | None, *, gamma
         targets: [N] int64 class ids.
         weights: [C]; None for equal ones.
         gamma: At least 0.
+        reduction: "none" for the [N] losses themselves.
     """
     logs = functional.log_softmax(scores, dim=1)
     # 1 - p without cancellation; above 0, since below 1 the power has no finite slope there.
     others = (-torch.expm1(logs)).clamp_min(torch.finfo(logs.dtype).tiny)
-    return functional.nll_loss(others**gamma * logs, targets, weight=weights)
+    return functional.nll_loss(others**gamma * logs, targets, weight=weights, reduction=reduction)

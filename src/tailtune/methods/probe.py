@@ -3,6 +3,8 @@
 The penalty is chosen by log loss on held-out rows: by grouped cross-validation over training and validation rows while
 that is cheap, else on the validation part. The chosen probe is fitted on the training rows alone. Averaging
 depths steadies the choice: on the chapter's split the held-out loss falls from 0.054 to 0.050 at depth 9 (docs/log.md).
+Each window of a long text is a row of weight 1 / the number of its windows; held-out texts are judged by their windows'
+merged scores, as in prediction.
 """
 
 from __future__ import annotations
@@ -112,7 +114,13 @@ class Linear:
 
 
 def fit_linear(
-    vectors: Floats, labels: Indices, *, penalty: float, classes: int, weights: Doubles | None = None
+    vectors: Floats,
+    labels: Indices,
+    *,
+    penalty: float,
+    classes: int,
+    weights: Doubles | None = None,
+    shares: Doubles | None = None,
 ) -> Linear:
     """Return a logistic regression fitted on these rows.
 
@@ -123,18 +131,19 @@ def fit_linear(
         classes: Number of all classes.
         weights: [C] weights of the classes, 1 on average over the rows so that the penalty keeps its meaning; None for
             equal ones.
+        shares: [rows] how much each row counts beside its class, a window less than a whole text; None for alike.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
     # Summed in fp64: the fp32 mean of 5,000 equal numbers is off by 4e-5 of them, which would pass for spread.
-    mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+    mean = _mean(vectors, shares).astype(np.float32)
     centred = vectors - mean
-    scale = np.sqrt(np.square(centred).mean(axis=0, dtype=np.float64))
+    scale = np.sqrt(_mean(np.square(centred), shares))
     scale = np.where(scale > 1e-6 * (1.0 + np.abs(mean)), scale, 1.0).astype(np.float32)
     model = LogisticRegression(C=penalty, max_iter=300, tol=TOLERANCE)
-    of_rows = None if weights is None else weights[labels]
+    of_rows = shares if weights is None else weights[labels] * (1.0 if shares is None else shares)
     small = vectors.size * (1 if classes == 2 else classes) < ONE_THREAD_WORK
     with warnings.catch_warnings(), threadpool_limits(1 if small else None):
         # What 300 steps leave open is far below what a choice between settings turns on.
@@ -147,6 +156,12 @@ def fit_linear(
     else:
         bias[model.classes_], weight[model.classes_] = model.intercept_, model.coef_
     return Linear(mean=mean, scale=scale, weight=weight, bias=bias)
+
+
+def _mean(vectors: Floats, shares: Doubles | None) -> Doubles:
+    if shares is None:
+        return np.asarray(vectors.mean(axis=0, dtype=np.float64))
+    return np.asarray(shares @ vectors / shares.sum())
 
 
 class HeldOut:
@@ -165,13 +180,14 @@ class HeldOut:
         self._pooling = pooling
         self._scores: dict[tuple[int, float], Floats] = {}
         self._fitted: dict[tuple[int, float], Linear] = {}
-        width = features.pooled_width * (2 if pooling == "last+mean" else 1)
+        width = round(features.pooled_width * (2 if pooling == "last+mean" else 1) * features.windows.counts.mean())
         self._folds = list(_folds(rows, width, work))
         self._judged = np.concatenate([judge for _, judge in self._folds])
 
     def candidate(self, depths: tuple[int, ...], penalty: float) -> Candidate:
         """Return the averaged probes of these depths, judged on the held-out rows."""
-        logits = np.mean([self._depth(depth, penalty) for depth in depths], axis=0, dtype=np.float64)
+        scores: Doubles = np.mean([self._depth(depth, penalty) for depth in depths], axis=0, dtype=np.float64)
+        logits = self._features.windows.merged(scores, self._judged)
         logits -= logits.max(axis=1, keepdims=True)
         log_probabilities = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
         truth = self._rows.labels[self._judged]
@@ -188,7 +204,7 @@ class HeldOut:
             parts = []
             for learn, judge in self._folds:
                 linear = self._fit(vectors, learn, depth, penalty)
-                parts.append(linear.scores(vectors[judge]))
+                parts.append(linear.scores(vectors[self._features.windows.of(judge)]))
             self._scores[depth, penalty] = np.concatenate(parts)
         return self._scores[depth, penalty]
 
@@ -201,8 +217,9 @@ class HeldOut:
 
     def _fit(self, vectors: Floats, learn: Indices, depth: int, penalty: float) -> Linear:
         rows = self._rows
+        windows, labels, shares = self._features.windows.rows(learn, rows.labels)
         linear = fit_linear(
-            vectors[learn], rows.labels[learn], penalty=penalty, classes=rows.classes, weights=rows.weights
+            vectors[windows], labels, penalty=penalty, classes=rows.classes, weights=rows.weights, shares=shares
         )
         if learn is rows.train:
             self._fitted[depth, penalty] = linear

@@ -21,12 +21,13 @@ from tailtune.features.backbone import Wanted
 from tailtune.features.cost import middling, milliseconds, stored_bytes
 from tailtune.features.passes import Passes
 from tailtune.features.segments import Keys
-from tailtune.features.store import Indices, text_keys
+from tailtune.features.store import Indices, text_keys, whole_keys
 from tailtune.methods.probe import SCOUT, Candidate, HeldOut, Rows, one_standard_error
 from tailtune.methods.scorers import Pooling
 from tailtune.models.int8 import Precision, int8_is_faster
 from tailtune.progress import Progress, silent
 from tailtune.text.tokenizer import Tokens
+from tailtune.text.windows import Windows
 
 # Rows of the scan: enough for a standard error of about 0.006 at 98 % accuracy, and ten per class.
 SAMPLE = 512
@@ -157,7 +158,7 @@ def sample(keys: Keys, rows: Rows, size: int) -> Indices:
     and of a class so rare that this leaves fewer than SAMPLE_PER_CLASS rows, its own with the lowest keys.
 
     Args:
-        keys: [texts] key of each text's tokens, see ``text_keys``.
+        keys: [texts] key of each text's tokens, see ``whole_keys``.
         rows: What may be seen.
         size: Rows wanted.
     """
@@ -197,26 +198,30 @@ def scan(
     precision: Precision | Literal["auto"],
     pooling: Pooling,
     limits: Limits,
+    windows: Windows | None = None,
     progress: Progress = silent,
 ) -> Scan:
     """Return the depth curve on a sample of the rows, and where to cut.
 
     Args:
         passes: Of the model.
-        tokens: Of all texts.
+        tokens: Of all texts, or of their windows.
         rows: What may be seen; test rows are not among them.
         depths: Depths to compare, ascending.
         states: Depths at which a tail may want token states later; kept now where they are small.
         precision: "auto" compares int8, where it is faster here, with fp32.
         pooling: Of the probe.
         limits: What the classifier may cost.
+        windows: Which belong to which text; default: each is a text.
         progress: Told packed tokens.
 
     Raises:
         ConfigError: If no depth keeps within the limits.
     """
-    keys, size = text_keys(tokens), scan_size(rows)
-    whole, part = (_Sample.of(tokens, rows, sample(keys, rows, rows_wanted)) for rows_wanted in (size, size // 2))
+    windows = windows or Windows.whole(tokens.lengths)
+    keys, size = whole_keys(text_keys(tokens), windows), scan_size(rows)
+    chosen_rows = (sample(keys, rows, rows_wanted) for rows_wanted in (size, size // 2))
+    whole, part = (_Sample.of(tokens, windows, rows, texts) for texts in chosen_rows)
     small = 4 * passes.decoder.config.width * int(whole.tokens.offsets[-1]) * len(states) <= STATES_LIMIT
     scanner = _Scanner(
         passes=passes,
@@ -249,11 +254,12 @@ class _Sample:
     """Some of the texts, and the rows among them that may be seen."""
 
     tokens: Tokens
+    windows: Windows
     rows: Rows
 
     @classmethod
-    def of(cls, tokens: Tokens, rows: Rows, texts: Indices) -> _Sample:
-        return cls(tokens=tokens.take(texts), rows=_among(rows, texts))
+    def of(cls, tokens: Tokens, windows: Windows, rows: Rows, texts: Indices) -> _Sample:
+        return cls(tokens=tokens.take(windows.of(texts)), windows=windows.take(texts), rows=_among(rows, texts))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -300,11 +306,15 @@ class _Scanner:
 
     def _prices(self, precision: Precision, depths: tuple[int, ...]) -> tuple[Mapping[int, float], Mapping[int, int]]:
         backbone = self.passes.backbone(precision)
-        return milliseconds(backbone, middling(self.whole.tokens), depths), stored_bytes(backbone, depths)
+        window, count = middling(self.whole.tokens, self.whole.windows)
+        times = milliseconds(backbone, window, depths)
+        return {depth: count * time for depth, time in times.items()}, stored_bytes(backbone, depths)
 
     def _held_out(
         self, texts: _Sample, precision: Precision, depths: tuple[int, ...], states: tuple[int, ...] = ()
     ) -> HeldOut:
         wanted = Wanted(pooled=depths, states=states)
-        features = self.passes.features(texts.tokens, wanted, precision=precision, progress=self.progress)
+        features = self.passes.features(
+            texts.tokens, wanted, precision=precision, windows=texts.windows, progress=self.progress
+        )
         return HeldOut(features, texts.rows, self.pooling)

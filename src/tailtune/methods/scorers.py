@@ -141,7 +141,7 @@ class TailScorer(nn.Module):
 
 
 def score_features(scorer: Scorer, features: Features, texts: Indices) -> Floats:
-    """Return [texts, C] class scores from stored features, in the order asked for.
+    """Return [texts, C] class scores from stored features, in the order asked for; those of windows are merged.
 
     Args:
         scorer: Fitted.
@@ -151,15 +151,16 @@ def score_features(scorer: Scorer, features: Features, texts: Indices) -> Floats
     wanted = scorer.wanted
     pooled = {depth: features.pooled(depth) for depth in wanted.pooled}
     pieces: list[tuple[Indices, Floats]] = []
-    for batch in batches(features.lengths[texts], token_budget=SCORING_TOKENS):
-        rows = texts[batch.texts]
+    windows = features.windows.of(texts)
+    for batch in batches(features.lengths[windows], token_budget=SCORING_TOKENS):
+        rows = windows[batch.texts]
         piece = Piece(
             batch=batch,
             pooled={depth: vectors[rows] for depth, vectors in pooled.items()},
             states={depth: features.states(depth, rows) for depth in wanted.states},
         )
         pieces.append((batch.texts, scorer.logits(piece)))
-    return in_order(pieces)
+    return features.windows.merged(in_order(pieces), texts)
 
 
 def in_order(pieces: list[tuple[Indices, Floats]]) -> Floats:

@@ -1,6 +1,8 @@
 """Training the tail: the last blocks, the final norm and the head, on stored token states of the frozen backbone.
 
 A loop that yields what happens; consoles, files and tests are its readers. Evaluation never touches the training order.
+Each window of a long text is trained on by itself, its loss weighing 1 / the number of the text's windows: a step needs
+no more memory than with short texts, and every text counts the same.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ class TailSettings:
 
     Attributes:
         epochs: Passes over the training texts.
-        batch_size: Texts per step.
+        batch_size: Texts, or windows of long ones, per step.
         learning_rate: Peak rate of AdamW.
         weight_decay: AdamW's, on every trained tensor.
         clip_norm: Largest norm of the whole gradient; None does not clip.
@@ -138,7 +140,9 @@ def fit_tail(
     Raises:
         TrainingDiverged: If the loss stops being finite, in training or on the validation texts; it names the step.
     """
-    steps = settings.epochs * math.ceil(len(train) / settings.batch_size)
+    windows = features.windows.of(train)
+    taught = _taught(features, labels, most=len(windows) / max(1, len(train)))
+    steps = settings.epochs * math.ceil(len(windows) / settings.batch_size)
     optimizer = torch.optim.AdamW(
         tail.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
@@ -150,11 +154,11 @@ def fit_tail(
     step = 0
     for epoch in range(1, settings.epochs + 1):
         losses = []
-        shuffled = order.permutation(train)
+        shuffled = order.permutation(windows)
         for start in range(0, len(shuffled), settings.batch_size):
             rate = float(schedule.get_last_lr()[0])
             texts = shuffled[start : start + settings.batch_size]
-            loss = _loss(tail, features, labels, texts, objective)
+            loss = _loss(tail, features, taught, texts, objective)
             _descend(tail, optimizer, loss, settings.clip_norm)
             schedule.step()
             step += 1
@@ -182,18 +186,34 @@ def rate_factor(step: int, steps: int, settings: TailSettings) -> float:
     return 1.0
 
 
+Taught = tuple[Indices, NDArray[np.float32] | None]
+
+
+def _taught(features: Features, labels: Indices, *, most: float) -> Taught:
+    """[windows] class ids, and weights whose mean over the training windows is 1; None where every text is one window.
+
+    Args:
+        features: Of the windows of all texts.
+        labels: [texts] class ids.
+        most: Weight of a text's only window: training windows per training text.
+    """
+    if features.windows.single:
+        return labels, None
+    counts = features.windows.counts
+    return np.repeat(labels, counts), np.repeat(most / counts, counts).astype(np.float32)
+
+
 def _loss(
-    tail: TailScorer,
-    features: Features,
-    labels: Indices,
-    texts: Indices,
-    objective: Callable[[Tensor, Tensor], Tensor],
+    tail: TailScorer, features: Features, taught: Taught, windows: Indices, objective: Callable[..., Tensor]
 ) -> Tensor:
+    labels, shares = taught
     device = tail.head.weight.device
-    batch = pack(texts, features.lengths[texts])
+    batch = pack(windows, features.lengths[windows])
     states = torch.from_numpy(features.states(tail.cut, batch.texts)).to(device)
     targets = torch.from_numpy(labels[batch.texts]).to(device)
-    return objective(tail(states, tail.decoder.layout(batch, device)), targets)
+    scores = tail(states, tail.decoder.layout(batch, device))
+    shared = None if shares is None else torch.from_numpy(shares[batch.texts]).to(device)
+    return objective(scores, targets, shares=shared)
 
 
 def _descend(tail: TailScorer, optimizer: torch.optim.Optimizer, loss: Tensor, clip_norm: float | None) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from tailtune.report import making, sections
 from tailtune.report.blocks import Section, Table
 from tailtune.report.decisions import calibration_line, decisions_page
+from tailtune.report.long import long_texts, reading_line
 from tailtune.report.losses import losses_lines
 from tailtune.report.words import (
     ABSENT,
@@ -55,7 +56,7 @@ def render_report(metrics: Metrics) -> str:
         _comparison(metrics),
         _per_class(metrics),
         _confusion(metrics),
-        *(_as_text(made) for made in (sections.ranking(metrics), sections.slices(metrics), making.learning(metrics))),
+        *(_as_text(made(metrics)) for made in (sections.ranking, sections.slices, long_texts, making.learning)),
         decisions_page(metrics, escape, table),
         _data(metrics),
         _depths(metrics),
@@ -82,7 +83,7 @@ def model_card(metrics: Metrics) -> str:
         _front_matter(metrics),
         f"# Text classifier: {source}",
         f"Tells which of these categories a text belongs to, with a probability for each: {labels}." if labels else "",
-        f"{_recipe(metrics)} The folder runs alone, without a network.".strip(),
+        f"{_recipe(metrics)} The folder runs alone, without a network. {reading_line(metrics)}".strip(),
         f"## Use\n\n{use}",
         _verdict(metrics),
         _test(metrics),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tailtune.report import making, sections
 from tailtune.report.blocks import Section
+from tailtune.report.long import long_texts
 from tailtune.report.words import Metrics, one_line, part
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def sections_of(metrics: Metrics, worst: Sequence[Mapping[str, Any]] = ()) -> li
         sections.calibration(metrics),
         sections.ranking(metrics),
         sections.slices(metrics),
+        long_texts(metrics),
         making.learning(metrics),
         making.depth(metrics),
         making.losses(metrics),

@@ -1,33 +1,37 @@
 """Texts to ragged token ids, exactly as the model was pretrained, with user text kept text.
 
 A thin layer over the ``tokenizers`` library: no padding, a cut that is counted, and special tokens that a user spells
-out stay ordinary characters. Knows nothing about models or batches.
+out stay ordinary characters. What the tokenizer itself puts before and after a text stands around every part of it that
+is read. Knows nothing about models or batches.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tailtune.errors import DataError, ModelError
+from tailtune.errors import ConfigError, DataError, ModelError
+from tailtune.text.windows import LongRule, Windows
 
-# Texts encoded at once: bounds memory, large enough for the library to use all cores.
+# Texts encoded at once, and their characters: large enough for the library to use all cores. It takes up to 400 bytes
+# for each token of a text, so that a thousand long texts at once would fill the memory.
 _SLICE = 4096
+_SLICE_CHARACTERS = 1 << 22
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tokens:
-    """Token ids of several texts end to end.
+    """Token ids of several texts, or of the windows of several texts, end to end.
 
     Attributes:
         ids: int32 [total].
         offsets: int64 [texts + 1]; text i is ids[offsets[i]:offsets[i + 1]].
-        full_lengths: int64 [texts], tokens before cutting.
+        full_lengths: int64 [texts], tokens before cutting; nothing is cut off a window.
     """
 
     ids: NDArray[np.int32]
@@ -71,18 +75,28 @@ def token_places(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArr
 
 
 class Tokenizer:
-    """A tokenizer.json, its special tokens spelled out by users kept as text, cut at ``max_tokens``.
+    """A tokenizer.json, its special tokens spelled out by users kept as text, and what it reads of long texts.
 
     Args:
         json_bytes: The file's content.
-        max_tokens: The first so many tokens of a text are kept.
+        max_tokens: Most tokens that are read at once, those that the tokenizer adds to a text among them.
+        long: What is read of longer texts.
         where: Said in errors.
+
+    Attributes:
+        json_bytes: As given.
+        max_tokens: As given.
+        long: With its stride settled.
+        room: Tokens of a text that are read at once.
 
     Raises:
         ModelError: If it is no tokenizer.
+        ConfigError: If ``max_tokens`` leaves no room for the text, or the stride does not fit the window.
     """
 
-    def __init__(self, json_bytes: bytes, *, max_tokens: int, where: str = "tokenizer.json") -> None:
+    def __init__(
+        self, json_bytes: bytes, *, max_tokens: int, long: LongRule | None = None, where: str = "tokenizer.json"
+    ) -> None:
         from tokenizers import Tokenizer as Library
 
         try:
@@ -94,23 +108,44 @@ class Tokenizer:
         self._library.encode_special_tokens = True
         special = [number for number, token in self._library.get_added_tokens_decoder().items() if token.special]
         self._of_nothing = min(special, default=0)
+        self._before, self._after = self._added()
         self.json_bytes = json_bytes
         self.max_tokens = max_tokens
+        self.room = max_tokens - len(self._before) - len(self._after)
+        if self.room < 1:
+            added = len(self._before) + len(self._after)
+            raise ConfigError(
+                f"--max-tokens {max_tokens}: the tokenizer adds {added} to each text, which leaves it none"
+            )
+        self.long = (long or LongRule()).within(self.room)
+
+    def _added(self) -> tuple[list[int], list[int]]:
+        """Special tokens that the tokenizer puts before and after a text."""
+        encoding = self._library.encode("a")
+        own = [place for place, added in enumerate(encoding.special_tokens_mask) if not added]
+        if not own:
+            return encoding.ids, []
+        return encoding.ids[: own[0]], encoding.ids[own[-1] + 1 :]
 
     @classmethod
-    def load(cls, path: Path, *, max_tokens: int) -> Tokenizer:
+    def load(cls, path: Path, *, max_tokens: int, long: LongRule | None = None) -> Tokenizer:
         """Return the tokenizer in the file ``path``.
 
         Raises:
             ModelError: If it cannot be read or is no tokenizer.
+            ConfigError: If ``max_tokens`` leaves no room for the text, or the stride does not fit the window.
         """
         try:
-            return cls(path.read_bytes(), max_tokens=max_tokens, where=str(path))
+            return cls(path.read_bytes(), max_tokens=max_tokens, long=long, where=str(path))
         except OSError as error:
             raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
 
     def encode(self, texts: Sequence[str]) -> Tokens:
-        """Return the token ids of ``texts``, in order.
+        """Return the token ids of what is read of ``texts``, in order; see ``read``."""
+        return self.read(texts)[0]
+
+    def read(self, texts: Sequence[str]) -> tuple[Tokens, Windows]:
+        """Return the token ids of what is read of ``texts``, window by window, and which window is whose.
 
         A text without any token (an empty one) is read as the lowest special token, which begins or ends texts in the
         families here.
@@ -120,23 +155,49 @@ class Tokenizer:
         """
         # One array per slice, not per text: at a million texts 0.1 GB of small objects less.
         ids = [np.empty(0, dtype=np.int32)]
-        full_lengths = [np.empty(0, dtype=np.int64)]
-        for start in range(0, len(texts), _SLICE):
-            encodings = self._library.encode_batch_fast(_checked(texts, start))
-            found = [encoding.ids or [self._of_nothing] for encoding in encodings]
-            cut = itertools.chain.from_iterable(text[: self.max_tokens] for text in found)
-            ids.append(np.fromiter(cut, dtype=np.int32))
-            full_lengths.append(np.fromiter(map(len, found), dtype=np.int64, count=len(found)))
-        lengths = np.concatenate(full_lengths)
-        offsets = np.concatenate(([0], np.cumsum(np.minimum(lengths, self.max_tokens))))
-        return Tokens(ids=np.concatenate(ids), offsets=offsets, full_lengths=lengths)
+        lengths, counts, full_lengths = ([np.empty(0, dtype=np.int64)] for _ in range(3))
+        for part in _slices(texts):
+            found = [encoding.ids or [self._of_nothing] for encoding in self._library.encode_batch_fast(part)]
+            windows = [self._windows(text) for text in found]
+            flat = list(itertools.chain.from_iterable(windows))
+            ids.append(np.fromiter(itertools.chain.from_iterable(flat), dtype=np.int32))
+            for kept, lists in ((lengths, flat), (counts, windows), (full_lengths, found)):
+                kept.append(np.fromiter(map(len, lists), dtype=np.int64, count=len(lists)))
+        full, sizes = np.concatenate(full_lengths), np.concatenate(lengths)
+        in_windows = self.long.kind == "windows"
+        tokens = Tokens(
+            ids=np.concatenate(ids),
+            offsets=np.concatenate(([0], np.cumsum(sizes))),
+            full_lengths=sizes if in_windows else full,
+        )
+        return tokens, Windows(
+            offsets=np.concatenate(([0], np.cumsum(np.concatenate(counts)))),
+            lengths=full if in_windows else sizes,
+            full_lengths=full,
+            merge=self.long.merge,
+        )
+
+    def _windows(self, ids: list[int]) -> list[list[int]]:
+        """The parts of a text that are read, each with the special tokens of a whole one."""
+        if len(ids) <= self.max_tokens:
+            return [ids]
+        text = ids[len(self._before) : len(ids) - len(self._after)]
+        spans = self.long.spans(len(text), self.room)
+        return [[*self._before, *text[start:stop], *self._after] for start, stop in spans]
 
 
-def _checked(texts: Sequence[str], start: int) -> list[str]:
-    part = list(texts[start : start + _SLICE])
-    for place, text in enumerate(part, start=start):
+def _slices(texts: Sequence[str]) -> Iterator[list[str]]:
+    """The texts, checked, so many at once as are encoded together."""
+    part: list[str] = []
+    characters = 0
+    for place, text in enumerate(texts):
         if not isinstance(text, str):
             raise DataError(f"text {place}: expected a string, got {type(text).__name__}")
         if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
             raise DataError(f"text {place}: holds half a character (a lone surrogate)", hint="mend its encoding")
-    return part
+        part.append(text)
+        characters += len(text)
+        if len(part) == _SLICE or characters >= _SLICE_CHARACTERS:
+            yield part
+            part, characters = [], 0
+    yield part

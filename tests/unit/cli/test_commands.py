@@ -115,7 +115,9 @@ def test_predict_json_for_arguments(run_folder: Path, capsys: pytest.CaptureFixt
     """Probabilities sum to one, the label is the likeliest, and the text is not repeated."""
     assert main(["predict", str(run_folder), SPAM.format("prize", "bank"), "--json"]) == 0
     (answer,) = answers(capsys.readouterr().out)
-    assert list(answer) == ["line", "label", "probabilities", "confidence", "tokens", "truncated"]
+    assert list(answer) == [
+        *("line", "label", "probabilities", "confidence", "tokens", "tokens_total", "truncated", "windows"),
+    ]
     assert list(answer["probabilities"]) == ["ham", "spam"]
     assert math.isclose(sum(answer["probabilities"].values()), 1.0, abs_tol=1e-6)
     assert answer["probabilities"][answer["label"]] == answer["confidence"] == max(answer["probabilities"].values())

@@ -95,7 +95,9 @@ ANSWER = Prediction(
     probabilities={"ham": 0.049, "[i]": 0.001, "spam": 0.95},
     confidence=0.95,
     tokens=9,
+    tokens_total=1200,
     truncated=True,
+    windows=1,
 )
 
 
@@ -116,7 +118,23 @@ def test_prediction_shows_all_categories_likeliest_first(capsys: pytest.CaptureF
     assert lines[0].endswith("…")
     assert [line.split()[0] for line in lines[1:4]] == ["spam", "ham", "[i]"]
     assert "95.0 %" in lines[1]
-    assert "only its first part was read" in lines[4]
+    assert "only its first part was read, 9 of 1,200 tokens" in lines[4]
+
+
+@pytest.mark.parametrize(
+    ("long", "told", "said"),
+    [
+        ("truncate-head", {}, "only its last part was read, 9 of 1,200 tokens"),
+        ("windows", {"tokens": 1200, "truncated": False, "windows": 7}, "1,200 tokens read in 7 windows"),
+        ("windows", {"tokens": 1, "tokens_total": 1, "truncated": False}, "1 token read"),
+    ],
+)
+def test_every_prediction_says_what_was_read(
+    capsys: pytest.CaptureFixture[str], long: str, told: dict[str, Any], said: str
+) -> None:
+    """Which end is missing, or in how many windows all of it was read."""
+    show.prediction("hey", replace(ANSWER, **told), long=long)
+    assert said in [line.strip() for line in capsys.readouterr().out.splitlines()]
 
 
 @pytest.mark.parametrize(("share", "text"), [(0.0, ""), (1.0, "████"), (0.5, "██"), (1 / 32, "▏"), (0.999, "████")])

@@ -19,6 +19,7 @@ def test_percentiles_and_what_is_cut(tiny_llama: Path) -> None:
     assert "50 % at most 50, 90 % at most 90, 95 % at most 95, 99 % at most 99" in lengths.message
     assert f"longest {CONTEXT + 1:,}; the model reads {CONTEXT:,}" in lengths.message
     assert (cut.kind, cut.severity, cut.rows) == ("truncated_texts", "warning", (100,))
+    assert cut.mend.startswith("train with --long windows")
 
 
 def test_nothing_is_cut(tiny_llama: Path) -> None:

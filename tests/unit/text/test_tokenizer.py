@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.tiny_models import END_OF_TEXT, tiny_tokenizer
-from tailtune.errors import DataError, ModelError
+from tailtune.errors import ConfigError, DataError, ModelError
 from tailtune.text.tokenizer import Tokenizer, token_places
+from tailtune.text.windows import LongRule
 
 
 def _json() -> bytes:
@@ -55,6 +57,80 @@ def test_places_of_tokens_follow_their_texts() -> None:
     places = token_places(np.array([10, 0, 5]), np.array([3, 0, 2]))
     assert places.tolist() == [10, 11, 12, 5, 6]
     assert token_places(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)).tolist() == []
+
+
+RULES = [LongRule(), LongRule(kind="truncate-head"), LongRule(kind="windows"), LongRule(kind="windows", stride=5)]
+Texts = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=35), max_size=8)
+
+
+def _surrounded() -> bytes:
+    """The tiny tokenizer, putting one token before a text and two after it, as some families do."""
+    from tokenizers import Tokenizer as Library
+    from tokenizers.processors import TemplateProcessing
+
+    library = Library.from_str(_json().decode())
+    library.post_processor = TemplateProcessing(
+        single=f"{END_OF_TEXT} $A {END_OF_TEXT} {END_OF_TEXT}", special_tokens=[(END_OF_TEXT, 0)]
+    )
+    return library.to_str().encode()
+
+
+@pytest.mark.parametrize("rule", RULES)
+@given(texts=Texts)
+def test_every_window_is_like_a_whole_text(rule: LongRule, texts: list[str]) -> None:
+    """It has the tokens that the tokenizer puts around a text, is no longer than the limit, and holds a part of it."""
+    tokenizer = Tokenizer(_surrounded(), max_tokens=12, long=rule)
+    plain = Tokenizer(_json(), max_tokens=10_000)
+    tokens, windows = tokenizer.read(texts)
+    assert tokenizer.room == 9
+    assert tokens.lengths.max(initial=0) <= 12
+    for number, text in enumerate(texts):
+        own = plain.encode([text]).ids.tolist() if text else []
+        spans = tokenizer.long.spans(len(own), 9)
+        places = range(windows.offsets[number], windows.offsets[number + 1])
+        got = [tokens.ids[tokens.offsets[place] : tokens.offsets[place + 1]].tolist() for place in places]
+        assert got == [[0, *own[start:stop], 0, 0] for start, stop in spans]
+        assert windows.full_lengths[number] == len(own) + 3
+        assert windows.truncated[number] == (rule.kind != "windows" and len(own) > 9)
+        assert windows.lengths[number] == (len(own) + 3 if rule.kind == "windows" else min(len(own) + 3, 12))
+
+
+@pytest.mark.parametrize("rule", RULES)
+@given(texts=Texts)
+def test_texts_that_fit_are_read_the_same_by_every_rule(rule: LongRule, texts: list[str]) -> None:
+    """The rule is for long texts alone: the ids of all others are the same."""
+    expected, _ = Tokenizer(_json(), max_tokens=150).read(texts)
+    tokens, windows = Tokenizer(_json(), max_tokens=150, long=rule).read(texts)
+    np.testing.assert_array_equal(tokens.ids, expected.ids)
+    np.testing.assert_array_equal(tokens.offsets, expected.offsets)
+    assert windows.single
+
+
+def test_a_limit_without_room_for_the_text_is_refused() -> None:
+    """Three of three tokens are the tokenizer's own."""
+    with pytest.raises(ConfigError, match="--max-tokens 3: the tokenizer adds 3 to each text"):
+        Tokenizer(_surrounded(), max_tokens=3)
+
+
+@pytest.mark.parametrize("unit", ["a", " ", "7", "lorem ipsum ", "\n"])
+def test_windows_of_a_megabyte_take_time_in_proportion(unit: str) -> None:
+    """Four times the text takes about four times as long, not sixteen; one word or one blank without end included."""
+    tokenizer = Tokenizer(_json(), max_tokens=64, long=LongRule(kind="windows"))
+    seconds = []
+    for size in (250_000, 1_000_000):
+        started = time.process_time()
+        tokens, windows = tokenizer.read([unit * (size // len(unit))])
+        seconds.append(time.process_time() - started)
+        assert len(tokens) == windows.counts[0] > 1
+    assert seconds[1] < 8 * seconds[0] + 1.0
+
+
+def test_long_texts_are_encoded_few_at_a_time(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However texts fall into slices, the result is the same."""
+    texts = ["lorem ipsum " * number for number in range(12)]
+    expected = tokenizer.encode(texts)
+    monkeypatch.setattr("tailtune.text.tokenizer._SLICE_CHARACTERS", 30)
+    np.testing.assert_array_equal(tokenizer.encode(texts).ids, expected.ids)
 
 
 def test_more_texts_than_one_slice(tokenizer: Tokenizer) -> None:
