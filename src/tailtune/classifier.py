@@ -120,6 +120,8 @@ class TextClassifier:
     def score(self, texts: Sequence[str], labels: Iterable[Any]) -> float:
         """Return the share of texts whose most probable label is right.
 
+        No reading for the ledger of test parts: scikit-learn's searches ask this of every fold. `tailtune evaluate` is.
+
         Raises:
             ConfigError: If there is not one label per text.
         """

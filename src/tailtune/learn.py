@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,18 +36,13 @@ from tailtune.models.families import read_config
 from tailtune.models.int8 import Precision
 from tailtune.models.weights import fingerprint, load_decoder, read_json
 from tailtune.predict import Predictor
-from tailtune.progress import Progress, silent
+from tailtune.progress import Progress, Say, ignore, silent
 from tailtune.rules import Rules
 from tailtune.runs import Stopwatch
 from tailtune.storage import cache_home, parse_bytes
 from tailtune.text.tokenizer import Tokenizer, Tokens
 
-Say = Callable[[str], None]
 Event = Step | Epoch
-
-
-def ignore(note: str) -> None:
-    """Say nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

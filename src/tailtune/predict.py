@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -131,12 +132,15 @@ class Predictor:
             labels=tuple(self.labels[number] for number in rules.label_set(row)),
         )
 
-    def save(self, path: str | Path, *, extra: Mapping[str, str] | None = None) -> None:
+    def save(
+        self, path: str | Path, *, extra: Mapping[str, str] | None = None, about: Mapping[str, Any] | None = None
+    ) -> None:
         """Write the bundle to ``path``, load it again and compare its answers before it gets its name.
 
         Args:
             path: Absent, or an empty folder.
             extra: Further text files, name -> content.
+            about: What its record says besides where it came from.
 
         Raises:
             SetupError: If it cannot be written.
@@ -145,7 +149,8 @@ class Predictor:
         rows = self.predict_proba(GOLDEN_TEXTS)
         golden = tuple((text, tuple(row.tolist())) for text, row in zip(GOLDEN_TEXTS, rows, strict=True))
         with writing_folder(Path(path)) as folder:
-            write_bundle(replace(self._bundle, golden=golden), folder, extra=extra or {})
+            told = {**self._bundle.about, **(about or {})}
+            write_bundle(replace(self._bundle, golden=golden, about=told), folder, extra=extra or {})
             Predictor.load(folder, device=self._backbone.device.type).check_golden()
 
     def check_golden(self) -> None:

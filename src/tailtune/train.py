@@ -22,16 +22,18 @@ from tailtune.data import catalog
 from tailtune.data.chapter import chapter_split
 from tailtune.data.check import check_dataset, require_trainable
 from tailtune.data.dataset import Dataset
-from tailtune.data.split import Split, given_parts, leaked_test_rows, split_ids, with_findings, without_unused
+from tailtune.data.marks import marks_by_part
+from tailtune.data.split import PARTS, Split, given_parts, leaked_test_rows, split_ids, with_findings, without_unused
 from tailtune.data.timed import split_by_time
 from tailtune.errors import ConfigError, DataError
 from tailtune.evaluate.baselines import BaselineResult, fit_baselines, score_baselines
 from tailtune.evaluate.metrics import correct_rows, score
 from tailtune.evaluate.verdict import judge
 from tailtune.examine import Tested, examine, prediction_lines, tested, worst
-from tailtune.learn import Learnt, Say, ignore, learn, store_root
+from tailtune.learn import Learnt, learn, store_root
+from tailtune.ledger import SEEN, bundle_record, record, settings_hash, with_worth
 from tailtune.methods.scorers import probabilities, score_features
-from tailtune.progress import Progress, silent
+from tailtune.progress import Progress, Say, ignore, silent
 from tailtune.report.markdown import model_card, render_report
 from tailtune.report.page import render_page
 from tailtune.rules import Doubles, Indices
@@ -79,13 +81,15 @@ def train(
             say=say,
         )
         metrics = {"data": _describe_data(dataset, split), **_describe(config, parts, learnt)}
-        results, part = _test(config, used, parts, learnt, watch=watch, progress=progress, say=say)
+        asked = {"run": folder.name, "settings": settings_hash(config.as_json(), dataset.sha256)}
+        results, part = _test(config, used, parts, learnt, asked=asked, watch=watch, progress=progress, say=say)
         with watch.stage("report"):
             metrics |= results | {"detail": examine(part, parts, learnt, balanced=config.balance == "weights")}
         if config.measure_unused:
             metrics |= _measure_unused(dataset, split, learnt, watch=watch, progress=progress)
     metrics |= {"config": config.as_json(), "origins": dict(origins or {}), "command": command}
-    _save(folder, metrics, learnt, split_ids(dataset, split), watch=watch, part=part)
+    seen = marks_by_part(used.texts, {name: getattr(parts, name) for name in PARTS})
+    _save(folder, metrics, learnt, split_ids(dataset, split), watch=watch, part=part, seen=seen)
     return Run(folder=folder, metrics=metrics)
 
 
@@ -229,6 +233,7 @@ def _test(
     split: Split,
     learnt: Learnt,
     *,
+    asked: Mapping[str, str],
     watch: Stopwatch,
     progress: Progress,
     say: Say,
@@ -251,10 +256,12 @@ def _test(
     with watch.stage("test"):
         read_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         say(f"everything is chosen; the test part ({len(truth)} rows) is read now, {read_at}")
+        labels = [dataset.labels[row] for row in split.test]
+        reading = record(texts, labels, date=read_at, purpose="train", **asked, say=say)
         rows, judged = judge_rules(learnt.settled, _raw(learnt, split.test), truth, names, seed=config.seed)
     metrics: dict[str, Any] = {
         **judged,
-        "test": {**judged["test"], "read_at": read_at},
+        "test": {**judged["test"], "read_at": read_at, "reading": with_worth(reading, judged["test"])},
         "baselines": {name: result.as_json() for name, result in results.items()},
     }
     if results:
@@ -281,7 +288,14 @@ def _measure_unused(
 
 
 def _save(
-    folder: Path, metrics: dict[str, Any], learnt: Learnt, rows: Mapping[str, Any], *, watch: Stopwatch, part: Tested
+    folder: Path,
+    metrics: dict[str, Any],
+    learnt: Learnt,
+    rows: Mapping[str, Any],
+    *,
+    watch: Stopwatch,
+    part: Tested,
+    seen: Mapping[str, Any],
 ) -> None:
     """Write the run folder, whole or not at all; adds versions, memory and seconds to ``metrics``."""
     metrics |= {"versions": versions()}
@@ -289,7 +303,7 @@ def _save(
         extra = {"metrics.json": canonical_json(metrics), "README.md": model_card(metrics)}
         # Nearly all of saving is the bundle; the rest comes after the seconds are written down.
         with watch.stage("save"):
-            learnt.predictor.save(temporary / "bundle", extra=extra)
+            learnt.predictor.save(temporary / "bundle", extra=extra, about={"reading": bundle_record(metrics)})
         metrics["bundle_bytes"] = folder_bytes(temporary / "bundle")
         metrics |= {"peak_rss_mib": peak_rss_mib(), "seconds": watch.as_json()}
         events = [{"event": type(event).__name__.lower(), **asdict(event)} for event in learnt.events]
@@ -301,6 +315,7 @@ def _save(
             "predictions.jsonl": "".join(line + "\n" for line in prediction_lines(part)),
             "config.json": canonical_json({"config": metrics["config"], "origins": metrics["origins"]}),
             "split.json": canonical_json(dict(rows)),
+            SEEN: json.dumps(seen) + "\n",
             "events.jsonl": "".join(json.dumps(event) + "\n" for event in events),
         }
         for name, content in files.items():

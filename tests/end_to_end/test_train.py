@@ -78,6 +78,7 @@ def test_a_run_folder_holds_everything(whole: Path) -> None:
         "predictions.jsonl",
         "report.html",
         "report.md",
+        "seen.json",
         "split.json",
     ]
     assert sorted(path.name for path in (whole / "bundle").iterdir()) == [

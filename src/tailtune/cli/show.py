@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tailtune.report.decisions import calibration_line, decision_lines
+from tailtune.report.reading import again_line, overlap_lines, worth_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,7 +78,7 @@ def training(metrics: Mapping[str, Any], folder: Path) -> None:
     _say(console, f"method: {metrics['method']} at {where}")
     if reason := metrics.get("reason"):
         _say(console, f"why: {reason}")
-    for sentence in (calibration_line(metrics), *decision_lines(metrics)):
+    for sentence in (calibration_line(metrics), *decision_lines(metrics), again_line(metrics)):
         if sentence:
             _say(console, sentence)
     _say(console, _cost(metrics))
@@ -131,7 +132,7 @@ def evaluation(metrics: Mapping[str, Any]) -> None:
     console.print(table)
     said = [f"{name} {test[key]:.4f}" for key, name in (("log_loss", "log loss"), ("ece", "calibration error"))]
     console.print(f"{test['rows']:,} texts, {', '.join(said)}")
-    for sentence in decision_lines(metrics):
+    for sentence in (*decision_lines(metrics), *overlap_lines(metrics), again_line(metrics)):
         _say(console, sentence)
 
 
@@ -151,6 +152,9 @@ def comparison(found: Mapping[str, Any]) -> None:
     console.print()
     for pair in found["pairs"]:
         _say(console, _pair(pair))
+    for reading in found["readings"]:
+        of = f"the {reading['rows']:,} test rows of {', '.join(reading['runs'])}"
+        _say(console, f"{of} have been read {reading['times']:,} times.{worth_line(reading)}")
 
 
 def _figures(run: Mapping[str, Any]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from typing import Any
 from tailtune.report import making, sections
 from tailtune.report.blocks import Section, Table
 from tailtune.report.decisions import calibration_line, decisions_page
+from tailtune.report.reading import reading_line
 from tailtune.report.words import (
     ABSENT,
     UNPRINTABLE,
@@ -163,10 +164,8 @@ def _test(metrics: Metrics) -> str:
     columns = [scores for scores in (test, validation) if scores]
     lines = [(title, *(show(scores.get(key)) for scores in columns)) for title, show, key in rows]
     header = ("", "test", "validation")[: 1 + len(columns)]
-    moment = test.get("read_at")
-    read = f"The test rows were read once, at {escape(moment)}, after every choice was made." if moment else ""
-    told = (table(header, lines), _spread(metrics), escape(calibration_line(metrics)), read, _recipe(metrics))
-    return _joined(["## Result", *told]).rstrip("\n")
+    told = (table(header, lines), _spread(metrics), escape(calibration_line(metrics)), escape(reading_line(metrics)))
+    return _joined(["## Result", *told, _recipe(metrics)]).rstrip("\n")
 
 
 def _comparison(metrics: Metrics) -> str:

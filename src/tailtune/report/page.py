@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tailtune.report import making, sections
 from tailtune.report.blocks import Section
+from tailtune.report.reading import reading_line
 from tailtune.report.words import Metrics, one_line, part
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def render_page(metrics: Metrics, worst: Sequence[Mapping[str, Any]] = ()) -> st
         made=made_with(metrics),
         verdict=one_line(verdict.get("text") or ""),
         tone=_TONES.get(str(verdict.get("kind")), "even"),
-        read=_read(metrics),
+        read=reading_line(metrics),
         figures=making.headline(metrics),
         sections=sections_of(metrics, worst),
     )
@@ -81,14 +82,6 @@ def made_with(metrics: Metrics) -> str:
     if precision := metrics.get("precision"):
         parts.append(one_line(precision))
     return " · ".join(parts)
-
-
-def _read(metrics: Metrics) -> str:
-    test = part(metrics, "test")
-    if not test.get("read_at"):
-        return ""
-    rows = f"The {test['rows']:,} test rows" if isinstance(test.get("rows"), int) else "The test rows"
-    return f"{rows} were read once, at {one_line(test['read_at'])}, after every choice was made."
 
 
 def _file(name: str) -> str:
