@@ -68,6 +68,9 @@ class TrainConfig:
     ] = "word"
     group: Annotated[str | None, "column whose rows of equal value stay in one part"] = None
     time: Annotated[str | None, "column with the time: train on the oldest rows, test on the newest"] = None
+    folds: Annotated[
+        int | None, "test every row once, in so many folds; the saved classifier then learns from all rows"
+    ] = None
     out: Annotated[str | None, "run folder, empty or absent (default: runs/<data>-<time>)"] = None
     model: Annotated[str, "catalogue name, local Hugging Face folder or hub id"] = field(default_factory=default_model)
     method: Annotated[Literal["auto", "probe", "tail"], "what is trained on top of the frozen blocks"] = "auto"

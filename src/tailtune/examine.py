@@ -40,6 +40,7 @@ class Tested:
         probabilities: float [n, C].
         lengths: int [n] tokens.
         names: C class names, in id order.
+        folds: n numbers from 1 of the folds that tested each row; empty for one test part.
     """
 
     rows: tuple[int, ...]
@@ -48,6 +49,7 @@ class Tested:
     probabilities: NDArray[np.float64]
     lengths: NDArray[np.int64]
     names: tuple[str, ...]
+    folds: tuple[int, ...] = ()
 
     @property
     def predicted(self) -> NDArray[np.int64]:
@@ -106,16 +108,26 @@ def rows_hash(part: Tested) -> str:
 
 def prediction_lines(part: Tested) -> Iterator[str]:
     """Yield the lines of predictions.jsonl: row, label, predicted and the probabilities in label order; no text."""
-    for row, truth, answer in zip(part.rows, part.truth.tolist(), part.probabilities, strict=True):
+    numbers = [{"fold": number} for number in part.folds] or [{}] * len(part.rows)
+    for row, fold, truth, answer in zip(part.rows, numbers, part.truth.tolist(), part.probabilities, strict=True):
         yield json.dumps(
             {
                 "row": row,
+                **fold,
                 "label": part.names[truth],
                 "predicted": part.names[int(answer.argmax())],
                 "probabilities": [round(share, 7) for share in answer.tolist()],
             },
             ensure_ascii=False,
         )
+
+
+def folds_of(part: Tested) -> dict[str, list[list[int]]]:
+    """Return ``folds`` of split.json, the source row numbers that each fold tested; nothing for one test part."""
+    found: dict[int, list[int]] = {}
+    for row, number in zip(part.rows, part.folds, strict=False):
+        found.setdefault(number, []).append(row)
+    return {"folds": [found[number] for number in sorted(found)]} if found else {}
 
 
 def worst(part: Tested) -> list[dict[str, Any]]:

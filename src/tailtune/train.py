@@ -22,14 +22,23 @@ from tailtune.data import catalog
 from tailtune.data.chapter import chapter_split
 from tailtune.data.check import check_dataset, require_trainable
 from tailtune.data.dataset import Dataset
+from tailtune.data.folds import split_for_folds
 from tailtune.data.marks import marks_by_part
-from tailtune.data.split import PARTS, Split, given_parts, leaked_test_rows, split_ids, with_findings, without_unused
+from tailtune.data.split import (
+    PARTS,
+    Split,
+    given_parts,
+    leaked_test_rows,
+    split_ids,
+    with_findings,
+    without_unused,
+)
 from tailtune.data.timed import split_by_time
 from tailtune.errors import ConfigError, DataError
-from tailtune.evaluate.baselines import BaselineResult, fit_baselines, score_baselines
 from tailtune.evaluate.metrics import correct_rows, score
 from tailtune.evaluate.verdict import judge
-from tailtune.examine import Tested, examine, prediction_lines, tested, worst
+from tailtune.examine import Tested, examine, folds_of, prediction_lines, tested, worst
+from tailtune.folds import baselines_beside, cross_validate
 from tailtune.learn import Learnt, learn, store_root
 from tailtune.ledger import SEEN, bundle_record, record, settings_hash, with_worth
 from tailtune.methods.scorers import probabilities, score_features
@@ -82,14 +91,25 @@ def train(
         )
         metrics = {"data": _describe_data(dataset, split), **_describe(config, parts, learnt)}
         asked = {"run": folder.name, "settings": settings_hash(config.as_json(), dataset.sha256)}
-        results, part = _test(config, used, parts, learnt, asked=asked, watch=watch, progress=progress, say=say)
+        if config.folds:
+            results, part = cross_validate(
+                *(config, dataset, split.groups, learnt),
+                store=root,
+                asked=asked,
+                watch=watch,
+                progress=progress,
+                say=say,
+            )
+        else:
+            results, part = _test(config, used, parts, learnt, asked=asked, watch=watch, progress=progress, say=say)
         with watch.stage("report"):
             metrics |= results | {"detail": examine(part, parts, learnt, balanced=config.balance == "weights")}
         if config.measure_unused:
             metrics |= _measure_unused(dataset, split, learnt, watch=watch, progress=progress)
     metrics |= {"config": config.as_json(), "origins": dict(origins or {}), "command": command}
     seen = marks_by_part(used.texts, {name: getattr(parts, name) for name in PARTS})
-    _save(folder, metrics, learnt, split_ids(dataset, split), watch=watch, part=part, seen=seen)
+    rows = split_ids(dataset, split) | folds_of(part)
+    _save(folder, metrics, learnt, rows, watch=watch, part=part, seen=seen)
     return Run(folder=folder, metrics=metrics)
 
 
@@ -103,7 +123,7 @@ def prepare(config: TrainConfig, progress: Progress = silent) -> tuple[Dataset, 
     _require_one_split(config)
     dataset, split = (_chapter if config.recipe == "chapter" else _timed if config.time else _drawn)(config, progress)
     require_trainable(dataset)
-    _require_parts(dataset, split)
+    _require_parts(dataset, split, config.folds)
     return replace(dataset, findings=check_dataset(dataset)), split
 
 
@@ -111,6 +131,10 @@ def _require_one_split(config: TrainConfig) -> None:
     """Refuse flags that ask for two splits at once."""
     given = {"--validation": config.validation, "--test": config.test, "--group": config.group, "--time": config.time}
     hash_split = config.split_by == "hash"
+    elsewhere = [config.validation, config.test, config.time, hash_split, config.recipe == "chapter"]
+    if config.folds and any(elsewhere):
+        hint = "leave out --validation, --test, --time, --split-by hash and --recipe chapter, or --folds"
+        raise ConfigError(f"--folds {config.folds} makes its own parts", hint=hint)
     if config.recipe == "chapter" and (named := [flag for flag, value in given.items() if value]):
         raise ConfigError("--recipe chapter makes its own split", hint=f"leave out {' and '.join(named)}")
     if config.recipe == "chapter" and hash_split:
@@ -154,6 +178,16 @@ def _drawn(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
     validation, test = (
         None if name is None else _read(config, name, (), progress) for name in (config.validation, config.test)
     )
+    if config.folds:
+        require_trainable(dataset)
+        return split_for_folds(
+            dataset,
+            folds=config.folds,
+            seed=config.seed,
+            balance=config.balance,
+            alike=config.near_duplicates,
+            group=config.group,
+        )
     if config.split_by == "hash":
         require_trainable(dataset)  # said before what the hash makes of too few rows
     return given_parts(
@@ -168,7 +202,7 @@ def _drawn(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
     )
 
 
-def _require_parts(dataset: Dataset, split: Split) -> None:
+def _require_parts(dataset: Dataset, split: Split, folds: int | None) -> None:
     learnt = {dataset.labels[row] for row in split.train}
     if len(learnt) < 2:
         raise DataError(
@@ -176,7 +210,7 @@ def _require_parts(dataset: Dataset, split: Split) -> None:
             path=dataset.source,
             hint="add rows that are not near-duplicates of each other",
         )
-    if not len(split.test):
+    if not len(split.test) and not folds:
         hint = "add rows, give --test FILE, or set --near-duplicates marks"
         raise DataError("no rows are left for the test part", path=dataset.source, hint=hint)
 
@@ -239,20 +273,10 @@ def _test(
     say: Say,
 ) -> tuple[dict[str, Any], Tested]:
     """Read the test part: everything is chosen by now, and nothing is changed after."""
-    results: dict[str, BaselineResult] = {}
     truth, names = learnt.ids[split.test], learnt.labels.names
     texts = [dataset.texts[row] for row in split.test]
     with watch.stage("baselines"):
-        if config.baselines:
-            fitted = fit_baselines(
-                [dataset.texts[row] for row in split.train],
-                learnt.ids[split.train],
-                classes=len(names),
-                weights="balanced" if config.balance == "weights" else None,
-                seed=config.seed,
-                progress=progress,
-            )
-            results = score_baselines(fitted, texts, truth, names)
+        results = baselines_beside(config, dataset, split, learnt.ids, names=names, progress=progress)
     with watch.stage("test"):
         read_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         say(f"everything is chosen; the test part ({len(truth)} rows) is read now, {read_at}")

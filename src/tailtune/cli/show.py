@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tailtune.report.decisions import calibration_line, decision_lines
+from tailtune.report.folds import folds_line
 from tailtune.report.reading import again_line, overlap_lines, worth_line
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def training(metrics: Mapping[str, Any], folder: Path) -> None:
     _say(console, f"method: {metrics['method']} at {where}")
     if reason := metrics.get("reason"):
         _say(console, f"why: {reason}")
-    for sentence in (calibration_line(metrics), *decision_lines(metrics), again_line(metrics)):
+    for sentence in (folds_line(metrics), calibration_line(metrics), *decision_lines(metrics), again_line(metrics)):
         if sentence:
             _say(console, sentence)
     _say(console, _cost(metrics))

@@ -15,6 +15,7 @@ from typing import Any
 from tailtune.report import making, sections
 from tailtune.report.blocks import Section, Table
 from tailtune.report.decisions import calibration_line, decisions_page
+from tailtune.report.folds import folds
 from tailtune.report.reading import reading_line
 from tailtune.report.words import (
     ABSENT,
@@ -53,6 +54,7 @@ def render_report(metrics: Metrics) -> str:
         _verdict(metrics),
         _test(metrics),
         _comparison(metrics),
+        _as_text(folds(metrics)),
         _per_class(metrics),
         _confusion(metrics),
         *(_as_text(made) for made in (sections.ranking(metrics), sections.slices(metrics), making.learning(metrics))),

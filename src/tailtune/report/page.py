@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tailtune.report import making, sections
 from tailtune.report.blocks import Section
+from tailtune.report.folds import folds
 from tailtune.report.reading import reading_line
 from tailtune.report.words import Metrics, one_line, part
 
@@ -52,6 +53,7 @@ def sections_of(metrics: Metrics, worst: Sequence[Mapping[str, Any]] = ()) -> li
     """Return the sections that have something to show, in the order of the page."""
     made = (
         sections.baselines(metrics),
+        folds(metrics),
         sections.classes(metrics),
         sections.confusion(metrics),
         sections.worst(metrics, worst),

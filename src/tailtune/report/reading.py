@@ -24,6 +24,9 @@ def reading_line(metrics: Metrics) -> str:
     moment = test.get("read_at")
     if not moment:
         return ""
+    if folds := part(metrics, "folds").get("count"):
+        again = f"{_before(reading)}{worth_line(reading)}" if reading.get("nth", 1) > 1 else ""
+        return f"{_in_folds(metrics, folds, one_line(moment))} {again}".rstrip() + _partly(reading)
     rows = f"{test['rows']:,} test rows" if isinstance(test.get("rows"), int) else "test rows"
     if reading.get("nth", 1) == 1:
         first = "; no earlier reading of them is known on this machine" if reading.get("recorded") else ""
@@ -32,6 +35,15 @@ def reading_line(metrics: Metrics) -> str:
         )
     said = f"The {rows} were read at {one_line(moment)}, after every choice of this run was made. {_before(reading)}"
     return f"{said}{worth_line(reading)}{_partly(reading)}"
+
+
+def _in_folds(metrics: Metrics, folds: int, moment: str) -> str:
+    return (
+        f"Each of {part(metrics, 'test')['rows']:,} rows was tested once, from {moment} on, by one of {folds} "
+        "classifiers that had seen neither it nor its near duplicates. The saved classifier was made in the same way "
+        "from all rows and has no test of its own: the numbers are those of the procedure on "
+        f"{folds - 1} of {folds} parts of the rows."
+    )
 
 
 def again_line(metrics: Metrics) -> str:
