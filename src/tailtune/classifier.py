@@ -27,6 +27,7 @@ _FILES = {
     "group",
     "time",
     "folds",
+    "out_of_scope_texts",
     "out",
     "recipe",
     "baselines",

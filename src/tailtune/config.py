@@ -105,6 +105,10 @@ class TrainConfig:
     abstain: Annotated[
         float | None, "largest share of all texts answered wrongly, such as 0.01; less certain answers are marked"
     ] = None
+    out_of_scope: Annotated[bool, "save what tells texts that are unlike the training texts"] = False
+    out_of_scope_texts: Annotated[
+        str | None, "file of texts known to be of no class: how well they are told is measured (with --out-of-scope)"
+    ] = None
     prevalence: Annotated[
         str | None, "class shares the probabilities are for, such as spam=0.134; 'data': those before balancing"
     ] = None

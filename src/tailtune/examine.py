@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from tailtune.data.dataset import Dataset
 from tailtune.data.split import Split
 from tailtune.evaluate.curves import macro_f1_interval, mean_interval, ranking, reliability, row_losses
 from tailtune.evaluate.metrics import confusion_matrix
+from tailtune.evaluate.scope import marked, told_apart
 from tailtune.evaluate.slices import slices, worst_rows
 from tailtune.learn import Learnt
 from tailtune.methods.learning import learning_curve
@@ -128,6 +129,28 @@ def folds_of(part: Tested) -> dict[str, list[list[int]]]:
     for row, number in zip(part.rows, part.folds, strict=False):
         found.setdefault(number, []).append(row)
     return {"folds": [found[number] for number in sorted(found)]} if found else {}
+
+
+def examine_scope(split: Split, learnt: Learnt, outside: Sequence[str]) -> dict[str, Any]:
+    """Return ``out_of_scope`` of metrics.json; empty where it was not asked for.
+
+    Args:
+        split: Of the rows that serve a part.
+        learnt: The classifier.
+        outside: Texts known to be of no class.
+    """
+    scope, strangeness = learnt.predictor.bundle.scope, learnt.strangeness
+    if scope is None or strangeness is None:
+        return {}
+    found: dict[str, Any] = {"depth": scope.depth, "reference_rows": len(scope.reference)}
+    inside = strangeness[split.test]
+    if len(inside):
+        found["test"] = {"rows": len(inside), "marked": marked(scope.unlike(inside))}
+    if len(inside) and outside:
+        strange = learnt.predictor.strangeness(outside)
+        told = told_apart(inside, strange)
+        found["outside"] = {"rows": len(strange), "marked": marked(scope.unlike(strange)), **told}
+    return {"out_of_scope": found}
 
 
 def worst(part: Tested) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import datetime
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +138,7 @@ def _fold(
     config: TrainConfig, dataset: Dataset, split: Split, truth: Indices, *, store: Path, progress: Progress
 ) -> Fold:
     used, parts = without_unused(dataset, split)
+    config = replace(config, out_of_scope=False)  # the saved classifier's alone
     learnt = learn(
         used,
         parts,

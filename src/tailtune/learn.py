@@ -23,12 +23,15 @@ from tailtune.config import TrainConfig, parse_milliseconds
 from tailtune.data.dataset import Dataset
 from tailtune.data.split import Split
 from tailtune.errors import ConfigError
+from tailtune.features.backbone import Wanted
 from tailtune.features.passes import Pass, Passes
 from tailtune.features.store import Features
 from tailtune.labels import LabelSet
 from tailtune.methods import auto
+from tailtune.methods.familiar import fit_scope, require_rows
 from tailtune.methods.probe import PENALTIES, Rows
 from tailtune.methods.scan import Limits, Scan, scan
+from tailtune.methods.scope import Scope
 from tailtune.methods.scorers import probabilities, score_features
 from tailtune.methods.tail import Epoch, Step, TailSettings
 from tailtune.models.catalog import ResolvedModel, resolve
@@ -37,7 +40,7 @@ from tailtune.models.int8 import Precision
 from tailtune.models.weights import fingerprint, load_decoder, read_json
 from tailtune.predict import Predictor
 from tailtune.progress import Progress, Say, ignore, silent
-from tailtune.rules import Rules
+from tailtune.rules import Doubles, Rules
 from tailtune.runs import Stopwatch
 from tailtune.storage import cache_home, parse_bytes
 from tailtune.text.tokenizer import Tokenizer, Tokens
@@ -62,6 +65,7 @@ class Learnt:
         blocks_total: Blocks of the pretrained model.
         tokens: Counts for metrics.json.
         settled: The rules between the scorer's probabilities and the answers, and how they were found.
+        strangeness: [rows] see ``Scope``, where it was asked for.
     """
 
     predictor: Predictor
@@ -76,6 +80,7 @@ class Learnt:
     blocks_total: int
     tokens: dict[str, Any]
     settled: Settled
+    strangeness: Doubles | None = None
 
 
 @contextlib.contextmanager
@@ -118,6 +123,8 @@ def learn(
     rows = _rows(labels, dataset, split, config)
     trained, validation = rows.labels[rows.train], len(rows.validation)
     aims = aims_of(config, labels, counts=counts or Counter(dataset.labels), trained=trained, validation=validation)
+    if config.out_of_scope:
+        require_rows(validation)
     ready = _ready(dataset, config, store=store, watch=watch, progress=progress, say=say)
     tokens, passes = ready.tokens, ready.passes
     with watch.stage("scan"):
@@ -138,10 +145,17 @@ def learn(
         settled = _settled(aims, fitted, features, rows)
     for note in settled.notes:
         say(note)
+    scope, strangeness = None, None
+    if config.out_of_scope:
+        with watch.stage("scope"):
+            cut = fitted.scorer.wanted.depth
+            pooled = passes.features(tokens, Wanted(pooled=(cut,)), precision=precision, progress=progress)
+            scope = fit_scope(pooled, rows, cut)
+            strangeness = scope.strangeness(pooled.pooled(cut))
     about = {"data": {"source": dataset.source, "sha256": dataset.sha256}, "seed": config.seed}
     return Learnt(
         predictor=Predictor(
-            _bundle(ready, fitted, labels, precision, settled.rules, about=about), device=config.device
+            _bundle(ready, fitted, labels, precision, settled.rules, about=about, scope=scope), device=config.device
         ),
         fitted=fitted,
         features=features,
@@ -154,6 +168,7 @@ def learn(
         blocks_total=ready.blocks,
         tokens=_token_counts(tokens, passes),
         settled=settled,
+        strangeness=strangeness,
     )
 
 
@@ -265,6 +280,7 @@ def _bundle(
     rules: Rules,
     *,
     about: Mapping[str, Any],
+    scope: Scope | None,
 ) -> Bundle:
     return Bundle(
         decoder=ready.passes.below(fitted.scorer.wanted.depth, precision),
@@ -274,6 +290,7 @@ def _bundle(
         labels=labels,
         about={"model": ready.source, **about},
         rules=rules,
+        scope=scope,
     )
 
 

@@ -30,7 +30,7 @@ _NAMED = 20
 # Settings that change no number.
 _IDLE = {
     *("data", "validation", "test", "out", "like", "quiet", "cache", "threads", "device", "baselines"),
-    "measure_unused",
+    *("measure_unused", "out_of_scope", "out_of_scope_texts"),
 }
 
 

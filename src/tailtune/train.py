@@ -24,6 +24,7 @@ from tailtune.data.check import check_dataset, require_trainable
 from tailtune.data.dataset import Dataset
 from tailtune.data.folds import split_for_folds
 from tailtune.data.marks import marks_by_part
+from tailtune.data.read import read_texts
 from tailtune.data.split import (
     PARTS,
     Split,
@@ -37,7 +38,7 @@ from tailtune.data.timed import split_by_time
 from tailtune.errors import ConfigError, DataError
 from tailtune.evaluate.metrics import correct_rows, score
 from tailtune.evaluate.verdict import judge
-from tailtune.examine import Tested, examine, folds_of, prediction_lines, tested, worst
+from tailtune.examine import Tested, examine, examine_scope, folds_of, prediction_lines, tested, worst
 from tailtune.folds import baselines_beside, cross_validate
 from tailtune.learn import Learnt, learn, store_root
 from tailtune.ledger import SEEN, bundle_record, record, settings_hash, with_worth
@@ -74,6 +75,7 @@ def train(
     folder = new_folder(config.out, config.data)
     with watch.stage("read"):
         dataset, split = prepare(config, progress)
+        outside = _outside(config, progress)
     for finding in dataset.findings:
         if finding.kind != "class_counts":
             say(finding.message)
@@ -104,6 +106,7 @@ def train(
             results, part = _test(config, used, parts, learnt, asked=asked, watch=watch, progress=progress, say=say)
         with watch.stage("report"):
             metrics |= results | {"detail": examine(part, parts, learnt, balanced=config.balance == "weights")}
+            metrics |= examine_scope(parts, learnt, outside)
         if config.measure_unused:
             metrics |= _measure_unused(dataset, split, learnt, watch=watch, progress=progress)
     metrics |= {"config": config.as_json(), "origins": dict(origins or {}), "command": command}
@@ -111,6 +114,16 @@ def train(
     rows = split_ids(dataset, split) | folds_of(part)
     _save(folder, metrics, learnt, rows, watch=watch, part=part, seen=seen)
     return Run(folder=folder, metrics=metrics)
+
+
+def _outside(config: TrainConfig, progress: Progress) -> tuple[str, ...]:
+    """Texts known to be of no class, where a file of them is given."""
+    if config.out_of_scope_texts is None:
+        return ()
+    if not config.out_of_scope or config.folds:
+        hint = "leave out --folds, or measure later" if config.folds else "add --out-of-scope"
+        raise ConfigError("--out-of-scope-texts needs --out-of-scope and a test part", hint=hint)
+    return read_texts(Path(config.out_of_scope_texts), text_column=config.text_column, progress=progress).texts
 
 
 def prepare(config: TrainConfig, progress: Progress = silent) -> tuple[Dataset, Split]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tailtune.report.decisions import calibration_line, decision_lines
 from tailtune.report.folds import folds_line
 from tailtune.report.reading import again_line, overlap_lines, worth_line
+from tailtune.report.scope import scope_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from tailtune.predict import Prediction
 
 _BAR_WIDTH = 24
+# A text among so small a share of the strangest is pointed out.
+_STRANGE = 0.05
 _TITLE_CHARACTERS = 100
 _MEASURES = (
     *("accuracy", "95 % interval", "macro F1", "log loss", "test rows", "method", "depth", "size", "one text"),
@@ -54,9 +57,16 @@ def prediction(text: str, answer: Prediction) -> None:
         console.print(_text(f"  decided: {answer.label} ({answer.rule})"))
     if answer.abstained:
         console.print(_text(f"  too uncertain to answer; one of: {', '.join(answer.labels)}", "yellow"))
+    if answer.rejected or (answer.out_of_scope or 0.0) >= 1 - _STRANGE:
+        _say(console, f"  {_strange(answer)}", "yellow")
     if answer.truncated:
         console.print(_text("  only its first part was read: it is longer than the model's context", "yellow"))
     console.print()
+
+
+def _strange(answer: Prediction) -> str:
+    said = "rejected: " if answer.rejected else ""
+    return f"{said}unlike the training texts, stranger than {100 * (answer.out_of_scope or 0.0):.1f} % of held-out ones"
 
 
 def bar(share: float, width: int = _BAR_WIDTH) -> str:
@@ -79,7 +89,8 @@ def training(metrics: Mapping[str, Any], folder: Path) -> None:
     _say(console, f"method: {metrics['method']} at {where}")
     if reason := metrics.get("reason"):
         _say(console, f"why: {reason}")
-    for sentence in (folds_line(metrics), calibration_line(metrics), *decision_lines(metrics), again_line(metrics)):
+    decided = (*decision_lines(metrics), *scope_lines(metrics))
+    for sentence in (folds_line(metrics), calibration_line(metrics), *decided, again_line(metrics)):
         if sentence:
             _say(console, sentence)
     _say(console, _cost(metrics))

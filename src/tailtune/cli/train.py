@@ -26,16 +26,24 @@ _GROUPS = {
     ),
     "Probabilities and decisions": (
         "calibration", "max_false_positives", "min_precision", "positive", "costs", "abstain", "prevalence",
-        "measure_unused",
+        "measure_unused", "out_of_scope", "out_of_scope_texts",
     ),
     "This machine": ("device", "threads", "cache"),
     "Result": ("out", "config", "json", "baselines", "quiet"),
 }  # fmt: skip
 _PANELS = {name: group for group, names in _GROUPS.items() for name in names}
 _SWITCHES = {"cache": "--cache/--no-cache", "baselines": "--baselines/--no-baselines", "quiet": "--quiet"}
-_SWITCHES["measure_unused"] = "--measure-unused"
+_SWITCHES |= {"measure_unused": "--measure-unused", "out_of_scope": "--out-of-scope"}
 _METAVARS: dict[type, str] = {int: "N", float: "X", str: "NAME"}
-_PLACES = {"validation": "FILE", "test": "FILE", "out": "DIR", "budget": "TIME", "smaller_than": "SIZE", "like": "RUN"}
+_PLACES = {
+    "validation": "FILE",
+    "test": "FILE",
+    "out_of_scope_texts": "FILE",
+    "out": "DIR",
+    "budget": "TIME",
+    "smaller_than": "SIZE",
+    "like": "RUN",
+}
 
 
 def register(app: typer.Typer) -> None:

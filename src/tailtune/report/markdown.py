@@ -17,6 +17,7 @@ from tailtune.report.blocks import Section, Table
 from tailtune.report.decisions import calibration_line, decisions_page
 from tailtune.report.folds import folds
 from tailtune.report.reading import reading_line
+from tailtune.report.scope import scope_lines
 from tailtune.report.words import (
     ABSENT,
     UNPRINTABLE,
@@ -59,6 +60,7 @@ def render_report(metrics: Metrics) -> str:
         _confusion(metrics),
         *(_as_text(made) for made in (sections.ranking(metrics), sections.slices(metrics), making.learning(metrics))),
         decisions_page(metrics, escape, table),
+        "\n\n".join(map(escape, scope_lines(metrics))),
         _data(metrics),
         _depths(metrics),
         _choices(metrics),

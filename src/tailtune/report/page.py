@@ -17,6 +17,7 @@ from tailtune.report import making, sections
 from tailtune.report.blocks import Section
 from tailtune.report.folds import folds
 from tailtune.report.reading import reading_line
+from tailtune.report.scope import scope
 from tailtune.report.words import Metrics, one_line, part
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def sections_of(metrics: Metrics, worst: Sequence[Mapping[str, Any]] = ()) -> li
         sections.worst(metrics, worst),
         sections.calibration(metrics),
         sections.ranking(metrics),
+        scope(metrics),
         sections.slices(metrics),
         making.learning(metrics),
         making.depth(metrics),
