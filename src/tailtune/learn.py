@@ -123,8 +123,6 @@ def learn(
     rows = _rows(labels, dataset, split, config)
     trained, validation = rows.labels[rows.train], len(rows.validation)
     aims = aims_of(config, labels, counts=counts or Counter(dataset.labels), trained=trained, validation=validation)
-    if config.out_of_scope:
-        require_rows(validation)
     ready = _ready(dataset, config, store=store, watch=watch, progress=progress, say=say)
     tokens, passes = ready.tokens, ready.passes
     with watch.stage("scan"):
@@ -149,14 +147,11 @@ def learn(
     if config.out_of_scope:
         with watch.stage("scope"):
             cut = fitted.scorer.wanted.depth
-            pooled = passes.features(tokens, Wanted(pooled=(cut,)), precision=precision, progress=progress)
-            scope = fit_scope(pooled, rows, cut)
-            strangeness = scope.strangeness(pooled.pooled(cut))
+            scope, strangeness = _scope(passes, tokens, rows, cut, precision=precision, progress=progress)
     about = {"data": {"source": dataset.source, "sha256": dataset.sha256}, "seed": config.seed}
+    bundle = _bundle(ready, fitted, labels, precision, settled.rules, about=about, scope=scope)
     return Learnt(
-        predictor=Predictor(
-            _bundle(ready, fitted, labels, precision, settled.rules, about=about, scope=scope), device=config.device
-        ),
+        predictor=Predictor(bundle, device=config.device),
         fitted=fitted,
         features=features,
         labels=labels,
@@ -272,6 +267,15 @@ def _settled(aims: Aims, fitted: auto.Fitted, features: Features, rows: Rows) ->
     return settle(aims, given, rows.labels[held_out], rows.groups[held_out])
 
 
+def _scope(
+    passes: Passes, tokens: Tokens, rows: Rows, cut: int, *, precision: Precision, progress: Progress
+) -> tuple[Scope, Doubles]:
+    """What tells strange texts, and how strange each text is."""
+    features = passes.features(tokens, Wanted(pooled=(cut,)), precision=precision, progress=progress)
+    scope = fit_scope(features, rows, cut)
+    return scope, scope.strangeness(features.pooled(cut))
+
+
 def _bundle(
     ready: _Ready,
     fitted: auto.Fitted,
@@ -341,6 +345,8 @@ def _pass_note(done: Pass) -> str:
 
 
 def _rows(labels: LabelSet, dataset: Dataset, split: Split, config: TrainConfig) -> Rows:
+    if config.out_of_scope:
+        require_rows(len(split.validation))
     return Rows(
         train=split.train,
         validation=split.validation,
