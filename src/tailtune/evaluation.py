@@ -65,7 +65,7 @@ def evaluate_bundle(
         dataset.labels,
         date=read_at,
         purpose="evaluate",
-        run=Path(path).resolve().name,
+        run=_run_name(Path(path).resolve()),
         settings=_settings(predictor.bundle),
         say=say,
     )
@@ -89,6 +89,10 @@ def evaluate_bundle(
             "reading": with_worth(reading, scores),
         },
     }
+
+
+def _run_name(folder: Path) -> str:
+    return folder.parent.name if folder.name == "bundle" else folder.name
 
 
 def _settings(bundle: Bundle) -> str:

@@ -185,9 +185,9 @@ def with_worth(reading: Mapping[str, Any], test: Mapping[str, Any]) -> dict[str,
 
     Args:
         reading: From ``record``.
-        test: The scores, with ``accuracy`` and ``rows``.
+        test: The scores; without ``accuracy`` there is nothing to say.
     """
-    if reading["choices"] < 2:
+    if reading["choices"] < 2 or test.get("accuracy") is None:
         return dict(reading)
     correct = round(test["accuracy"] * test["rows"])
     return {**reading, "best_of": best_of(correct, test["rows"], reading["choices"])}

@@ -55,6 +55,8 @@ def _check_evaluations(folder: Path, test_rows: list[int], capsys: pytest.Captur
     second = json.loads(call(capsys, "evaluate", folder / "c", own, "--json").out)
     assert (second["test"]["reading"]["nth"], second["test"]["reading"]["choices"]) == (2, 1)
     assert second["overlap"] == {"train": 0, "validation": 0, "test": 20}
+    assert json.loads(call(capsys, "evaluate", folder / "c" / "bundle", own, "--json").out)["overlap"]["test"] == 20
+    assert {each["run"] for each in json.loads(call(capsys, "ledger", "--json").out)["readings"]} == {"c"}
     everything = write_csv(folder / "all.csv", texts[:100], labels[:100])
     told = call(capsys, "evaluate", folder / "c", everything).out
     assert "70 of 100 rows repeat training texts" in told

@@ -104,6 +104,7 @@ def test_the_worth_of_a_choice_is_told_from_the_second_on() -> None:
     assert "best_of" not in first
     second = with_worth(_read(settings="s1"), test)
     assert second["best_of"]["choices"] == 2
+    assert "best_of" not in with_worth(_read(settings="s2"), {"rows": 60, "subset_accuracy": 0.5})
     kept = bundle_record({"test": {**test, "reading": second}})
     assert kept == {"read_at": "now", "rows": 60, "nth": 2, "choices": 2, "part": second["part"], "settings": "s1"}
 
