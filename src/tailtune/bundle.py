@@ -5,6 +5,7 @@
     bundle.json             format, labels, method, depth, precision, rules, origin, SHA-256 of every other file
     backbone.safetensors    embeddings and the blocks below the cut, our names
     classifier.safetensors  the probe's arrays, or the tail's blocks, final norm and head
+    scope.safetensors       only if asked for: what tells texts that are unlike the training texts
     tokenizer.json          as the model came with it
     metrics.json README.md  what the run measured, and a model card
 
@@ -26,6 +27,7 @@ from torch import Tensor
 from tailtune import __version__
 from tailtune.errors import BundleError, ModelError, SetupError
 from tailtune.labels import LabelSet
+from tailtune.methods.scope import Scope
 from tailtune.methods.scorers import ProbeScorer, Scorer, TailScorer
 from tailtune.models.decoder import Decoder
 from tailtune.models.families import DecoderConfig
@@ -38,12 +40,13 @@ from tailtune.text.windows import LongRule
 
 # Format 1 knew no precision: its backbones are fp32. Format 2 knew no rules: a reader of it would give probabilities
 # that are not calibrated and ignore thresholds, so bundles that have rules are of format 3. Format 3 read the beginning
-# of every long text: only bundles with another rule for long texts are of format 4.
+# of every long text and knew no scope: only bundles with another rule for long texts or a scope are of format 4.
 FORMAT = 4
 _WITH_RULES = 3
 _WITHOUT_RULES = 2
 MANIFEST = "bundle.json"
 BACKBONE, CLASSIFIER, TOKENIZER = "backbone.safetensors", "classifier.safetensors", "tokenizer.json"
+SCOPE = "scope.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +62,7 @@ class Bundle:
         about: Where it came from, for people: model name, source and hash, data source and hash.
         golden: Texts of our own with the probabilities this classifier gave them when it was saved.
         rules: What happens to its probabilities before they are given out.
+        scope: What tells texts that are unlike the training texts; None where it was not asked for.
     """
 
     decoder: Decoder
@@ -69,6 +73,7 @@ class Bundle:
     about: Mapping[str, Any] = field(default_factory=dict)
     golden: tuple[tuple[str, tuple[float, ...]], ...] = ()
     rules: Rules = field(default_factory=Rules)
+    scope: Scope | None = None
 
 
 def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> None:
@@ -86,11 +91,13 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
     described, tensors = _describe(bundle.scorer)
     _save(folder / CLASSIFIER, tensors)
     (folder / TOKENIZER).write_bytes(bundle.tokenizer.json_bytes)
+    if bundle.scope is not None:
+        _save(folder / SCOPE, {name: torch.from_numpy(array) for name, array in bundle.scope.arrays().items()})
     for name, content in extra.items():
         (folder / name).write_text(content, encoding="utf-8")
     rules, long = bundle.rules.as_json(), bundle.tokenizer.long.as_json()
     manifest = {
-        "format_version": FORMAT if long else _WITH_RULES if rules else _WITHOUT_RULES,
+        "format_version": FORMAT if long or bundle.scope else _WITH_RULES if rules else _WITHOUT_RULES,
         "tailtune": __version__,
         "classifier": described,
         "decoder": bundle.decoder.config.as_json(),
@@ -102,6 +109,7 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
         "golden": [{"text": text, "probabilities": list(row)} for text, row in bundle.golden],
         **({"rules": rules} if rules else {}),
         **({"long": long} if long else {}),
+        **({"scope": {"depth": bundle.scope.depth}} if bundle.scope else {}),
         "files": {
             path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in sorted(folder.iterdir())
         },
@@ -178,7 +186,7 @@ def _verify(folder: Path, manifest: Mapping[str, Any]) -> None:
             raise BundleError(f"{file}: {size} bytes, saved with {expected['bytes']}", hint=_AGAIN)
         if (got := sha256_file(file)) != expected["sha256"]:
             raise BundleError(f"{file}: sha256 {got[:12]}…, saved with {expected['sha256'][:12]}…", hint=_AGAIN)
-    for name in (BACKBONE, CLASSIFIER, TOKENIZER):
+    for name in (BACKBONE, CLASSIFIER, TOKENIZER, *((SCOPE,) if "scope" in manifest else ())):
         if name not in manifest["files"]:
             raise BundleError(f"{folder / MANIFEST}: does not list {name}", hint=_AGAIN)
 
@@ -209,7 +217,13 @@ def _build(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         about=manifest["about"],
         golden=golden,
         rules=Rules.from_json(manifest.get("rules", {}), len(labels)),
+        scope=_read_scope(folder / SCOPE, manifest["scope"]) if "scope" in manifest else None,
     )
+
+
+def _read_scope(path: Path, described: Mapping[str, Any]) -> Scope:
+    arrays = {name: tensor.numpy() for name, tensor in _load(path).items()}
+    return Scope.of(int(described["depth"]), arrays)
 
 
 def _precision(folder: Path, manifest: Mapping[str, Any]) -> Precision:

@@ -26,6 +26,8 @@ _FILES = {
     "test",
     "group",
     "time",
+    "folds",
+    "out_of_scope_texts",
     "out",
     "recipe",
     "baselines",
@@ -131,6 +133,8 @@ class TextClassifier:
 
     def score(self, texts: Sequence[str], labels: Iterable[Any]) -> float:
         """Return the share of texts whose most probable label is right.
+
+        No reading for the ledger of test parts: scikit-learn's searches ask this of every fold. `tailtune evaluate` is.
 
         Raises:
             ConfigError: If there is not one label per text.

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tailtune.errors import BundleError, ConfigError
 from tailtune.evaluate.intervals import mcnemar_p
+from tailtune.evaluate.selection import best_of
 
 _LEVEL = 0.05
 _Z = 1.96
@@ -39,6 +40,9 @@ class Answers:
 
 def compare(folders: Sequence[Path]) -> dict[str, Any]:
     """Return ``runs``, the figures of each, and ``pairs``, every two of them tested against each other.
+
+    ``readings`` says how often test rows that runs share were read; comparing reads recorded answers alone, which
+    is no further reading.
 
     Two runs are paired where their test rows are the same texts with the same labels in the same order; else ``paired``
     is False and ``why`` says so: their intervals can be set beside each other, but no test is made.
@@ -63,7 +67,11 @@ def compare(folders: Sequence[Path]) -> dict[str, Any]:
         first, second = answers[a], answers[b]
         tested = {"paired": False, "why": why} if why or not first or not second else _tested(first, second)
         pairs.append({"a": names[a], "b": names[b], **tested})
-    return {"runs": [_figures(name, metrics) for name, metrics in zip(names, found, strict=True)], "pairs": pairs}
+    return {
+        "runs": [_figures(name, metrics) for name, metrics in zip(names, found, strict=True)],
+        "pairs": pairs,
+        "readings": _readings(names, found),
+    }
 
 
 def _metrics(folder: Path) -> Mapping[str, Any]:
@@ -77,6 +85,34 @@ def _metrics(folder: Path) -> Mapping[str, Any]:
         raise BundleError(f"{file}: holds no test result", hint="give folders that `tailtune train` made")
     found: Mapping[str, Any] = metrics
     return found
+
+
+def _readings(names: Sequence[str], found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """How often test rows that several of the runs share have been read, and what the best of them is worth.
+
+    As far as the runs know: the latest one tells of earlier readings by others, and each given here is one at least.
+    """
+    by_part: dict[str, list[int]] = {}
+    for at, metrics in enumerate(found):
+        if part := (metrics.get("detail") or {}).get("test_sha256"):
+            by_part.setdefault(str(part), []).append(at)
+    told = []
+    for sharing in (places for places in by_part.values() if len(places) > 1):
+        tests = [found[at]["test"] for at in sharing]
+        times, choices = (
+            max(len(sharing), *((test.get("reading") or {}).get(name, 1) for test in tests))
+            for name in ("nth", "choices")
+        )
+        best = max(tests, key=lambda test: float(test["accuracy"]))
+        told.append(
+            {
+                "runs": [names[at] for at in sharing],
+                "rows": best["rows"],
+                "times": times,
+                "best_of": best_of(round(best["accuracy"] * best["rows"]), best["rows"], choices),
+            }
+        )
+    return told
 
 
 def _figures(name: str, metrics: Mapping[str, Any]) -> dict[str, Any]:

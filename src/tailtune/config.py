@@ -69,6 +69,9 @@ class TrainConfig:
     ] = "word"
     group: Annotated[str | None, "column whose rows of equal value stay in one part"] = None
     time: Annotated[str | None, "column with the time: train on the oldest rows, test on the newest"] = None
+    folds: Annotated[
+        int | None, "test every row once, in so many folds; the saved classifier then learns from all rows"
+    ] = None
     track: Annotated[
         str | None,
         "told of the finished run, never a text: mlflow, wandb, tensorboard; several with commas, each an extra",
@@ -113,6 +116,10 @@ class TrainConfig:
     costs: Annotated[str | None, "TOML or CSV file: what calling a true class by another costs"] = None
     abstain: Annotated[
         float | None, "largest share of all texts answered wrongly, such as 0.01; less certain answers are marked"
+    ] = None
+    out_of_scope: Annotated[bool, "save what tells texts that are unlike the training texts"] = False
+    out_of_scope_texts: Annotated[
+        str | None, "file of texts known to be of no class: how well they are told is measured (with --out-of-scope)"
     ] = None
     prevalence: Annotated[
         str | None, "class shares the probabilities are for, such as spam=0.134; 'data': those before balancing"
@@ -203,6 +210,9 @@ def _check_windows(config: TrainConfig) -> None:
             f"{' and '.join(named)}: only windows have this, and long texts are read by --long {config.long}",
             hint="add --long windows, or leave it out",
         )
+    if config.long == "windows" and config.out_of_scope:
+        hint = "leave one of them out"
+        raise ConfigError("--out-of-scope judges a text by one reading, --long windows reads it in several", hint=hint)
 
 
 def _check_losses(config: TrainConfig) -> None:

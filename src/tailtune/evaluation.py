@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import datetime
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tailtune.aims import describe
+from tailtune.bundle import Bundle
 from tailtune.data.catalog import open_dataset
 from tailtune.data.check import check_dataset
 from tailtune.errors import DataError
 from tailtune.evaluate.decisions import measure_rules
 from tailtune.evaluate.metrics import score
 from tailtune.evaluate.reliability import calibration_intervals, reliability
+from tailtune.ledger import overlap, record, settings_hash, with_worth
 from tailtune.predict import Predictor
-from tailtune.progress import Progress, silent
+from tailtune.progress import Progress, Say, ignore, silent
 
 
 def evaluate_bundle(
@@ -24,6 +28,7 @@ def evaluate_bundle(
     text_column: str | None = None,
     label_column: str | None = None,
     progress: Progress = silent,
+    say: Say = ignore,
 ) -> dict[str, Any]:
     """Return the scores of a saved classifier on labelled texts, as in metrics.json.
 
@@ -33,6 +38,7 @@ def evaluate_bundle(
         text_column: Column with the texts, found by its name when not given.
         label_column: Column with the labels, found by its name when not given.
         progress: Told tokens done.
+        say: Told what people should know.
 
     Raises:
         BundleError: If the bundle cannot be used.
@@ -52,7 +58,17 @@ def evaluate_bundle(
         )
     truth = predictor.bundle.labels.ids(dataset.labels)
     rules, rows = predictor.bundle.rules, predictor.predict_proba(dataset.texts, progress=progress)
-    scores = score(truth, rows, predictor.labels)
+    scores = score(truth, rows, predictor.labels).as_json()
+    read_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    reading = record(
+        dataset.texts,
+        dataset.labels,
+        date=read_at,
+        purpose="evaluate",
+        run=_run_name(Path(path).resolve()),
+        settings=_settings(predictor.bundle),
+        say=say,
+    )
     about, measured = describe(rules, predictor.labels), measure_rules(rules, rows, truth)
     return {
         **{part: {**about[part], "test": found} for part, found in measured.items()},
@@ -64,5 +80,24 @@ def evaluate_bundle(
         },
         "bundle": str(path),
         "labels": list(predictor.labels),
-        "test": scores.as_json() | calibration_intervals(truth, rows) | {"reliability": reliability(truth, rows)},
+        "overlap": overlap(Path(path), dataset.texts),
+        "test": {
+            **scores,
+            **calibration_intervals(truth, rows),
+            "reliability": reliability(truth, rows),
+            "read_at": read_at,
+            "reading": with_worth(reading, scores),
+        },
     }
+
+
+def _run_name(folder: Path) -> str:
+    return folder.parent.name if folder.name == "bundle" else folder.name
+
+
+def _settings(bundle: Bundle) -> str:
+    """What was tried: evaluating a run on its own test rows is no further choice."""
+    own = bundle.about.get("reading")
+    if isinstance(own, Mapping) and isinstance(own.get("settings"), str):
+        return str(own["settings"])
+    return settings_hash({"about": dict(bundle.about), "golden": [list(row) for _, row in bundle.golden]})

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from tailtune.data.split import Split
 from tailtune.evaluate.curves import macro_f1_interval, mean_interval, ranking, reliability, row_losses
 from tailtune.evaluate.long import long_rows
 from tailtune.evaluate.metrics import confusion_matrix
+from tailtune.evaluate.scope import marked, told_apart
 from tailtune.evaluate.slices import slices, worst_rows
 from tailtune.learn import Learnt
 from tailtune.methods.learning import learning_curve
@@ -40,7 +41,9 @@ class Tested:
         truth: int [n] class ids.
         probabilities: float [n, C].
         lengths: int [n] tokens.
+        longer: bool [n] whether a text was too long to be read at once.
         names: C class names, in id order.
+        folds: n numbers from 1 of the folds that tested each row; empty for one test part.
     """
 
     rows: tuple[int, ...]
@@ -48,7 +51,9 @@ class Tested:
     truth: NDArray[np.int64]
     probabilities: NDArray[np.float64]
     lengths: NDArray[np.int64]
+    longer: NDArray[np.bool_]
     names: tuple[str, ...]
+    folds: tuple[int, ...] = ()
 
     @property
     def predicted(self) -> NDArray[np.int64]:
@@ -66,6 +71,7 @@ def tested(dataset: Dataset, split: Split, learnt: Learnt, probabilities: NDArra
         truth=learnt.ids[split.test],
         probabilities=probabilities,
         lengths=learnt.features.windows.lengths[split.test],
+        longer=learnt.features.windows.longer[split.test],
         names=tuple(learnt.labels.names),
     )
 
@@ -111,7 +117,7 @@ def _long(part: Tested, split: Split, learnt: Learnt) -> dict[str, Any]:
         "kind": tokenizer.long.kind,
         **tokenizer.long.as_json(),
         "parts": counts,
-        "test": long_rows(part.truth, part.probabilities, windows.longer[split.test]),
+        "test": long_rows(part.truth, part.probabilities, part.longer),
     }
 
 
@@ -124,16 +130,48 @@ def rows_hash(part: Tested) -> str:
 
 def prediction_lines(part: Tested) -> Iterator[str]:
     """Yield the lines of predictions.jsonl: row, label, predicted and the probabilities in label order; no text."""
-    for row, truth, answer in zip(part.rows, part.truth.tolist(), part.probabilities, strict=True):
+    numbers = [{"fold": number} for number in part.folds] or [{}] * len(part.rows)
+    for row, fold, truth, answer in zip(part.rows, numbers, part.truth.tolist(), part.probabilities, strict=True):
         yield json.dumps(
             {
                 "row": row,
+                **fold,
                 "label": part.names[truth],
                 "predicted": part.names[int(answer.argmax())],
                 "probabilities": [round(share, 7) for share in answer.tolist()],
             },
             ensure_ascii=False,
         )
+
+
+def folds_of(part: Tested) -> dict[str, list[list[int]]]:
+    """Return ``folds`` of split.json, the source row numbers that each fold tested; nothing for one test part."""
+    found: dict[int, list[int]] = {}
+    for row, number in zip(part.rows, part.folds, strict=False):
+        found.setdefault(number, []).append(row)
+    return {"folds": [found[number] for number in sorted(found)]} if found else {}
+
+
+def examine_scope(split: Split, learnt: Learnt, outside: Sequence[str]) -> dict[str, Any]:
+    """Return ``out_of_scope`` of metrics.json; empty where it was not asked for.
+
+    Args:
+        split: Of the rows that serve a part.
+        learnt: The classifier.
+        outside: Texts known to be of no class.
+    """
+    scope, strangeness = learnt.predictor.bundle.scope, learnt.strangeness
+    if scope is None or strangeness is None:
+        return {}
+    found: dict[str, Any] = {"depth": scope.depth, "reference_rows": len(scope.reference)}
+    inside = strangeness[split.test]
+    if len(inside):
+        found["test"] = {"rows": len(inside), "marked": marked(scope.unlike(inside))}
+    if len(inside) and outside:
+        strange = learnt.predictor.strangeness(outside)
+        told = told_apart(inside, strange)
+        found["outside"] = {"rows": len(strange), "marked": marked(scope.unlike(strange)), **told}
+    return {"out_of_scope": found}
 
 
 def worst(part: Tested) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,16 @@ from tailtune.config import TrainConfig, parse_milliseconds
 from tailtune.data.dataset import Dataset
 from tailtune.data.split import Split
 from tailtune.errors import ConfigError
+from tailtune.features.backbone import Wanted
 from tailtune.features.passes import Passes
 from tailtune.features.store import Features
 from tailtune.labels import LabelSet
 from tailtune.methods import auto
+from tailtune.methods.familiar import fit_scope, require_rows
 from tailtune.methods.losses import Objective
 from tailtune.methods.probe import PENALTIES, Rows
 from tailtune.methods.scan import Limits, Scan, scan
+from tailtune.methods.scope import Scope
 from tailtune.methods.scorers import probabilities, score_features
 from tailtune.methods.tail import Epoch, Step, TailSettings
 from tailtune.models.catalog import resolve
@@ -38,19 +41,14 @@ from tailtune.models.families import read_config
 from tailtune.models.int8 import Precision
 from tailtune.models.weights import fingerprint, load_decoder, read_json
 from tailtune.predict import Predictor
-from tailtune.progress import Progress, silent
+from tailtune.progress import Progress, Say, ignore, silent
 from tailtune.reading import Reading, long_note, pass_note, read, token_counts
 from tailtune.report.losses import loss_line
-from tailtune.rules import Rules
+from tailtune.rules import Doubles, Rules
 from tailtune.runs import Stopwatch
 from tailtune.storage import cache_home, parse_bytes
 
-Say = Callable[[str], None]
 Event = Step | Epoch
-
-
-def ignore(note: str) -> None:
-    """Say nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +69,7 @@ class Learnt:
         blocks_total: Blocks of the pretrained model.
         tokens: Counts for metrics.json.
         settled: The rules between the scorer's probabilities and the answers, and how they were found.
+        strangeness: [rows] see ``Scope``, where it was asked for.
     """
 
     predictor: Predictor
@@ -86,6 +85,7 @@ class Learnt:
     blocks_total: int
     tokens: dict[str, Any]
     settled: Settled
+    strangeness: Doubles | None = None
 
 
 @contextlib.contextmanager
@@ -150,11 +150,15 @@ def learn(
         settled = _settled(aims, fitted, features, rows)
     for note in (f"chosen: {fitted.reason}", *_loss_notes(config, events), *settled.notes):
         say(note)
+    scope, strangeness = None, None
+    if config.out_of_scope:
+        with watch.stage("scope"):
+            cut = fitted.scorer.wanted.depth
+            scope, strangeness = _scope(passes, reading, rows, cut, precision=precision, progress=progress)
     about = {"data": {"source": dataset.source, "sha256": dataset.sha256}, "seed": config.seed}
+    bundle = _bundle(ready, fitted, labels, precision, settled.rules, about=about, scope=scope)
     return Learnt(
-        predictor=Predictor(
-            _bundle(ready, fitted, labels, precision, settled.rules, about=about), device=config.device
-        ),
+        predictor=Predictor(bundle, device=config.device),
         fitted=fitted,
         features=features,
         labels=labels,
@@ -167,6 +171,7 @@ def learn(
         blocks_total=ready.blocks,
         tokens=token_counts(reading, passes.done),
         settled=settled,
+        strangeness=strangeness,
     )
 
 
@@ -277,6 +282,15 @@ def _settled(aims: Aims, fitted: auto.Fitted, features: Features, rows: Rows) ->
     return settle(aims, given, rows.labels[held_out], rows.groups[held_out])
 
 
+def _scope(
+    passes: Passes, reading: Reading, rows: Rows, cut: int, *, precision: Precision, progress: Progress
+) -> tuple[Scope, Doubles]:
+    """What tells strange texts, and how strange each text is."""
+    features = passes.features(reading.tokens, Wanted(pooled=(cut,)), precision=precision, progress=progress)
+    scope = fit_scope(features, rows, cut)
+    return scope, scope.strangeness(features.pooled(cut))
+
+
 def _bundle(
     ready: _Ready,
     fitted: auto.Fitted,
@@ -285,6 +299,7 @@ def _bundle(
     rules: Rules,
     *,
     about: Mapping[str, Any],
+    scope: Scope | None,
 ) -> Bundle:
     return Bundle(
         decoder=ready.passes.below(fitted.scorer.wanted.depth, precision),
@@ -294,6 +309,7 @@ def _bundle(
         labels=labels,
         about={"model": ready.source, **about},
         rules=rules,
+        scope=scope,
     )
 
 
@@ -320,6 +336,8 @@ def _precision(config: TrainConfig, found: Scan | None) -> Precision:
 
 
 def _rows(labels: LabelSet, dataset: Dataset, split: Split, config: TrainConfig) -> Rows:
+    if config.out_of_scope:
+        require_rows(len(split.validation))
     ids = labels.ids(dataset.labels)
     return Rows(
         train=split.train,

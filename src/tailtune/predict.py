@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,6 +47,9 @@ class Prediction:
         rule: How the label was decided, in words; None for the most probable one.
         abstained: Whether ``label`` is too uncertain to count as an answer; None where no error rate is promised.
         labels: Categories that together hold the true one as often as the bundle promises, likeliest first.
+        out_of_scope: Share of held-out texts that are less unlike the training texts; None where the bundle cannot
+            tell. Of texts like those at most a share of a reaches 1 - a.
+        rejected: Whether ``out_of_scope`` reaches what the caller allows; None where nothing was asked.
     """
 
     label: str
@@ -58,6 +62,8 @@ class Prediction:
     rule: str | None = None
     abstained: bool | None = None
     labels: tuple[str, ...] = ()
+    out_of_scope: float | None = None
+    rejected: bool | None = None
 
 
 class Predictor:
@@ -104,24 +110,52 @@ class Predictor:
             progress: Told tokens done.
         """
         tokens, windows = self._bundle.tokenizer.read(texts)
-        rows = self._probabilities(tokens, windows, progress)
+        rows, strange = self._answers(tokens, windows, progress)
         decided = self._bundle.rules.decide(rows).tolist()
         read = (windows.lengths.tolist(), windows.full_lengths.tolist(), windows.counts.tolist())
-        return [self._prediction(*each) for each in zip(rows, decided, *read, strict=True)]
+        found = [self._prediction(*each) for each in zip(rows, decided, *read, strict=True)]
+        if strange is None:
+            return found
+        return [replace(each, out_of_scope=share) for each, share in zip(found, strange.tolist(), strict=True)]
 
     def predict_proba(self, texts: Sequence[str], *, progress: Progress = silent) -> Probabilities:
         """Return [texts, C] probabilities; columns in the order of ``labels``."""
-        return self._probabilities(*self._bundle.tokenizer.read(texts), progress)
+        return self._answers(*self._bundle.tokenizer.read(texts), progress)[0]
 
-    def _probabilities(self, tokens: Tokens, windows: Windows, progress: Progress) -> Probabilities:
+    def strangeness(self, texts: Sequence[str], *, progress: Progress = silent) -> NDArray[np.float64]:
+        """Return [texts] how unlike the training texts each is, as ``Scope`` measures it; higher is stranger.
+
+        Raises:
+            BundleError: If the bundle cannot tell.
+        """
+        scope = self._bundle.scope
+        if scope is None:
+            raise BundleError("this classifier cannot tell strange texts", hint="train it with --out-of-scope")
+        pieces: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
+        for piece in self._backbone.run(self._bundle.tokenizer.read(texts)[0], scope.wanted):
+            progress("out of scope", len(pieces), 0, "batches")
+            pieces.append((piece.batch.texts, scope.strangeness(piece.pooled[scope.depth])[:, None].astype(np.float32)))
+        return in_order(pieces)[:, 0].astype(np.float64) if pieces else np.empty(0)
+
+    def _answers(
+        self, tokens: Tokens, windows: Windows, progress: Progress
+    ) -> tuple[Probabilities, NDArray[np.float64] | None]:
+        """[N, C] probabilities after the rules, and [N] how far out of scope where the bundle can tell."""
         if not len(tokens):
-            return np.empty((0, len(self.labels)))
-        pieces, done, total = [], 0, int(tokens.offsets[-1])
-        for piece in self._backbone.run(tokens, self._bundle.scorer.wanted):
-            pieces.append((piece.batch.texts, self._bundle.scorer.logits(piece)))
+            return np.empty((0, len(self.labels))), None
+        scorer, scope = self._bundle.scorer, self._bundle.scope
+        wanted = scorer.wanted if scope is None else scorer.wanted | scope.wanted
+        pieces, strange, done, total = [], [], 0, int(tokens.offsets[-1])
+        for piece in self._backbone.run(tokens, wanted):
+            pieces.append((piece.batch.texts, scorer.logits(piece)))
+            if scope is not None:
+                strange.append(
+                    (piece.batch.texts, scope.strangeness(piece.pooled[scope.depth])[:, None].astype(np.float32))
+                )
             done += piece.batch.tokens
             progress("predict", done, total, "tokens")
-        return self._bundle.rules.apply(probabilities(windows.merged(in_order(pieces))))
+        rows = self._bundle.rules.apply(probabilities(windows.merged(in_order(pieces))))
+        return rows, None if scope is None else scope.unlike(in_order(strange)[:, 0].astype(np.float64))
 
     def _prediction(self, row: NDArray[np.float64], decided: int, tokens: int, total: int, windows: int) -> Prediction:
         rules, confidence = self._bundle.rules, float(row[decided])
@@ -138,12 +172,15 @@ class Predictor:
             labels=tuple(self.labels[number] for number in rules.label_set(row)),
         )
 
-    def save(self, path: str | Path, *, extra: Mapping[str, str] | None = None) -> None:
+    def save(
+        self, path: str | Path, *, extra: Mapping[str, str] | None = None, about: Mapping[str, Any] | None = None
+    ) -> None:
         """Write the bundle to ``path``, load it again and compare its answers before it gets its name.
 
         Args:
             path: Absent, or an empty folder.
             extra: Further text files, name -> content.
+            about: What its record says besides where it came from.
 
         Raises:
             SetupError: If it cannot be written.
@@ -152,7 +189,8 @@ class Predictor:
         rows = self.predict_proba(GOLDEN_TEXTS)
         golden = tuple((text, tuple(row.tolist())) for text, row in zip(GOLDEN_TEXTS, rows, strict=True))
         with writing_folder(Path(path)) as folder:
-            write_bundle(replace(self._bundle, golden=golden), folder, extra=extra or {})
+            told = {**self._bundle.about, **(about or {})}
+            write_bundle(replace(self._bundle, golden=golden, about=told), folder, extra=extra or {})
             Predictor.load(folder, device=self._backbone.device.type).check_golden()
 
     def check_golden(self) -> None:

@@ -5,7 +5,11 @@ Knows nothing about terminals: the command line shows it, libraries stay silent.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
+
+# Told what people should know, a line at a time.
+Say = Callable[[str], None]
 
 
 class Progress(Protocol):
@@ -17,3 +21,7 @@ class Progress(Protocol):
 
 def silent(stage: str, done: int, total: int, unit: str) -> None:
     """Show nothing."""
+
+
+def ignore(note: str) -> None:
+    """Say nothing."""

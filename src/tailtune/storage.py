@@ -173,6 +173,26 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, canonical_json(value))
 
 
+def append_line(path: Path, line: str) -> None:
+    """Add one line to the end of ``path`` (created when missing), durably; a torn last line is ended first.
+
+    Raises:
+        SetupError: If it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(0, end - 1))
+            torn = file.read(1) not in (b"", b"\n")
+            file.write((b"\n" if torn else b"") + line.encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        fsync_dir(path.parent)
+    except OSError as error:
+        raise setup_error(error, f"writing {path}") from error
+
+
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on ``path`` (created when missing) against other processes.

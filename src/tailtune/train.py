@@ -22,16 +22,28 @@ from tailtune.data import catalog
 from tailtune.data.chapter import chapter_split
 from tailtune.data.check import check_dataset, require_trainable
 from tailtune.data.dataset import Dataset
-from tailtune.data.split import Split, given_parts, leaked_test_rows, split_ids, with_findings, without_unused
+from tailtune.data.folds import split_for_folds
+from tailtune.data.marks import marks_by_part
+from tailtune.data.read import read_texts
+from tailtune.data.split import (
+    PARTS,
+    Split,
+    given_parts,
+    leaked_test_rows,
+    split_ids,
+    with_findings,
+    without_unused,
+)
 from tailtune.data.timed import split_by_time
 from tailtune.errors import ConfigError, DataError
-from tailtune.evaluate.baselines import BaselineResult, brought_to_shares, fit_baselines, score_baselines
 from tailtune.evaluate.metrics import correct_rows, score
 from tailtune.evaluate.verdict import judge
-from tailtune.examine import Tested, examine, prediction_lines, tested, worst
-from tailtune.learn import Learnt, Say, ignore, learn, store_root
+from tailtune.examine import Tested, examine, examine_scope, folds_of, prediction_lines, tested, worst
+from tailtune.folds import baselines_beside, cross_validate
+from tailtune.learn import Learnt, learn, store_root
+from tailtune.ledger import SEEN, bundle_record, record, settings_hash, with_worth
 from tailtune.methods.scorers import probabilities, score_features
-from tailtune.progress import Progress, silent
+from tailtune.progress import Progress, Say, ignore, silent
 from tailtune.report.markdown import model_card, render_report
 from tailtune.report.page import render_page
 from tailtune.rules import Doubles, Indices
@@ -64,6 +76,7 @@ def train(
     folder, trackers = new_folder(config.out, config.data), required(config.track)
     with watch.stage("read"):
         dataset, split = prepare(config, progress)
+        outside = _outside(config, progress)
     for finding in dataset.findings:
         if finding.kind != "class_counts":
             say(finding.message)
@@ -80,15 +93,39 @@ def train(
             say=say,
         )
         metrics = {"data": _describe_data(dataset, split), **_describe(config, parts, learnt)}
-        results, part = _test(config, used, parts, learnt, watch=watch, progress=progress, say=say)
+        asked = {"run": folder.name, "settings": settings_hash(config.as_json(), dataset.sha256)}
+        if config.folds:
+            results, part = cross_validate(
+                *(config, dataset, split.groups, learnt),
+                store=root,
+                asked=asked,
+                watch=watch,
+                progress=progress,
+                say=say,
+            )
+        else:
+            results, part = _test(config, used, parts, learnt, asked=asked, watch=watch, progress=progress, say=say)
         with watch.stage("report"):
             metrics |= results | {"detail": examine(part, parts, learnt)}
+            metrics |= examine_scope(parts, learnt, outside)
         if config.measure_unused:
             metrics |= _measure_unused(dataset, split, learnt, watch=watch, progress=progress)
     metrics |= {"config": config.as_json(), "origins": dict(origins or {}), "command": command}
-    _save(folder, metrics, learnt, split_ids(dataset, split), watch=watch, part=part)
+    seen = marks_by_part(used.texts, {name: getattr(parts, name) for name in PARTS})
+    rows = split_ids(dataset, split) | folds_of(part)
+    _save(folder, metrics, learnt, rows, watch=watch, part=part, seen=seen)
     tell(trackers, record_of(folder, metrics, learnt.events), say)
     return Run(folder=folder, metrics=metrics)
+
+
+def _outside(config: TrainConfig, progress: Progress) -> tuple[str, ...]:
+    """Texts known to be of no class, where a file of them is given."""
+    if config.out_of_scope_texts is None:
+        return ()
+    if not config.out_of_scope or config.folds:
+        hint = "leave out --folds, or measure later" if config.folds else "add --out-of-scope"
+        raise ConfigError("--out-of-scope-texts needs --out-of-scope and a test part", hint=hint)
+    return read_texts(Path(config.out_of_scope_texts), text_column=config.text_column, progress=progress).texts
 
 
 def prepare(config: TrainConfig, progress: Progress = silent) -> tuple[Dataset, Split]:
@@ -101,7 +138,7 @@ def prepare(config: TrainConfig, progress: Progress = silent) -> tuple[Dataset, 
     _require_one_split(config)
     dataset, split = (_chapter if config.recipe == "chapter" else _timed if config.time else _drawn)(config, progress)
     require_trainable(dataset)
-    _require_parts(dataset, split)
+    _require_parts(dataset, split, config.folds)
     return replace(dataset, findings=check_dataset(dataset)), split
 
 
@@ -109,6 +146,10 @@ def _require_one_split(config: TrainConfig) -> None:
     """Refuse flags that ask for two splits at once."""
     given = {"--validation": config.validation, "--test": config.test, "--group": config.group, "--time": config.time}
     hash_split = config.split_by == "hash"
+    elsewhere = [config.validation, config.test, config.time, hash_split, config.recipe == "chapter"]
+    if config.folds and any(elsewhere):
+        hint = "leave out --validation, --test, --time, --split-by hash and --recipe chapter, or --folds"
+        raise ConfigError(f"--folds {config.folds} makes its own parts", hint=hint)
     if config.recipe == "chapter" and (named := [flag for flag, value in given.items() if value]):
         raise ConfigError("--recipe chapter makes its own split", hint=f"leave out {' and '.join(named)}")
     if config.recipe == "chapter" and hash_split:
@@ -152,6 +193,16 @@ def _drawn(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
     validation, test = (
         None if name is None else _read(config, name, (), progress) for name in (config.validation, config.test)
     )
+    if config.folds:
+        require_trainable(dataset)
+        return split_for_folds(
+            dataset,
+            folds=config.folds,
+            seed=config.seed,
+            balance=config.balance,
+            alike=config.near_duplicates,
+            group=config.group,
+        )
     if config.split_by == "hash":
         require_trainable(dataset)  # said before what the hash makes of too few rows
     return given_parts(
@@ -166,7 +217,7 @@ def _drawn(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
     )
 
 
-def _require_parts(dataset: Dataset, split: Split) -> None:
+def _require_parts(dataset: Dataset, split: Split, folds: int | None) -> None:
     learnt = {dataset.labels[row] for row in split.train}
     if len(learnt) < 2:
         raise DataError(
@@ -174,7 +225,7 @@ def _require_parts(dataset: Dataset, split: Split) -> None:
             path=dataset.source,
             hint="add rows that are not near-duplicates of each other",
         )
-    if not len(split.test):
+    if not len(split.test) and not folds:
         hint = "add rows, give --test FILE, or set --near-duplicates marks"
         raise DataError("no rows are left for the test part", path=dataset.source, hint=hint)
 
@@ -231,35 +282,25 @@ def _test(
     split: Split,
     learnt: Learnt,
     *,
+    asked: Mapping[str, str],
     watch: Stopwatch,
     progress: Progress,
     say: Say,
 ) -> tuple[dict[str, Any], Tested]:
     """Read the test part: everything is chosen by now, and nothing is changed after."""
-    results: dict[str, BaselineResult] = {}
     truth, names = learnt.ids[split.test], learnt.labels.names
     texts = [dataset.texts[row] for row in split.test]
     with watch.stage("baselines"):
-        if config.baselines:
-            fitted = fit_baselines(
-                [dataset.texts[row] for row in split.train],
-                learnt.ids[split.train],
-                classes=len(names),
-                weights=learnt.weights,
-                seed=config.seed,
-                progress=progress,
-            )
-            if learnt.settled.moved is not None:
-                held_out = [dataset.texts[row] for row in split.validation]
-                fitted = brought_to_shares(fitted, learnt.settled.moved, held_out, learnt.ids[split.validation])
-            results = score_baselines(fitted, texts, truth, names)
+        results = baselines_beside(config, dataset, split, learnt, progress=progress)
     with watch.stage("test"):
         read_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         say(f"everything is chosen; the test part ({len(truth)} rows) is read now, {read_at}")
+        labels = [dataset.labels[row] for row in split.test]
+        reading = record(texts, labels, date=read_at, purpose="train", **asked, say=say)
         rows, judged = judge_rules(learnt.settled, _raw(learnt, split.test), truth, names, seed=config.seed)
     metrics: dict[str, Any] = {
         **judged,
-        "test": {**judged["test"], "read_at": read_at},
+        "test": {**judged["test"], "read_at": read_at, "reading": with_worth(reading, judged["test"])},
         "baselines": {name: result.as_json() for name, result in results.items()},
     }
     if results:
@@ -286,7 +327,14 @@ def _measure_unused(
 
 
 def _save(
-    folder: Path, metrics: dict[str, Any], learnt: Learnt, rows: Mapping[str, Any], *, watch: Stopwatch, part: Tested
+    folder: Path,
+    metrics: dict[str, Any],
+    learnt: Learnt,
+    rows: Mapping[str, Any],
+    *,
+    watch: Stopwatch,
+    part: Tested,
+    seen: Mapping[str, Any],
 ) -> None:
     """Write the run folder, whole or not at all; adds versions, memory and seconds to ``metrics``."""
     metrics |= {"versions": versions()}
@@ -294,7 +342,7 @@ def _save(
         extra = {"metrics.json": canonical_json(metrics), "README.md": model_card(metrics)}
         # Nearly all of saving is the bundle; the rest comes after the seconds are written down.
         with watch.stage("save"):
-            learnt.predictor.save(temporary / "bundle", extra=extra)
+            learnt.predictor.save(temporary / "bundle", extra=extra, about={"reading": bundle_record(metrics)})
         metrics["bundle_bytes"] = folder_bytes(temporary / "bundle")
         metrics |= {"peak_rss_mib": peak_rss_mib(), "seconds": watch.as_json()}
         events = [{"event": type(event).__name__.lower(), **asdict(event)} for event in learnt.events]
@@ -306,6 +354,7 @@ def _save(
             "predictions.jsonl": "".join(line + "\n" for line in prediction_lines(part)),
             "config.json": canonical_json({"config": metrics["config"], "origins": metrics["origins"]}),
             "split.json": canonical_json(dict(rows)),
+            SEEN: json.dumps(seen) + "\n",
             "events.jsonl": "".join(json.dumps(event) + "\n" for event in events),
         }
         for name, content in files.items():

@@ -78,6 +78,7 @@ def test_a_run_folder_holds_everything(whole: Path) -> None:
         "predictions.jsonl",
         "report.html",
         "report.md",
+        "seen.json",
         "split.json",
     ]
     assert sorted(path.name for path in (whole / "bundle").iterdir()) == [
@@ -289,13 +290,13 @@ def test_no_cache_computes_afresh_and_leaves_the_store_alone(
     """--no-cache neither reads nor writes the store, gives the same classifier, and cleans up after itself."""
     data = write_messages(tmp_path)
     finished(capsys, data, tiny_llama, tmp_path / "kept", *PROBE)
-    store = contents(own_home)
+    store = contents(own_home / "features")
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     metrics = finished(capsys, data, tiny_llama, tmp_path / "fresh", *PROBE, "--no-cache")
     assert metrics["tokens"]["computed_texts"] == 100
-    assert contents(own_home) == store
+    assert contents(own_home / "features") == store
     assert list(scratch.iterdir()) == []
     for name in ("backbone.safetensors", "classifier.safetensors"):
         kept, fresh = (tmp_path / run / "bundle" / name for run in ("kept", "fresh"))

@@ -9,6 +9,7 @@ import numpy as np
 
 from tailtune.bundle import Bundle
 from tailtune.labels import LabelSet
+from tailtune.methods.scope import Scope
 from tailtune.methods.scorers import ProbeScorer, Scorer
 from tailtune.methods.tail import new_tail
 from tailtune.models.int8 import to_int8
@@ -78,3 +79,24 @@ def int8_bundle(model: Path) -> Bundle:
     """Return ``probe_bundle`` with its backbone in int8."""
     exact = probe_bundle(model)
     return replace(exact, decoder=to_int8(exact.decoder), precision="int8")
+
+
+def with_scope(bundle: Bundle) -> Bundle:
+    """Return ``bundle`` with a random scope at its cut."""
+    depth, width = bundle.scorer.wanted.depth, 2 * bundle.decoder.config.width
+    random = np.random.default_rng(5)
+    centres = random.standard_normal((3, width))
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    scope = Scope(
+        depth=depth,
+        middle=random.standard_normal(width).astype(np.float32),
+        weight=(random.standard_normal((width, width)) / width).astype(np.float32),
+        centres=centres.astype(np.float32),
+        reference=np.linspace(0.2, 1.4, 200).astype(np.float32),
+    )
+    return replace(bundle, scope=scope)
+
+
+def scoped_bundle(model: Path) -> Bundle:
+    """Return ``probe_bundle`` with a scope."""
+    return with_scope(probe_bundle(model))

@@ -22,7 +22,7 @@ from support.classifiers import (
     tail_bundle,
     windows_bundle,
 )
-from tailtune.bundle import Bundle, write_bundle
+from tailtune.bundle import FORMAT, Bundle, write_bundle
 from tailtune.errors import BundleError, SetupError
 from tailtune.models.int8 import Precision
 from tailtune.predict import GOLDEN_TEXTS, Predictor
@@ -196,8 +196,8 @@ def test_a_newer_format_says_so(tiny_llama: Path, tmp_path: Path) -> None:
     saved = tmp_path / "plain"
     Predictor(probe_bundle(tiny_llama), device="cpu").save(saved)
     file = saved / "bundle.json"
-    file.write_text(file.read_text().replace('"format_version": 2', '"format_version": 5'))
-    with pytest.raises(BundleError, match="bundle format 5, this version reads up to 4"):
+    file.write_text(file.read_text().replace('"format_version": 2', f'"format_version": {FORMAT + 1}'))
+    with pytest.raises(BundleError, match=f"bundle format {FORMAT + 1}, this version reads up to {FORMAT}"):
         Predictor.load(saved)
 
 

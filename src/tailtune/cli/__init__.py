@@ -16,7 +16,7 @@ from typing import Annotated, cast
 import typer
 
 from tailtune import __version__
-from tailtune.cli import bench, cache, compare, models, predict, train
+from tailtune.cli import bench, cache, compare, ledger, models, predict, train
 from tailtune.cli import data as data
 from tailtune.cli import evaluate as evaluate
 from tailtune.cli import inspect as inspect
@@ -59,6 +59,7 @@ data.register(app)
 models.register(app)
 inspect.register(app)
 cache.register(app)
+ledger.register(app)
 bench.register(app)
 
 

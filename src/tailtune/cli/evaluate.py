@@ -28,7 +28,12 @@ def _evaluate(
 
     with Screen(quiet=quiet) as screen:
         metrics = evaluate_bundle(
-            classifier, data, text_column=text_column, label_column=label_column, progress=screen.progress
+            classifier,
+            data,
+            text_column=text_column,
+            label_column=label_column,
+            progress=screen.progress,
+            say=screen.say,
         )
     from tailtune.cli import show
 

@@ -6,13 +6,14 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from tailtune.cli.screen import Screen, clock_text
-from tailtune.errors import ConfigError, DataError
+from tailtune.errors import BundleError, ConfigError, DataError
 
 if TYPE_CHECKING:
     from tailtune.cli.lines import ByteStream, Record
@@ -38,6 +39,14 @@ def _predict(
     file: Annotated[Path | None, typer.Option(metavar="FILE", help="Texts: CSV, TSV, Parquet, JSONL, lines.")] = None,
     text_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column or JSON key with the texts.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per text, without the text.")] = False,
+    reject: Annotated[
+        float | None,
+        typer.Option(
+            "--reject-out-of-scope",
+            metavar="SHARE",
+            help="Mark texts unlike the training texts; at most SHARE of texts like those, such as 0.05.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="ANSWERS", help="Write the answers to --file here, as JSON lines.")
     ] = None,
@@ -51,25 +60,30 @@ def _predict(
         raise ConfigError("--out needs --file", hint="answers to texts and to stdin are printed")
     if resume and out is None:
         raise ConfigError("--resume needs --out", hint="only answers in a file can be gone on with")
+    if reject is not None and not 0 < reject < 1:
+        raise ConfigError(f"--reject-out-of-scope: expected a share above 0, below 1, got {reject}")
     chunks = _chunks(texts or [], file, text_column)
     with Screen(quiet=quiet) as screen:
         if out is not None:
-            _to_file(chunks, classifier, out, screen, resume=resume)
+            _to_file(chunks, classifier, out, screen, reject=reject, resume=resume)
         else:
-            _to_stdout(chunks, classifier, screen, as_json=as_json)
+            _to_stdout(chunks, classifier, screen, reject=reject, as_json=as_json)
 
 
-def _to_stdout(chunks: Iterator[list[Record]], classifier: str, screen: Screen, *, as_json: bool) -> None:
+def _to_stdout(
+    chunks: Iterator[list[Record]], classifier: str, screen: Screen, *, reject: float | None, as_json: bool
+) -> None:
     from tailtune.cli import show
     from tailtune.predict import Predictor
 
     predictor = Predictor.load(classifier)
+    _require_scope(predictor, reject)
     done = 0
     for chunk in chunks:
         # On a terminal the answers themselves show how far it is; a bar would run through them.
         if not sys.stdout.isatty():
             screen.progress("predicting", done, 0, "texts")
-        for record, prediction in zip(chunk, _predictions(predictor, chunk), strict=True):
+        for record, prediction in zip(chunk, _predictions(predictor, chunk, reject), strict=True):
             if as_json:
                 show.line(_json_line(record, prediction))
             else:
@@ -78,13 +92,22 @@ def _to_stdout(chunks: Iterator[list[Record]], classifier: str, screen: Screen, 
         done += len(chunk)
 
 
-def _to_file(chunks: Iterator[list[Record]], classifier: str, out: Path, screen: Screen, *, resume: bool) -> None:
+def _to_file(
+    chunks: Iterator[list[Record]],
+    classifier: str,
+    out: Path,
+    screen: Screen,
+    *,
+    reject: float | None,
+    resume: bool,
+) -> None:
     """Write the answers chunk by chunk: memory does not grow with the input, and a kill loses one chunk."""
     from tailtune.cli.answers import Answers
     from tailtune.predict import Predictor
 
     with Answers(out, resume=resume) as answers:
         predictor = Predictor.load(classifier)
+        _require_scope(predictor, reject)
         started, done, computed = time.monotonic(), 0, 0
         for chunk in chunks:
             held = answers.held(chunk)
@@ -95,7 +118,7 @@ def _to_file(chunks: Iterator[list[Record]], classifier: str, out: Path, screen:
                 continue
             if answers.kept and not computed:
                 screen.say(f"{answers.kept:,} answers kept; going on at line {chunk[len(held)].line:,}")
-            pairs = zip(chunk, _predictions(predictor, chunk), strict=True)
+            pairs = zip(chunk, _predictions(predictor, chunk, reject), strict=True)
             answers.write([_json_line(record, prediction) for record, prediction in pairs])
             computed += len(chunk)
             screen.progress("predicting", done, 0, "texts")
@@ -106,8 +129,17 @@ def _to_file(chunks: Iterator[list[Record]], classifier: str, out: Path, screen:
     )
 
 
-def _predictions(predictor: Predictor, chunk: Sequence[Record]) -> list[Prediction]:
-    return predictor.predict([record.text for record in chunk])
+def _predictions(predictor: Predictor, chunk: Sequence[Record], reject: float | None = None) -> list[Prediction]:
+    found = predictor.predict([record.text for record in chunk])
+    if reject is None:
+        return found
+    return [replace(each, rejected=(each.out_of_scope or 0.0) >= 1 - reject) for each in found]
+
+
+def _require_scope(predictor: Predictor, reject: float | None) -> None:
+    if reject is not None and predictor.bundle.scope is None:
+        message = "--reject-out-of-scope: this classifier cannot tell texts that are unlike its training texts"
+        raise BundleError(message, hint="train it with --out-of-scope")
 
 
 def _require_same_answers(predictor: Predictor, chunk: Sequence[Record], held: Sequence[Mapping[str, Any]]) -> None:
@@ -139,6 +171,10 @@ def _json_line(record: Record, prediction: Prediction) -> str:
         answer["rule"] = prediction.rule
     if prediction.abstained is not None:
         answer |= {"abstained": prediction.abstained, "labels": list(prediction.labels)}
+    if prediction.out_of_scope is not None:
+        answer["out_of_scope"] = prediction.out_of_scope
+    if prediction.rejected is not None:
+        answer["rejected"] = prediction.rejected
     return json.dumps(answer, ensure_ascii=False, allow_nan=False)
 
 

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tailtune.report.decisions import calibration_line, decision_lines
+from tailtune.report.folds import folds_line
 from tailtune.report.losses import losses_lines
+from tailtune.report.reading import again_line, overlap_lines, worth_line
+from tailtune.report.scope import scope_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from tailtune.predict import Prediction
 
 _BAR_WIDTH = 24
+# A text among so small a share of the strangest is pointed out.
+_STRANGE = 0.05
 _TITLE_CHARACTERS = 100
 _MEASURES = (
     *("accuracy", "95 % interval", "macro F1", "log loss", "test rows", "method", "depth", "size", "one text"),
@@ -59,6 +64,8 @@ def prediction(text: str, answer: Prediction, *, long: str = "truncate-tail") ->
         console.print(_text(f"  decided: {answer.label} ({answer.rule})"))
     if answer.abstained:
         console.print(_text(f"  too uncertain to answer; one of: {', '.join(answer.labels)}", "yellow"))
+    if answer.rejected or (answer.out_of_scope or 0.0) >= 1 - _STRANGE:
+        _say(console, f"  {_strange(answer)}", "yellow")
     console.print(_text(f"  {_read(answer, long)}", "yellow" if answer.truncated else "dim"))
     console.print()
 
@@ -70,6 +77,11 @@ def _read(answer: Prediction, long: str) -> str:
         return f"only its {part} part was read, {answer.tokens:,} of {answer.tokens_total:,} tokens"
     many = f" in {answer.windows:,} windows" if answer.windows > 1 else ""
     return f"{answer.tokens:,} token{'s' if answer.tokens != 1 else ''} read{many}"
+
+
+def _strange(answer: Prediction) -> str:
+    said = "rejected: " if answer.rejected else ""
+    return f"{said}unlike the training texts, stranger than {100 * (answer.out_of_scope or 0.0):.1f} % of held-out ones"
 
 
 def bar(share: float, width: int = _BAR_WIDTH) -> str:
@@ -95,10 +107,13 @@ def training(metrics: Mapping[str, Any], folder: Path) -> None:
     if reason := metrics.get("reason"):
         _say(console, f"why: {reason}")
     for sentence in (
+        folds_line(metrics),
         *losses_lines(metrics),
         calibration_line(metrics),
         *decision_lines(metrics),
+        *scope_lines(metrics),
         long_line(metrics),
+        again_line(metrics),
     ):
         if sentence:
             _say(console, sentence)
@@ -153,7 +168,7 @@ def evaluation(metrics: Mapping[str, Any]) -> None:
     console.print(table)
     said = [f"{name} {test[key]:.4f}" for key, name in (("log_loss", "log loss"), ("ece", "calibration error"))]
     console.print(f"{test['rows']:,} texts, {', '.join(said)}")
-    for sentence in decision_lines(metrics):
+    for sentence in (*decision_lines(metrics), *overlap_lines(metrics), again_line(metrics)):
         _say(console, sentence)
 
 
@@ -173,6 +188,9 @@ def comparison(found: Mapping[str, Any]) -> None:
     console.print()
     for pair in found["pairs"]:
         _say(console, _pair(pair))
+    for reading in found["readings"]:
+        of = f"the {reading['rows']:,} test rows of {', '.join(reading['runs'])}"
+        _say(console, f"{of} have been read {reading['times']:,} times.{worth_line(reading)}")
 
 
 def _figures(run: Mapping[str, Any]) -> tuple[str, ...]:

@@ -14,8 +14,8 @@ from tailtune.settings import Setting
 
 _GROUPS = {
     "Data": (
-        "text_column", "label_column", "validation", "test", "split_by", "near_duplicates", "group", "time", "balance",
-        "class_weights", "recipe", "seed",
+        "text_column", "label_column", "validation", "test", "split_by", "near_duplicates", "group", "time", "folds",
+        "balance", "class_weights", "recipe", "seed",
     ),
     "Model and method": (
         "model", "method", "depth", "precision", "budget", "smaller_than", "blocks", "pooling", "penalty", "like",
@@ -27,17 +27,17 @@ _GROUPS = {
     ),
     "Probabilities and decisions": (
         "calibration", "max_false_positives", "min_precision", "positive", "costs", "abstain", "prevalence",
-        "measure_unused",
+        "measure_unused", "out_of_scope", "out_of_scope_texts",
     ),
     "This machine": ("device", "threads", "cache"),
     "Result": ("out", "config", "json", "baselines", "track", "quiet"),
 }  # fmt: skip
 _PANELS = {name: group for group, names in _GROUPS.items() for name in names}
 _SWITCHES = {"cache": "--cache/--no-cache", "baselines": "--baselines/--no-baselines", "quiet": "--quiet"}
-_SWITCHES["measure_unused"] = "--measure-unused"
+_SWITCHES |= {"measure_unused": "--measure-unused", "out_of_scope": "--out-of-scope"}
 _METAVARS: dict[type, str] = {int: "N", float: "X", str: "NAME"}
-_PLACES = {"validation": "FILE", "test": "FILE", "out": "DIR", "budget": "TIME", "smaller_than": "SIZE", "like": "RUN"}
-_PLACES |= {"class_weights": "FILE", "track": "NAMES"}
+_PLACES = dict.fromkeys(("validation", "test", "out_of_scope_texts", "class_weights"), "FILE")
+_PLACES |= {"out": "DIR", "budget": "TIME", "smaller_than": "SIZE", "like": "RUN", "track": "NAMES"}
 
 
 def register(app: typer.Typer) -> None:

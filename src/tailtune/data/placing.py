@@ -25,6 +25,14 @@ def place_groups(
         shares: Of training, validation and test; they sum to 1.
         rng: Shuffles.
     """
+    state = _placed(groups, labels, shares, rng)
+    state.put_every_class_in_training()
+    return state.part
+
+
+def _placed(
+    groups: NDArray[np.int64], labels: NDArray[np.int64], shares: Sequence[float], rng: np.random.Generator
+) -> _Placing:
     cells, rows = np.unique(np.stack([groups, labels], axis=1), axis=0, return_counts=True)
     members: list[list[tuple[int, int]]] = [[] for _ in range(int(groups.max()) + 1)]
     for (group, label), count in zip(cells.tolist(), rows.tolist(), strict=True):
@@ -37,8 +45,21 @@ def place_groups(
     for group in order.tolist():
         state.place(group)
     state.place_the_rest()
-    state.put_every_class_in_training()
-    return state.part
+    return state
+
+
+def deal_groups(
+    groups: NDArray[np.int64], labels: NDArray[np.int64], parts: int, rng: np.random.Generator
+) -> list[int]:
+    """Return the part of each group, dealt out like ``place_groups`` to equal parts; none is the training part.
+
+    Args:
+        groups: int64[rows] from 0 without gaps; at least one row.
+        labels: int64[rows] class of each row.
+        parts: How many.
+        rng: Shuffles.
+    """
+    return _placed(groups, labels, (1 / parts,) * parts, rng).part
 
 
 class _Placing:
@@ -52,16 +73,18 @@ class _Placing:
         self.open_parts = [number for number, share in enumerate(shares) if share > 0]
         self.targets = [[share * total for share in shares] for total in totals.tolist()]
         self.lacking = [list(target) for target in self.targets]
-        self.rows_in = [[0, 0, 0] for _ in totals]
+        self.rows_in = [[0] * len(shares) for _ in totals]
         self.groups_left = Counter(label for member in members for label, _ in member)
         self.lacking_overall = [share * int(totals.sum()) for share in shares]
         self.rest: list[int] = []
+        self.even = len(set(shares)) == 1
 
     def place(self, group: int) -> None:
         """Put ``group`` into the part that lacks most rows of its labels."""
         member = self.members[group]
         parts = self._allowed(member[0][0]) if len(member) == 1 else self.open_parts
-        best = max(parts, key=lambda number: self._need(member, number))  # the first of equals
+        # The first of equals; among equal parts the one that lacks most rows of all, or small classes all began there.
+        best = max(parts, key=lambda number: (*self._need(member, number), self.even * self.lacking_overall[number]))
         single = len(member) == 1 and member[0][1] == 1
         if single and parts is self.open_parts and not self._need(member, best)[0]:
             self.rest.append(group)

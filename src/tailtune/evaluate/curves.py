@@ -106,7 +106,7 @@ def _binary(positive: NDArray[np.bool_], scores: FloatArray) -> dict[str, Any]:
     area, mean_precision = auroc(positive, scores), average_precision(positive, scores)
     return {
         "auroc": area,
-        "auroc_interval": _delong(positive, scores),
+        "auroc_interval": auroc_interval(positive, scores),
         "average_precision": mean_precision,
         "average_precision_interval": _logit_interval(mean_precision, int(hits[-1])),
         "share": float(positive.mean()),
@@ -131,8 +131,13 @@ def _placements(positive: NDArray[np.bool_], scores: FloatArray) -> tuple[FloatA
     return below, above
 
 
-def _delong(positive: NDArray[np.bool_], scores: FloatArray) -> list[float] | None:
-    """The 95 % interval of the area, DeLong's variance on the logit scale; None where nothing varies."""
+def auroc_interval(positive: NDArray[np.bool_], scores: FloatArray) -> list[float] | None:
+    """Return the 95 % interval of the area, DeLong's variance on the logit scale; None where nothing varies.
+
+    Args:
+        positive: bool [n], both values present.
+        scores: float [n].
+    """
     of_positive, of_negative = _placements(positive, scores)
     if min(len(of_positive), len(of_negative)) < 2:
         return None

@@ -46,6 +46,11 @@ class Wanted:
         """The number of blocks that must be computed."""
         return max((*self.pooled, *self.states), default=0)
 
+    def __or__(self, other: Wanted) -> Wanted:
+        """Return what gives both."""
+        pooled, states = {*self.pooled, *other.pooled}, {*self.states, *other.states}
+        return Wanted(pooled=tuple(sorted(pooled)), states=tuple(sorted(states)))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Piece:

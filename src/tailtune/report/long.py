@@ -58,7 +58,7 @@ def long_line(metrics: Metrics) -> str:
     return f"{told} {verdict}: {figures}. {_CAUSES}"
 
 
-def reading_line(metrics: Metrics) -> str:
+def limit_line(metrics: Metrics) -> str:
     """Return what the classifier does with longer texts, in words; empty where that is not known."""
     found = part(metrics, "detail", "long")
     if not found:

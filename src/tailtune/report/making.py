@@ -201,7 +201,7 @@ def data(metrics: Metrics) -> Section | None:
 
 
 def _sealed(found: Metrics) -> bool:
-    return found.get("split") == "grouped" and found.get("leaked_test_rows") == 0
+    return found.get("split") in ("grouped", "folds") and found.get("leaked_test_rows") == 0
 
 
 def cost(metrics: Metrics) -> Section | None:

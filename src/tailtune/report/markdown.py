@@ -15,8 +15,11 @@ from typing import Any
 from tailtune.report import making, sections
 from tailtune.report.blocks import Section, Table
 from tailtune.report.decisions import calibration_line, decisions_page
-from tailtune.report.long import long_texts, reading_line
+from tailtune.report.folds import folds
+from tailtune.report.long import limit_line, long_texts
 from tailtune.report.losses import losses_lines
+from tailtune.report.reading import reading_line
+from tailtune.report.scope import scope_lines
 from tailtune.report.words import (
     ABSENT,
     UNPRINTABLE,
@@ -54,10 +57,12 @@ def render_report(metrics: Metrics) -> str:
         _verdict(metrics),
         _test(metrics),
         _comparison(metrics),
+        _as_text(folds(metrics)),
         _per_class(metrics),
         _confusion(metrics),
         *(_as_text(made(metrics)) for made in (sections.ranking, sections.slices, long_texts, making.learning)),
         decisions_page(metrics, escape, table),
+        "\n\n".join(map(escape, scope_lines(metrics))),
         _data(metrics),
         _depths(metrics),
         _choices(metrics),
@@ -83,7 +88,7 @@ def model_card(metrics: Metrics) -> str:
         _front_matter(metrics),
         f"# Text classifier: {source}",
         f"Tells which of these categories a text belongs to, with a probability for each: {labels}." if labels else "",
-        f"{_recipe(metrics)} The folder runs alone, without a network. {reading_line(metrics)}".strip(),
+        f"{_recipe(metrics)} The folder runs alone, without a network. {limit_line(metrics)}".strip(),
         f"## Use\n\n{use}",
         _verdict(metrics),
         _test(metrics),
@@ -165,11 +170,8 @@ def _test(metrics: Metrics) -> str:
     columns = [scores for scores in (test, validation) if scores]
     lines = [(title, *(show(scores.get(key)) for scores in columns)) for title, show, key in rows]
     header = ("", "test", "validation")[: 1 + len(columns)]
-    moment = test.get("read_at")
-    read = f"The test rows were read once, at {escape(moment)}, after every choice was made." if moment else ""
-    said = [escape(line) for line in (calibration_line(metrics), *losses_lines(metrics))]
-    told = (table(header, lines), _spread(metrics), *said, read, _recipe(metrics))
-    return _joined(["## Result", *told]).rstrip("\n")
+    said = [escape(line) for line in (calibration_line(metrics), *losses_lines(metrics), reading_line(metrics))]
+    return _joined(["## Result", table(header, lines), _spread(metrics), *said, _recipe(metrics)]).rstrip("\n")
 
 
 def _comparison(metrics: Metrics) -> str:

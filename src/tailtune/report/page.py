@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from tailtune.report import making, sections
 from tailtune.report.blocks import Section
+from tailtune.report.folds import folds
 from tailtune.report.long import long_texts
+from tailtune.report.reading import reading_line
+from tailtune.report.scope import scope
 from tailtune.report.words import Metrics, one_line, part
 
 if TYPE_CHECKING:
@@ -41,7 +44,7 @@ def render_page(metrics: Metrics, worst: Sequence[Mapping[str, Any]] = ()) -> st
         made=made_with(metrics),
         verdict=one_line(verdict.get("text") or ""),
         tone=_TONES.get(str(verdict.get("kind")), "even"),
-        read=_read(metrics),
+        read=reading_line(metrics),
         figures=making.headline(metrics),
         sections=sections_of(metrics, worst),
     )
@@ -52,11 +55,13 @@ def sections_of(metrics: Metrics, worst: Sequence[Mapping[str, Any]] = ()) -> li
     """Return the sections that have something to show, in the order of the page."""
     made = (
         sections.baselines(metrics),
+        folds(metrics),
         sections.classes(metrics),
         sections.confusion(metrics),
         sections.worst(metrics, worst),
         sections.calibration(metrics),
         sections.ranking(metrics),
+        scope(metrics),
         sections.slices(metrics),
         long_texts(metrics),
         making.learning(metrics),
@@ -83,14 +88,6 @@ def made_with(metrics: Metrics) -> str:
     if precision := metrics.get("precision"):
         parts.append(one_line(precision))
     return " · ".join(parts)
-
-
-def _read(metrics: Metrics) -> str:
-    test = part(metrics, "test")
-    if not test.get("read_at"):
-        return ""
-    rows = f"The {test['rows']:,} test rows" if isinstance(test.get("rows"), int) else "The test rows"
-    return f"{rows} were read once, at {one_line(test['read_at'])}, after every choice was made."
 
 
 def _file(name: str) -> str:

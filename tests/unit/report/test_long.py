@@ -9,7 +9,7 @@ import pytest
 
 from support.run_metrics import run_metrics
 from tailtune.report.blocks import Table
-from tailtune.report.long import long_line, long_texts, reading_line
+from tailtune.report.long import limit_line, long_line, long_texts
 from tailtune.report.markdown import model_card, render_report
 from tailtune.report.page import render_page
 
@@ -78,7 +78,7 @@ def test_without_long_texts_there_is_no_section() -> None:
     assert long_line(metrics) == ""
     del metrics["detail"]["long"]
     assert long_texts(metrics) is None
-    assert (long_line(metrics), reading_line(metrics)) == ("", "")
+    assert (long_line(metrics), limit_line(metrics)) == ("", "")
 
 
 @pytest.mark.parametrize(
