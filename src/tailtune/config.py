@@ -66,6 +66,9 @@ class TrainConfig:
     near_duplicates: Annotated[
         Literal["word", "marks"], "what stays in one part: texts that differ in case, digits, marks and a word, or not"
     ] = "word"
+    relabel: Annotated[
+        str | None, "CSV with labels corrected by hand: doubts.csv of a run, its column 'corrected' filled in"
+    ] = None
     group: Annotated[str | None, "column whose rows of equal value stay in one part"] = None
     time: Annotated[str | None, "column with the time: train on the oldest rows, test on the newest"] = None
     out: Annotated[str | None, "run folder, empty or absent (default: runs/<data>-<time>)"] = None
@@ -122,6 +125,8 @@ class TrainConfig:
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], "where the model runs"] = "auto"
     cache: Annotated[bool, "reuse stored features; --no-cache computes them afresh"] = True
     quiet: Annotated[bool, "no notes and no progress"] = False
+    doubts: Annotated[bool, "look for labels that are probably wrong; --no-doubts leaves that out"] = True
+    highlights: Annotated[bool, "shade the words that doubtful and wrong answers hang on; --no-highlights: none"] = True
     baselines: Annotated[bool, "fit the TF-IDF baselines too; --no-baselines leaves them out"] = True
 
     def __post_init__(self) -> None:

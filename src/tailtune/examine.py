@@ -38,6 +38,7 @@ class Tested:
         texts: n texts.
         truth: int [n] class ids.
         probabilities: float [n, C].
+        decided: int [n] ids of the labels given, as ``tailtune predict`` gives them.
         lengths: int [n] tokens.
         names: C class names, in id order.
     """
@@ -46,6 +47,7 @@ class Tested:
     texts: tuple[str, ...]
     truth: NDArray[np.int64]
     probabilities: NDArray[np.float64]
+    decided: NDArray[np.int64]
     lengths: NDArray[np.int64]
     names: tuple[str, ...]
 
@@ -64,6 +66,7 @@ def tested(dataset: Dataset, split: Split, learnt: Learnt, probabilities: NDArra
         texts=tuple(dataset.texts[at] for at in places),
         truth=learnt.ids[split.test],
         probabilities=probabilities,
+        decided=learnt.settled.rules.decide(probabilities),
         lengths=np.asarray(learnt.features.lengths[split.test], dtype=np.int64),
         names=tuple(learnt.labels.names),
     )
@@ -97,6 +100,24 @@ def examine(part: Tested, split: Split, learnt: Learnt, *, balanced: bool) -> di
     }
 
 
+def seen_rows(split: Split, learnt: Learnt, *, balanced: bool) -> Rows:
+    """Return the rows that the classifier was made with, for fitting probes again.
+
+    Args:
+        split: Of the rows that serve a part.
+        learnt: The classifier.
+        balanced: Whether a probe weighs classes equally.
+    """
+    return Rows(
+        train=split.train,
+        validation=split.validation,
+        labels=learnt.ids,
+        groups=split.groups,
+        classes=len(learnt.labels),
+        balanced=balanced,
+    )
+
+
 def rows_hash(part: Tested) -> str:
     """Return a SHA-256 of texts and labels of the part, in order: equal for two runs tested on the same rows."""
     lines = zip(part.texts, part.truth.tolist(), strict=True)
@@ -105,13 +126,18 @@ def rows_hash(part: Tested) -> str:
 
 
 def prediction_lines(part: Tested) -> Iterator[str]:
-    """Yield the lines of predictions.jsonl: row, label, predicted and the probabilities in label order; no text."""
-    for row, truth, answer in zip(part.rows, part.truth.tolist(), part.probabilities, strict=True):
+    """Yield the lines of predictions.jsonl: row, label, answers and the probabilities in label order; no text.
+
+    ``predicted`` is the label that ``tailtune predict`` gives, ``likeliest`` the most probable one.
+    """
+    answers = zip(part.decided.tolist(), part.predicted.tolist(), part.probabilities, strict=True)
+    for row, truth, (decided, likeliest, answer) in zip(part.rows, part.truth.tolist(), answers, strict=True):
         yield json.dumps(
             {
                 "row": row,
                 "label": part.names[truth],
-                "predicted": part.names[int(answer.argmax())],
+                "predicted": part.names[decided],
+                "likeliest": part.names[likeliest],
                 "probabilities": [round(share, 7) for share in answer.tolist()],
             },
             ensure_ascii=False,
@@ -120,15 +146,15 @@ def prediction_lines(part: Tested) -> Iterator[str]:
 
 def worst(part: Tested) -> list[dict[str, Any]]:
     """Return the test rows with the highest loss, with their texts: for the report alone."""
-    losses, predicted = row_losses(part.truth, part.probabilities), part.predicted
+    losses = row_losses(part.truth, part.probabilities)
     return [
         {
             "row": part.rows[at],
             "text": part.texts[at],
             "label": part.names[part.truth[at]],
-            "predicted": part.names[predicted[at]],
+            "predicted": part.names[part.decided[at]],
             "probability_of_label": float(part.probabilities[at, part.truth[at]]),
-            "probability": float(part.probabilities[at].max()),
+            "probability": float(part.probabilities[at, part.decided[at]]),
             "loss": float(losses[at]),
         }
         for at in worst_rows(part.truth, part.probabilities)
@@ -140,14 +166,7 @@ def _learning_curve(split: Split, learnt: Learnt, *, balanced: bool) -> dict[str
     chosen = next((choice for choice in learnt.fitted.choices if choice.get("chosen")), {})
     if not isinstance(scorer, ProbeScorer) or "penalty" not in chosen:
         return None
-    rows = Rows(
-        train=split.train,
-        validation=split.validation,
-        labels=learnt.ids,
-        groups=split.groups,
-        classes=len(learnt.labels),
-        balanced=balanced,
-    )
+    rows = seen_rows(split, learnt, balanced=balanced)
     return learning_curve(learnt.features, rows, scorer, penalty=chosen["penalty"])
 
 

@@ -21,6 +21,7 @@ from tailtune.config import TrainConfig
 from tailtune.data import catalog
 from tailtune.data.chapter import chapter_split
 from tailtune.data.check import check_dataset, require_trainable
+from tailtune.data.corrections import relabelled
 from tailtune.data.dataset import Dataset
 from tailtune.data.split import Split, given_parts, leaked_test_rows, split_ids, with_findings, without_unused
 from tailtune.data.timed import split_by_time
@@ -28,10 +29,11 @@ from tailtune.errors import ConfigError, DataError
 from tailtune.evaluate.baselines import BaselineResult, fit_baselines, score_baselines
 from tailtune.evaluate.metrics import correct_rows, score
 from tailtune.evaluate.verdict import judge
-from tailtune.examine import Tested, examine, prediction_lines, tested, worst
+from tailtune.examine import Tested, examine, prediction_lines, tested
 from tailtune.learn import Learnt, Say, ignore, learn, store_root
 from tailtune.methods.scorers import probabilities, score_features
 from tailtune.progress import Progress, silent
+from tailtune.quoted import Quoted, quote
 from tailtune.report.markdown import model_card, render_report
 from tailtune.report.page import render_page
 from tailtune.rules import Doubles, Indices
@@ -82,10 +84,12 @@ def train(
         results, part = _test(config, used, parts, learnt, watch=watch, progress=progress, say=say)
         with watch.stage("report"):
             metrics |= results | {"detail": examine(part, parts, learnt, balanced=config.balance == "weights")}
+        quoted = quote(part, used, parts, learnt, config, watch=watch, say=say)
+        metrics |= quoted.about
         if config.measure_unused:
             metrics |= _measure_unused(dataset, split, learnt, watch=watch, progress=progress)
     metrics |= {"config": config.as_json(), "origins": dict(origins or {}), "command": command}
-    _save(folder, metrics, learnt, split_ids(dataset, split), watch=watch, part=part)
+    _save(folder, metrics, learnt, split_ids(dataset, split), watch=watch, part=part, quoted=quoted)
     return Run(folder=folder, metrics=metrics)
 
 
@@ -98,6 +102,8 @@ def prepare(config: TrainConfig, progress: Progress = silent) -> tuple[Dataset, 
     """
     _require_one_split(config)
     dataset, split = (_chapter if config.recipe == "chapter" else _timed if config.time else _drawn)(config, progress)
+    if config.relabel:
+        dataset = relabelled(dataset, split, Path(config.relabel))
     require_trainable(dataset)
     _require_parts(dataset, split)
     return replace(dataset, findings=check_dataset(dataset)), split
@@ -281,7 +287,14 @@ def _measure_unused(
 
 
 def _save(
-    folder: Path, metrics: dict[str, Any], learnt: Learnt, rows: Mapping[str, Any], *, watch: Stopwatch, part: Tested
+    folder: Path,
+    metrics: dict[str, Any],
+    learnt: Learnt,
+    rows: Mapping[str, Any],
+    *,
+    watch: Stopwatch,
+    part: Tested,
+    quoted: Quoted,
 ) -> None:
     """Write the run folder, whole or not at all; adds versions, memory and seconds to ``metrics``."""
     metrics |= {"versions": versions()}
@@ -296,8 +309,9 @@ def _save(
         files = {
             "metrics.json": canonical_json(metrics),
             "report.md": render_report(metrics),
-            # Texts of users stand here and nowhere else in a run; the bundle, which is passed on, has none.
-            "report.html": render_page(metrics, worst(part)),
+            # Texts of users stand in these and nowhere else in a run; the bundle, which is passed on, has none.
+            "report.html": render_page(metrics, quoted.worst, quoted.doubtful),
+            **quoted.files,
             "predictions.jsonl": "".join(line + "\n" for line in prediction_lines(part)),
             "config.json": canonical_json({"config": metrics["config"], "origins": metrics["origins"]}),
             "split.json": canonical_json(dict(rows)),

@@ -14,8 +14,8 @@ from tailtune.settings import Setting
 
 _GROUPS = {
     "Data": (
-        "text_column", "label_column", "validation", "test", "split_by", "near_duplicates", "group", "time", "balance",
-        "recipe", "seed",
+        "text_column", "label_column", "relabel", "validation", "test", "split_by", "near_duplicates", "group", "time",
+        "balance", "recipe", "seed",
     ),
     "Model and method": (
         "model", "method", "depth", "precision", "budget", "smaller_than", "blocks", "pooling", "penalty", "max_tokens",
@@ -29,13 +29,22 @@ _GROUPS = {
         "measure_unused",
     ),
     "This machine": ("device", "threads", "cache"),
-    "Result": ("out", "config", "json", "baselines", "quiet"),
+    "Result": ("out", "config", "json", "baselines", "doubts", "highlights", "quiet"),
 }  # fmt: skip
 _PANELS = {name: group for group, names in _GROUPS.items() for name in names}
 _SWITCHES = {"cache": "--cache/--no-cache", "baselines": "--baselines/--no-baselines", "quiet": "--quiet"}
-_SWITCHES["measure_unused"] = "--measure-unused"
+_SWITCHES |= {"measure_unused": "--measure-unused", "doubts": "--doubts/--no-doubts"}
+_SWITCHES["highlights"] = "--highlights/--no-highlights"
 _METAVARS: dict[type, str] = {int: "N", float: "X", str: "NAME"}
-_PLACES = {"validation": "FILE", "test": "FILE", "out": "DIR", "budget": "TIME", "smaller_than": "SIZE", "like": "RUN"}
+_PLACES = {
+    "validation": "FILE",
+    "test": "FILE",
+    "relabel": "FILE",
+    "out": "DIR",
+    "budget": "TIME",
+    "smaller_than": "SIZE",
+    "like": "RUN",
+}
 
 
 def register(app: typer.Typer) -> None:

@@ -13,7 +13,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from tailtune.report import making, sections
+from tailtune.report import making, quotes, sections
 from tailtune.report.blocks import Section
 from tailtune.report.words import Metrics, one_line, part
 
@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 _TONES = {"better": "good", "worse": "bad"}
 
 
-def render_page(metrics: Metrics, worst: Sequence[Mapping[str, Any]] = ()) -> str:
+Rows = Sequence[Mapping[str, Any]]
+
+
+def render_page(metrics: Metrics, worst: Rows = (), doubtful: Rows = ()) -> str:
     """Return report.html.
 
     Args:
         metrics: The mapping written to metrics.json; what is missing leaves out its section.
-        worst: Test rows with their texts, see ``sections.worst``.
+        worst: Test rows with their texts, see ``quotes.worst``.
+        doubtful: Training and validation rows with their texts, see ``quotes.doubtful``.
     """
     style = _file("page.css")
     verdict = part(metrics, "verdict")
@@ -42,18 +46,19 @@ def render_page(metrics: Metrics, worst: Sequence[Mapping[str, Any]] = ()) -> st
         tone=_TONES.get(str(verdict.get("kind")), "even"),
         read=_read(metrics),
         figures=making.headline(metrics),
-        sections=sections_of(metrics, worst),
+        sections=sections_of(metrics, worst, doubtful),
     )
     return page + "\n"
 
 
-def sections_of(metrics: Metrics, worst: Sequence[Mapping[str, Any]] = ()) -> list[Section]:
+def sections_of(metrics: Metrics, worst: Rows = (), doubtful: Rows = ()) -> list[Section]:
     """Return the sections that have something to show, in the order of the page."""
     made = (
         sections.baselines(metrics),
         sections.classes(metrics),
         sections.confusion(metrics),
-        sections.worst(metrics, worst),
+        quotes.worst(metrics, worst),
+        quotes.doubtful(metrics, doubtful),
         sections.calibration(metrics),
         sections.ranking(metrics),
         sections.slices(metrics),

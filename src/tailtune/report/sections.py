@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from tailtune.report import plots
-from tailtune.report.blocks import Block, Figure, Quotes, Section, Table
+from tailtune.report.blocks import Block, Figure, Section, Table
 from tailtune.report.words import (
     Metrics,
     bounds_of,
@@ -24,7 +23,6 @@ from tailtune.report.words import (
 # A matrix wider than this is unreadable on a page; the pairs most often confused are listed instead.
 WIDEST_MATRIX = 12
 MOST_CONFUSIONS = 20
-LONGEST_TEXT = 400
 _SHADES = 5
 
 
@@ -255,40 +253,3 @@ def slices(metrics: Metrics) -> Section | None:
         return None
     title = "Where it does better and worse"
     return Section(name="slices", title=title, lead=lead, blocks=(*blocks, *tables), layout="pair")
-
-
-def worst(metrics: Metrics, rows: Sequence[Mapping[str, Any]]) -> Section | None:
-    """Return the test rows with the highest loss, with their texts, and how many errors are not shown.
-
-    Args:
-        metrics: Of the run.
-        rows: Each with ``text``, ``label``, ``predicted``, ``probability``, ``probability_of_label`` and ``row``.
-    """
-    if not rows:
-        return None
-    errors = sum(count for count, _, _ in confusions(metrics))
-    here = sum(row["label"] != row["predicted"] for row in rows)
-    left = max(0, errors - here)
-    lead = f"The {len(rows)} test rows whose true class got the least probability; {here} of them are errors. "
-    lead += f"{left:,} more errors are not shown." if left else "No error is left out."
-    lead += " These texts stand in this file alone; the bundle and metrics.json hold none."
-    quotes = [
-        {
-            "row": value_of(row["row"]),
-            "text": _shortened(row["text"]),
-            "label": one_line(row["label"]),
-            "predicted": one_line(row["predicted"]),
-            "probability": percent(row["probability"]),
-            "probability_of_label": percent(row["probability_of_label"]),
-            "wrong": row["label"] != row["predicted"],
-        }
-        for row in rows
-    ]
-    return Section(name="worst", title="Worst errors", lead=lead, blocks=(Quotes(rows=quotes),))
-
-
-def _shortened(text: object) -> str:
-    line = one_line(text)
-    if len(line) <= LONGEST_TEXT:
-        return line
-    return f"{line[:LONGEST_TEXT].rstrip()} … ({len(line) - LONGEST_TEXT:,} more characters)"
