@@ -13,7 +13,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from tailtune.report import making, quotes, sections
+from tailtune.report import making, quotes, sections, trust
 from tailtune.report.blocks import Section
 from tailtune.report.words import Metrics, one_line, part
 
@@ -59,7 +59,8 @@ def sections_of(metrics: Metrics, worst: Rows = (), doubtful: Rows = ()) -> list
         sections.confusion(metrics),
         quotes.worst(metrics, worst),
         quotes.doubtful(metrics, doubtful),
-        sections.calibration(metrics),
+        trust.calibration(metrics),
+        trust.decisions(metrics),
         sections.ranking(metrics),
         sections.slices(metrics),
         making.learning(metrics),

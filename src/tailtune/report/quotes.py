@@ -56,13 +56,13 @@ def doubtful(metrics: Metrics, rows: Sequence[Mapping[str, Any]]) -> Section | N
             ``row``, and where there are any ``highlights``: (start, end, change) in order.
     """
     found = part(metrics, "doubts")
-    if not found.get("rows"):
+    if not found.get("rows") or found.get("issues") is None:
         return None
     lead = f"{found['issues']:,} of {found['rows']:,} training and validation labels are probably wrong (confident "
+    lead += f"learning), judged by {one_line(found.get('how') or 'others')}. All rows stand in doubts.csv, the most "
     lead += (
-        f"learning), judged by {one_line(found['how'])}. All rows stand in doubts.csv, the most doubtful first; write "
+        "doubtful first; write the right label into its column “corrected” and train again with --relabel doubts.csv."
     )
-    lead += "the right label into its column “corrected” and train again with --relabel doubts.csv."
     quotes = []
     for row in rows:
         said = [("Labelled ", False), (one_line(row["label"]), True), (", perhaps ", False)]
@@ -112,23 +112,22 @@ def _pieces(text: str, highlights: Sequence[Span]) -> list[Mark]:
         at = end
     bare.append((text[at:], 0.0))
     marks: list[Mark] = []
-    left = LONGEST_TEXT
+    shown, blank = 0, True
     for piece, change in bare:
-        clean = _blanks(piece, trimmed=not marks)
-        if len(clean) > left:
-            more = sum(len(_blanks(other, trimmed=False)) for other, _ in bare) - LONGEST_TEXT
-            marks += [_mark(clean[:left], change), Mark(text=f" … ({more:,} more characters)")]
-            break
-        marks.append(_mark(clean, change))
-        left -= len(clean)
+        clean = _blanks(piece)
+        clean = clean.lstrip() if blank else clean
+        blank = clean.endswith(" ") if clean else blank
+        marks.append(_mark(clean[: max(0, LONGEST_TEXT - shown)], change))
+        shown += len(clean)
+    if shown > LONGEST_TEXT:
+        marks.append(Mark(text=f" … ({shown - LONGEST_TEXT:,} more characters)"))
     return [mark for mark in marks if mark.text]
 
 
-def _blanks(piece: str, *, trimmed: bool) -> str:
-    """The piece with one blank for each run of blanks and signs that cannot be printed."""
-    shown = " ".join(UNPRINTABLE.sub(" ", f"|{piece}|").split())
-    shown = shown.removeprefix("|").removesuffix("|")
-    return shown.lstrip() if trimmed else shown
+def _blanks(piece: str) -> str:
+    """The piece with one blank for each run of blanks and of signs that cannot be printed."""
+    # Fenced, so that those at its ends are kept too.
+    return " ".join(UNPRINTABLE.sub(" ", f"|{piece}|").split())[1:-1]
 
 
 def _mark(text: str, change: float) -> Mark:

@@ -194,34 +194,6 @@ def _points(found: Metrics, key: str) -> list[tuple[float, float]]:
     return list(zip(columns.get("x") or [], columns.get("y") or [], strict=False))
 
 
-def calibration(metrics: Metrics) -> Section | None:
-    """Return whether the probabilities mean what they say."""
-    bins = records(metrics, "detail", "reliability", needs=("rows", "confidence", "accuracy", "interval"))
-    if not bins:
-        return None
-    inside = sum(each["interval"][0] <= each["confidence"] <= each["interval"][1] for each in bins)
-    said = f"{inside} of {len(bins)} groups agree with their stated probability within the 95 % interval."
-    rows = [
-        (percent(each["confidence"]), percent(each["accuracy"]), percents(each["interval"]), value_of(each["rows"]))
-        for each in bins
-    ]
-    ece = part(metrics, "test").get("ece")
-    gap = f" The mean gap (ECE, 15 bins) is {100 * ece:.2f} points." if isinstance(ece, float) else ""
-    header = ("stated probability", "right answers", "95 % interval", "rows")
-    caption = f"{said} Groups of equal number, so many lie close together where the classifier is sure."
-    return Section(
-        name="calibration",
-        title="Do the probabilities mean what they say?",
-        lead="Test rows sorted by the probability of the class they were given, in groups of equal number. On the "
-        f"dashed line the stated probability is the share of right answers; below it the classifier is too sure.{gap}",
-        blocks=(
-            Figure(svg=plots.reliability(bins, said=f"Reliability: {said}"), caption=caption),
-            Table(caption="The groups", header=header, rows=rows),
-        ),
-        layout="pair",
-    )
-
-
 def slices(metrics: Metrics) -> Section | None:
     """Return the scores by length and, for few classes, by class."""
     blocks: list[Block] = []
