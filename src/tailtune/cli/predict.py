@@ -16,6 +16,7 @@ from tailtune.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from tailtune.cli.lines import ByteStream, Record
+    from tailtune.explain import Highlight
     from tailtune.predict import Prediction, Predictor
 
 _TABLES = {".csv", ".tsv", ".tab", ".parquet", ".pq"}
@@ -38,6 +39,9 @@ def _predict(
     file: Annotated[Path | None, typer.Option(metavar="FILE", help="Texts: CSV, TSV, Parquet, JSONL, lines.")] = None,
     text_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column or JSON key with the texts.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per text, without the text.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show which words the answer hangs on: each left out in turn.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(metavar="ANSWERS", help="Write the answers to --file here, as JSON lines.")
     ] = None,
@@ -54,12 +58,14 @@ def _predict(
     chunks = _chunks(texts or [], file, text_column)
     with Screen(quiet=quiet) as screen:
         if out is not None:
-            _to_file(chunks, classifier, out, screen, resume=resume)
+            _to_file(chunks, classifier, out, screen, resume=resume, explain=explain)
         else:
-            _to_stdout(chunks, classifier, screen, as_json=as_json)
+            _to_stdout(chunks, classifier, screen, as_json=as_json, explain=explain)
 
 
-def _to_stdout(chunks: Iterator[list[Record]], classifier: str, screen: Screen, *, as_json: bool) -> None:
+def _to_stdout(
+    chunks: Iterator[list[Record]], classifier: str, screen: Screen, *, as_json: bool, explain: bool
+) -> None:
     from tailtune.cli import show
     from tailtune.predict import Predictor
 
@@ -69,16 +75,19 @@ def _to_stdout(chunks: Iterator[list[Record]], classifier: str, screen: Screen, 
         # On a terminal the answers themselves show how far it is; a bar would run through them.
         if not sys.stdout.isatty():
             screen.progress("predicting", done, 0, "texts")
-        for record, prediction in zip(chunk, _predictions(predictor, chunk), strict=True):
+        predictions = _predictions(predictor, chunk)
+        for record, prediction, highlights in _explained(predictor, chunk, predictions, wanted=explain):
             if as_json:
-                show.line(_json_line(record, prediction))
+                show.line(_json_line(record, prediction, highlights))
             else:
-                show.prediction(record.text, prediction)
+                show.prediction(record.text, prediction, highlights)
         sys.stdout.flush()
         done += len(chunk)
 
 
-def _to_file(chunks: Iterator[list[Record]], classifier: str, out: Path, screen: Screen, *, resume: bool) -> None:
+def _to_file(
+    chunks: Iterator[list[Record]], classifier: str, out: Path, screen: Screen, *, resume: bool, explain: bool
+) -> None:
     """Write the answers chunk by chunk: memory does not grow with the input, and a kill loses one chunk."""
     from tailtune.cli.answers import Answers
     from tailtune.predict import Predictor
@@ -95,8 +104,8 @@ def _to_file(chunks: Iterator[list[Record]], classifier: str, out: Path, screen:
                 continue
             if answers.kept and not computed:
                 screen.say(f"{answers.kept:,} answers kept; going on at line {chunk[len(held)].line:,}")
-            pairs = zip(chunk, _predictions(predictor, chunk), strict=True)
-            answers.write([_json_line(record, prediction) for record, prediction in pairs])
+            found = _explained(predictor, chunk, _predictions(predictor, chunk), wanted=explain)
+            answers.write([_json_line(*each) for each in found])
             computed += len(chunk)
             screen.progress("predicting", done, 0, "texts")
         answers.publish()
@@ -108,6 +117,20 @@ def _to_file(chunks: Iterator[list[Record]], classifier: str, out: Path, screen:
 
 def _predictions(predictor: Predictor, chunk: Sequence[Record]) -> list[Prediction]:
     return predictor.predict([record.text for record in chunk])
+
+
+def _explained(
+    predictor: Predictor, chunk: Sequence[Record], predictions: Sequence[Prediction], *, wanted: bool
+) -> Iterator[tuple[Record, Prediction, Sequence[Highlight] | None]]:
+    """Each record with its answer and, where wanted, the words that the answer hangs on."""
+    if not wanted:
+        for record, prediction in zip(chunk, predictions, strict=True):
+            yield record, prediction, None
+        return
+    from tailtune.explain import explain
+
+    for record, prediction in zip(chunk, predictions, strict=True):
+        yield record, prediction, explain(predictor, record.text, label=prediction.label)
 
 
 def _require_same_answers(predictor: Predictor, chunk: Sequence[Record], held: Sequence[Mapping[str, Any]]) -> None:
@@ -123,7 +146,7 @@ def _require_same_answers(predictor: Predictor, chunk: Sequence[Record], held: S
             )
 
 
-def _json_line(record: Record, prediction: Prediction) -> str:
+def _json_line(record: Record, prediction: Prediction, highlights: Sequence[Highlight] | None = None) -> str:
     answer = {
         "line": record.line,
         **record.kept,
@@ -137,6 +160,8 @@ def _json_line(record: Record, prediction: Prediction) -> str:
         answer["rule"] = prediction.rule
     if prediction.abstained is not None:
         answer |= {"abstained": prediction.abstained, "labels": list(prediction.labels)}
+    if highlights is not None:
+        answer["highlights"] = [each.as_json() for each in highlights]
     return json.dumps(answer, ensure_ascii=False, allow_nan=False)
 
 

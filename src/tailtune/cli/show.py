@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from tailtune.explain import Highlight
     from tailtune.predict import Prediction
 
 _BAR_WIDTH = 24
@@ -35,8 +36,14 @@ def json_line(value: Mapping[str, Any]) -> None:
     print(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
-def prediction(text: str, answer: Prediction) -> None:
-    """Print ``text``, shortened, above every category with its probability, the likeliest first; the label is bold."""
+def prediction(text: str, answer: Prediction, highlights: Sequence[Highlight] | None = None) -> None:
+    """Print ``text``, shortened, above every category with its probability, the likeliest first; the label is bold.
+
+    Args:
+        text: What was asked.
+        answer: What the classifier says of it.
+        highlights: The words that the label hangs on, printed below in their order; None for none.
+    """
     title = " ".join(text.split())
     title = title if len(title) <= _TITLE_CHARACTERS else title[: _TITLE_CHARACTERS - 1] + "…"
     table = _table()
@@ -54,7 +61,24 @@ def prediction(text: str, answer: Prediction) -> None:
         console.print(_text(f"  too uncertain to answer; one of: {', '.join(answer.labels)}", "yellow"))
     if answer.truncated:
         console.print(_text("  only its first part was read: it is longer than the model's context", "yellow"))
+    if highlights is not None:
+        said = f"  how far {answer.label} falls without each of these, in points; they do not add up:"
+        console.print(_text(said if highlights else "  no words to leave out", "dim"))
+        console.print(_words(highlights))
     console.print()
+
+
+def _words(highlights: Sequence[Highlight]) -> Table:
+    table = _table()
+    for justify in ("right", "left"):
+        table.add_column(justify=justify)
+    strongest = max((abs(each.change) for each in highlights), default=0.0)
+    for each in highlights:
+        words = " ".join(each.text.split())
+        shown = words if len(words) <= _TITLE_CHARACTERS else words[: _TITLE_CHARACTERS - 1] + "…"
+        style = "bold" if strongest and abs(each.change) >= strongest / 2 else ""
+        table.add_row(_text(f"  {100 * each.change:+.1f}".replace("-", "\u2212"), style), _text(shown, style))
+    return table
 
 
 def bar(share: float, width: int = _BAR_WIDTH) -> str:
