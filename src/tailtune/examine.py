@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from tailtune.data.dataset import Dataset
 from tailtune.data.split import Split
-from tailtune.evaluate.curves import macro_f1_interval, mean_interval, ranking, reliability, row_losses
+from tailtune.evaluate.classes import ranking
+from tailtune.evaluate.curves import macro_f1_interval, mean_interval, reliability, row_losses
 from tailtune.evaluate.metrics import confusion_matrix
 from tailtune.evaluate.slices import slices, worst_rows
 from tailtune.learn import Learnt

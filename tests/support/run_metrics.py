@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tailtune.evaluate.curves import macro_f1_interval, mean_interval, ranking, reliability, row_losses
+from tailtune.evaluate.classes import ranking
+from tailtune.evaluate.curves import macro_f1_interval, mean_interval, reliability, row_losses
 from tailtune.evaluate.decisions import counted
 from tailtune.evaluate.metrics import confusion_matrix, score
 from tailtune.evaluate.slices import slices, worst_rows

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from tailtune.report import making, sections
+from tailtune.report import making, ranks, sections
 from tailtune.report.blocks import Section, Table
 from tailtune.report.decisions import calibration_line, decisions_page
 from tailtune.report.words import (
@@ -54,7 +54,7 @@ def render_report(metrics: Metrics) -> str:
         _comparison(metrics),
         _per_class(metrics),
         _confusion(metrics),
-        *(_as_text(made) for made in (sections.ranking(metrics), sections.slices(metrics), making.learning(metrics))),
+        *(_as_text(made) for made in (ranks.ranking(metrics), sections.slices(metrics), making.learning(metrics))),
         decisions_page(metrics, escape, table),
         _data(metrics),
         _depths(metrics),

@@ -13,7 +13,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from tailtune.report import making, quotes, sections, trust
+from tailtune.report import making, quotes, ranks, sections, trust
 from tailtune.report.blocks import Section
 from tailtune.report.words import Metrics, one_line, part
 
@@ -61,7 +61,7 @@ def sections_of(metrics: Metrics, worst: Rows = (), doubtful: Rows = ()) -> list
         quotes.doubtful(metrics, doubtful),
         trust.calibration(metrics),
         trust.decisions(metrics),
-        sections.ranking(metrics),
+        ranks.ranking(metrics),
         sections.slices(metrics),
         making.learning(metrics),
         making.depth(metrics),

@@ -147,53 +147,6 @@ def _levels(matrix: Sequence[Sequence[int]]) -> list[list[str]]:
     return shades
 
 
-def ranking(metrics: Metrics) -> Section | None:
-    """Return how well the probabilities rank: curves for two classes, mean areas for more."""
-    found, names = part(metrics, "detail", "ranking"), labels_of(metrics)
-    if found.get("auroc") is None or found.get("average_precision") is None:
-        return None
-    areas = [
-        ("area under the ROC curve (AUROC)", f"{found['auroc']:.4f}", bounds_of(found.get("auroc_interval"))),
-        ("average precision", f"{found['average_precision']:.4f}", bounds_of(found.get("average_precision_interval"))),
-    ]
-    positive = found.get("positive")
-    if not isinstance(positive, int) or positive >= len(names):
-        lead = f"Means over {found.get('classes', 'the')} classes, each against all others. "
-        lead += "1 is perfect; guessing gives an AUROC of 0.5."
-        table = Table(caption="Macro averages", header=("measure", "mean"), rows=[row[:2] for row in areas])
-        return Section(name="ranking", title="Ranking", lead=lead, blocks=(table,))
-    name = one_line(names[positive])
-    lead = (
-        f"What a threshold on the probability of “{name}” could do. A perfect classifier reaches the upper left corner "
-        "of the first plot and the upper right corner of the second; the dashed line is guessing."
-    )
-    table = Table(caption="Areas under the curves", header=("measure", "value", "95 % interval"), rows=areas)
-    return Section(name="ranking", title="Ranking", lead=lead, blocks=(*_curves(found, name), table), layout="pair")
-
-
-def _curves(found: Metrics, name: str) -> list[Figure]:
-    share = found.get("share") or 0.0
-    figures = []
-    roc, precision = _points(found, "roc"), _points(found, "precision_recall")
-    if roc:
-        said = f"ROC curve, area {found['auroc']:.4f}."
-        titles = ("others taken for it, %", "found (recall), %")
-        svg = plots.unit_curve(roc, titles=titles, chance=((0, 0), (1, 1)), said=said)
-        figures.append(Figure(svg=svg, caption=f"ROC: rows of “{name}” found against others wrongly called so."))
-    if precision:
-        said = f"Precision and recall, average precision {found['average_precision']:.4f}."
-        titles = ("found (recall), %", "precision, %")
-        svg = plots.unit_curve(precision, titles=titles, chance=((0, share), (1, share)), said=said)
-        caption = f"Precision and recall: how many called “{name}” are so, as more of them are found."
-        figures.append(Figure(svg=svg, caption=caption))
-    return figures
-
-
-def _points(found: Metrics, key: str) -> list[tuple[float, float]]:
-    columns = part(found, key)
-    return list(zip(columns.get("x") or [], columns.get("y") or [], strict=False))
-
-
 def slices(metrics: Metrics) -> Section | None:
     """Return the scores by length and, for few classes, by class."""
     blocks: list[Block] = []
