@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _FRACTIONS = (0.875, 0.125, 0.0)
 # Settings of a run that reads files, tests and writes a report; ignoring them would mislead.
 _FILES = {"data", "text_column", "label_column", "validation", "test", "group", "time", "out", "recipe", "baselines"}
-_FILES |= {"relabel", "doubts", "highlights"}
+_FILES |= {"relabel", "doubts", "highlights", "slice_by"}
 
 
 class TextClassifier:

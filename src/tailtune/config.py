@@ -22,6 +22,8 @@ from tailtune.settings import Setting, described
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 MODEL_VARIABLE = "TAILTUNE_MODEL"
+# Among the columns of ``slice_by``: not a column, but what py3langid takes a text for.
+DETECTED_LANGUAGE = "detected-language"
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "default": {},  # the defaults of TrainConfig
@@ -70,6 +72,9 @@ class TrainConfig:
         str | None, "CSV with labels corrected by hand: doubts.csv of a run, its column 'corrected' filled in"
     ] = None
     group: Annotated[str | None, "column whose rows of equal value stay in one part"] = None
+    slice_by: Annotated[
+        str | None, "columns by whose values test scores are shown, commas between; 'detected-language' is a guess"
+    ] = None
     time: Annotated[str | None, "column with the time: train on the oldest rows, test on the newest"] = None
     out: Annotated[str | None, "run folder, empty or absent (default: runs/<data>-<time>)"] = None
     model: Annotated[str, "catalogue name, local Hugging Face folder or hub id"] = field(default_factory=default_model)
@@ -132,6 +137,21 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for setting in settings().values():
             setting.check(getattr(self, setting.name), setting.name)
+
+    @property
+    def slice_columns(self) -> tuple[str, ...]:
+        """The columns named in ``slice_by``."""
+        return tuple(name for name in self._slices if name != DETECTED_LANGUAGE)
+
+    @property
+    def slices_by_language(self) -> bool:
+        """Whether ``slice_by`` asks for a guess at the language."""
+        return DETECTED_LANGUAGE in self._slices
+
+    @property
+    def _slices(self) -> tuple[str, ...]:
+        names = (name.strip() for name in (self.slice_by or "").split(","))
+        return tuple(dict.fromkeys(name for name in names if name))
 
     def as_json(self) -> dict[str, Any]:
         """Return every field and its value, ready for JSON, in the order of declaration."""

@@ -8,19 +8,21 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tailtune.config import TrainConfig
 from tailtune.data.dataset import Dataset
+from tailtune.data.scripts import NO_LETTERS, languages_of, script_of
 from tailtune.data.split import Split
 from tailtune.evaluate.classes import ranking
 from tailtune.evaluate.curves import macro_f1_interval, mean_interval, reliability, row_losses
 from tailtune.evaluate.metrics import confusion_matrix
-from tailtune.evaluate.slices import slices, worst_rows
+from tailtune.evaluate.slices import slices, slices_by, worst_rows
 from tailtune.learn import Learnt
 from tailtune.methods.learning import learning_curve
 from tailtune.methods.probe import Rows
@@ -40,6 +42,7 @@ class Tested:
         truth: int [n] class ids.
         probabilities: float [n, C].
         decided: int [n] ids of the labels given, as ``tailtune predict`` gives them.
+        columns: Name -> n values to slice by.
         lengths: int [n] tokens.
         names: C class names, in id order.
     """
@@ -51,6 +54,7 @@ class Tested:
     decided: NDArray[np.int64]
     lengths: NDArray[np.int64]
     names: tuple[str, ...]
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def predicted(self) -> NDArray[np.int64]:
@@ -59,18 +63,37 @@ class Tested:
         return found
 
 
-def tested(dataset: Dataset, split: Split, learnt: Learnt, probabilities: NDArray[np.float64]) -> Tested:
+def tested(
+    dataset: Dataset, split: Split, learnt: Learnt, probabilities: NDArray[np.float64], config: TrainConfig
+) -> Tested:
     """Return the test part with the answers ``probabilities`` [n, C], in the order of ``split.test``."""
     places = split.test.tolist()
+    texts = tuple(dataset.texts[at] for at in places)
     return Tested(
         rows=tuple(dataset.rows[at] for at in places),
-        texts=tuple(dataset.texts[at] for at in places),
+        texts=texts,
         truth=learnt.ids[split.test],
         probabilities=probabilities,
         decided=learnt.settled.rules.decide(probabilities),
         lengths=np.asarray(learnt.features.lengths[split.test], dtype=np.int64),
         names=tuple(learnt.labels.names),
+        columns=_columns(dataset, places, texts, config),
     )
+
+
+def _columns(
+    dataset: Dataset, places: Sequence[int], texts: Sequence[str], config: TrainConfig
+) -> dict[str, Sequence[str]]:
+    """What to slice by: columns asked for, the script where there are several, the language where it is asked for."""
+    columns: dict[str, Sequence[str]] = {
+        name: [dataset.columns[name][at] for at in places] for name in config.slice_columns
+    }
+    scripts = [script_of(text) for text in texts]
+    if len(set(scripts) - {NO_LETTERS}) > 1:
+        columns["detected script"] = scripts
+    if config.slices_by_language and (languages := languages_of(texts)) is not None:
+        columns["detected language"] = languages
+    return columns
 
 
 def examine(part: Tested, split: Split, learnt: Learnt, *, balanced: bool) -> dict[str, Any]:
@@ -96,6 +119,7 @@ def examine(part: Tested, split: Split, learnt: Learnt, *, balanced: bool) -> di
         "reliability": reliability(part.predicted == truth, confidence),
         "ranking": ranking(truth, answers),
         "slices": slices(truth, answers, part.lengths, part.names),
+        "slices_by": {name: slices_by(truth, answers, values) for name, values in part.columns.items()},
         "learning_curve": _learning_curve(split, learnt, balanced=balanced),
         "milliseconds_per_text": _milliseconds(part, learnt),
     }

@@ -23,6 +23,7 @@ from tailtune.data.chapter import chapter_split
 from tailtune.data.check import check_dataset, require_trainable
 from tailtune.data.corrections import relabelled
 from tailtune.data.dataset import Dataset
+from tailtune.data.scripts import require_languages
 from tailtune.data.split import Split, given_parts, leaked_test_rows, split_ids, with_findings, without_unused
 from tailtune.data.timed import split_by_time
 from tailtune.errors import ConfigError, DataError
@@ -101,6 +102,8 @@ def prepare(config: TrainConfig, progress: Progress = silent) -> tuple[Dataset, 
         ConfigError: If flags contradict each other.
     """
     _require_one_split(config)
+    if config.slices_by_language:
+        require_languages()
     dataset, split = (_chapter if config.recipe == "chapter" else _timed if config.time else _drawn)(config, progress)
     if config.relabel:
         dataset = relabelled(dataset, split, Path(config.relabel))
@@ -115,6 +118,8 @@ def _require_one_split(config: TrainConfig) -> None:
     hash_split = config.split_by == "hash"
     if config.recipe == "chapter" and (named := [flag for flag, value in given.items() if value]):
         raise ConfigError("--recipe chapter makes its own split", hint=f"leave out {' and '.join(named)}")
+    if config.recipe == "chapter" and config.slice_columns:
+        raise ConfigError("--recipe chapter reads texts and labels alone", hint="leave out the columns of --slice-by")
     if config.recipe == "chapter" and hash_split:
         raise ConfigError("--recipe chapter makes its own split", hint="leave out --split-by hash")
     if config.time and (config.validation or config.test or hash_split):
@@ -122,7 +127,8 @@ def _require_one_split(config: TrainConfig) -> None:
         raise ConfigError(f"--time {config.time} makes its own split", hint=hint)
 
 
-def _read(config: TrainConfig, name: str, others: tuple[str, ...], progress: Progress) -> Dataset:
+def _read(config: TrainConfig, name: str, also: tuple[str | None, ...], progress: Progress) -> Dataset:
+    others = tuple(dict.fromkeys(column for column in (*also, *config.slice_columns) if column))
     return catalog.open_dataset(
         name, text_column=config.text_column, label_column=config.label_column, others=others, progress=progress
     )
@@ -137,7 +143,7 @@ def _chapter(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
 
 def _timed(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
     assert config.time is not None
-    dataset = _read(config, config.data, (config.time, *([config.group] if config.group else [])), progress)
+    dataset = _read(config, config.data, (config.time, config.group), progress)
     require_trainable(dataset)
     split = split_by_time(
         dataset,
@@ -152,7 +158,7 @@ def _timed(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
 
 def _drawn(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
     """The split drawn from one file, or the parts that were given."""
-    dataset = _read(config, config.data, (config.group,) if config.group else (), progress)
+    dataset = _read(config, config.data, (config.group,), progress)
     validation, test = (
         None if name is None else _read(config, name, (), progress) for name in (config.validation, config.test)
     )
@@ -266,7 +272,7 @@ def _test(
     if results:
         baselines = {name: correct_rows(truth, result.probabilities) for name, result in results.items()}
         metrics["verdict"] = judge(correct_rows(truth, rows), baselines).as_json()
-    return metrics, tested(dataset, split, learnt, rows)
+    return metrics, tested(dataset, split, learnt, rows, config)
 
 
 def _measure_unused(

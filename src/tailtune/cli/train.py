@@ -29,7 +29,7 @@ _GROUPS = {
         "measure_unused",
     ),
     "This machine": ("device", "threads", "cache"),
-    "Result": ("out", "config", "json", "baselines", "doubts", "highlights", "quiet"),
+    "Result": ("out", "config", "json", "baselines", "doubts", "highlights", "slice_by", "quiet"),
 }  # fmt: skip
 _PANELS = {name: group for group, names in _GROUPS.items() for name in names}
 _SWITCHES = {"cache": "--cache/--no-cache", "baselines": "--baselines/--no-baselines", "quiet": "--quiet"}

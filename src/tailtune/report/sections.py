@@ -148,33 +148,45 @@ def _levels(matrix: Sequence[Sequence[int]]) -> list[list[str]]:
 
 
 def slices(metrics: Metrics) -> Section | None:
-    """Return the scores by length and, for few classes, by class."""
+    """Return the scores by length, for few classes by class, and by the columns asked for."""
     blocks: list[Block] = []
     tables: list[Block] = []
-    for key, title in (("length", "By length"), ("class", "By true class")):
-        entries = records(metrics, "detail", "slices", key, needs=("name", "rows", "accuracy", "interval"))
+    own = [("length", "By length"), ("class", "By true class")]
+    parts = [(title, key == "class", ("detail", "slices", key)) for key, title in own]
+    columns = part(metrics, "detail", "slices_by")
+    parts += [(f"By {one_line(name)}", False, ("detail", "slices_by", name)) for name in columns]
+    for title, worst_first, keys in parts:
+        entries = records(metrics, *keys, needs=("name", "rows", "accuracy", "interval"))
         if len(entries) < 2:
             continue
-        shown = [(each["name"], each["accuracy"], each["interval"]) for each in entries]
-        if len(shown) <= WIDEST_MATRIX:
-            said = "; ".join(f"{one_line(name)} {percent(share)} ({percents(bounds)})" for name, share, bounds in shown)
-            svg = plots.forest(shown, said=f"{title}: {said}.", first=False)
-            blocks.append(Figure(svg=svg, caption=f"{title}: accuracy with its 95 % interval."))
-        rows = [
-            (
-                one_line(each["name"]),
-                value_of(each["rows"]),
-                percent(each["accuracy"]),
-                percents(each["interval"]),
-                decimals(each.get("log_loss"), 4),
-                bounds_of(each.get("log_loss_interval"), 3),
-            )
-            for each in sorted(entries, key=lambda each: each["accuracy"] if key == "class" else 0)
-        ]
-        header = (title.lower(), "rows", "accuracy", "95 % interval", "log loss", "95 % interval")
-        tables.append(Table(caption=title, header=header, rows=rows, folded=len(rows) > WIDEST_MATRIX))
+        if len(entries) <= WIDEST_MATRIX:
+            blocks.append(_forest(title, entries))
+        tables.append(_parts(title, sorted(entries, key=lambda each: each["accuracy"] if worst_first else 0)))
     lead = "Parts of the test rows. Intervals that overlap widely do not tell two parts apart."
     if not tables:
         return None
     title = "Where it does better and worse"
     return Section(name="slices", title=title, lead=lead, blocks=(*blocks, *tables), layout="pair")
+
+
+def _forest(title: str, entries: Sequence[Metrics]) -> Figure:
+    shown = [(one_line(each["name"]), each["accuracy"], each["interval"]) for each in entries]
+    said = "; ".join(f"{name} {percent(share)} ({percents(bounds)})" for name, share, bounds in shown)
+    svg = plots.forest(shown, said=f"{title}: {said}.", first=False)
+    return Figure(svg=svg, caption=f"{title}: accuracy with its 95 % interval.")
+
+
+def _parts(title: str, entries: Sequence[Metrics]) -> Table:
+    rows = [
+        (
+            one_line(each["name"]),
+            value_of(each["rows"]),
+            percent(each["accuracy"]),
+            percents(each["interval"]),
+            decimals(each.get("log_loss"), 4),
+            bounds_of(each.get("log_loss_interval"), 3),
+        )
+        for each in entries
+    ]
+    header = (title.lower(), "rows", "accuracy", "95 % interval", "log loss", "95 % interval")
+    return Table(caption=title, header=header, rows=rows, folded=len(rows) > WIDEST_MATRIX)
