@@ -16,10 +16,12 @@ from tailtune.errors import SetupError
 
 NO_LETTERS = "no letters"
 TOO_SHORT = "too short to tell"
-# Of fewer letters a language is guessed: of messages with 40 or more py3langid called 99 % English, of all 95 %.
+# Of fewer letters a language is guessed: of the SMS collection py3langid called 93.8 % English, of its messages with so
+# many letters 97.8 %, and none of the others is another language.
 _FEWEST_LETTERS = 40
-# A script or language of fewer rows is a foreign name or a wrong guess more often than a part of the data.
+# A script of fewer rows is a foreign name more often than a part of the data, a language of less a wrong guess.
 _FEWEST_ROWS = 5
+_LEAST_SHARE = 0.02
 _SHOWN = 8
 # Signs that a text in one language mixes, and forms of one letter.
 _SAME = {"Cjk": "Han and kana", "Hiragana": "Han and kana", "Katakana": "Han and kana"}
@@ -68,18 +70,19 @@ def require_languages() -> None:
 
 def script_mix(dataset: Dataset) -> Finding | None:
     """Return the note that the texts are in several scripts; None where one has nearly all of them."""
-    return _mix("script_mix", "scripts", [script_of(text) for text in dataset.texts], NO_LETTERS, dataset)
+    return _mix("script_mix", "scripts", [script_of(text) for text in dataset.texts], 0.0, dataset)
 
 
 def language_mix(dataset: Dataset) -> Finding | None:
     """Return the note that the texts are in several languages; None for one, or where py3langid is not installed."""
     languages = languages_of(dataset.texts)
-    return None if languages is None else _mix("language_mix", "languages", languages, TOO_SHORT, dataset)
+    return None if languages is None else _mix("language_mix", "languages", languages, _LEAST_SHARE, dataset)
 
 
-def _mix(kind: str, what: str, found: Sequence[str], nothing: str, dataset: Dataset) -> Finding | None:
-    counts = Counter(found)
-    known = [(name, rows) for name, rows in counts.most_common() if rows >= _FEWEST_ROWS and name != nothing]
+def _mix(kind: str, what: str, found: Sequence[str], least: float, dataset: Dataset) -> Finding | None:
+    counts = Counter(name for name in found if name not in (NO_LETTERS, TOO_SHORT))
+    fewest = max(_FEWEST_ROWS, least * counts.total())
+    known = [(name, rows) for name, rows in counts.most_common() if rows >= fewest]
     if len(known) < 2:
         return None
     shown = ", ".join(f"{name} {rows} ({rows / len(found):.1%})" for name, rows in known[:_SHOWN])

@@ -60,9 +60,8 @@ def test_a_mix_is_said_with_its_rows() -> None:
     latin, cyrillic = [f"hello number {at}" for at in range(20)], [f"привет номер {at}" for at in range(10)]
     found = script_mix(dataset_from_lists([*latin, *cyrillic, *"1234567"], ["a"] * 37))
     assert found is not None
-    assert found.message.startswith(
-        "texts in several scripts: Latin 20 (54.1%), Cyrillic 10 (27.0%); not Latin: rows 21,"
-    )
+    said = "texts in several scripts: Latin 20 (54.1%), Cyrillic 10 (27.0%); not Latin: rows 21,"
+    assert found.message.startswith(said)
     assert found.rows == tuple(range(21, 31))
     dataset = dataset_from_lists([*latin, *cyrillic[:4], *"1234567"], ["a", "b"] * 15 + ["a"])
     assert script_mix(dataset) is None
