@@ -87,3 +87,25 @@ def test_predictions_hold_the_label_that_predict_gives(
     assert any(each["predicted"] != each["likeliest"] for each in answers)
     accuracy = sum(each["likeliest"] == each["label"] for each in answers) / len(answers)
     assert accuracy == read_metrics(run)["test"]["accuracy"]
+
+
+def test_the_report_shows_doubts_and_shaded_words(
+    tmp_path: Path, tiny_llama: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Doubtful rows with the label suggested, words shaded in them and in the worst errors, texts escaped."""
+    texts, labels = messages(200)
+    texts[10] = "<b>WINNER</b> & claim <script>alert(1)</script> prize now"
+    labels = [{"ham": "spam", "spam": "ham"}[label] if at in (10, 55, 90) else label for at, label in enumerate(labels)]
+    with (tmp_path / "data.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *zip(texts, labels, strict=True)])
+    asked = ["train", tmp_path / "data.csv", "--model", tiny_llama, *QUICK[:-1], "--out", tmp_path / "run"]
+    outcome = call(capsys, *asked)
+    assert outcome.code == 0, outcome.err
+    assert "labels are probably wrong; doubts.csv has them all" in outcome.err
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    doubts = page[page.index('<section id="doubts"') :].partition("</section>")[0]
+    assert "perhaps <b><bdi>" in doubts
+    assert "<mark" in doubts
+    assert "<mark" in page[page.index('<section id="worst"') :].partition("</section>")[0]
+    assert "<script>" not in page
+    assert "<b>WINNER" not in page

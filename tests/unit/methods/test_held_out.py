@@ -9,8 +9,9 @@ import pytest
 
 from support.features import pooled_features, rows_of
 from tailtune.methods import held_out
-from tailtune.methods.held_out import dealt, held_out_answers
+from tailtune.methods.held_out import dealt, held_out_answers, probe_without
 from tailtune.methods.probe import FOLDS, choose_probe
+from tailtune.methods.scorers import score_features
 
 
 def test_groups_stay_whole_and_classes_are_spread() -> None:
@@ -66,3 +67,24 @@ def test_a_class_of_one_group_is_not_judged() -> None:
     scorer, _, _ = choose_probe(features, rows, depths=(1,), pooling="last", penalties=(1.0,))
     answers = held_out_answers(features, rows, scorer, "last")
     assert sorted(answers.rows.tolist()) == list(range(60))
+
+
+def test_a_probe_without_rows_owes_them_nothing() -> None:
+    """Turning around the labels of rows left out, and of their near-duplicates, changes not one weight."""
+    random = np.random.default_rng(4)
+    labels = np.arange(200) % 2
+    features = pooled_features({3: (random.normal(size=(200, 6)) + labels[:, None]).astype(np.float32)})
+    groups = np.arange(200) // 4
+    rows = replace(rows_of(labels, train=160, validation=40), groups=groups)
+    scorer, _, _ = choose_probe(features, rows, depths=(3,), pooling="last", penalties=(1.0,))
+    left_out = np.array([0, 17, 199])
+    turned = labels.copy()
+    turned[np.isin(groups, groups[left_out])] ^= 1
+    probe = probe_without(features, rows, scorer, "last", left_out)
+    again = probe_without(features, replace(rows, labels=turned), scorer, "last", left_out)
+    assert probe is not None
+    assert again is not None
+    np.testing.assert_array_equal(probe.weight, again.weight)
+    np.testing.assert_array_equal(probe.bias, again.bias)
+    assert np.mean(score_features(probe, features, np.arange(200)).argmax(axis=1) == labels) > 0.8
+    assert probe_without(features, rows, scorer, "last", np.arange(200)) is None
