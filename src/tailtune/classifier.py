@@ -18,21 +18,8 @@ if TYPE_CHECKING:
 # Without a test part: seven parts to learn from, one to choose by, as in a run that also tests.
 _FRACTIONS = (0.875, 0.125, 0.0)
 # Settings of a run that reads files, tests and writes a report; ignoring them would mislead.
-_FILES = {
-    "data",
-    "text_column",
-    "label_column",
-    "validation",
-    "test",
-    "group",
-    "time",
-    "folds",
-    "out_of_scope_texts",
-    "out",
-    "recipe",
-    "baselines",
-    "track",
-}
+_FILES = {"data", "text_column", "label_column", "validation", "test", "group", "time", "folds", "out_of_scope_texts"}
+_FILES |= {"out", "recipe", "baselines", "track", "relabel", "doubts", "highlights", "slice_by"}
 
 
 class TextClassifier:

@@ -133,7 +133,8 @@ def _answers(folder: Path, metrics: Mapping[str, Any]) -> Answers | None:
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
         try:
             row = json.loads(line)
-            correct.append(row["label"] == row["predicted"])
+            # Accuracies are those of the likeliest class; earlier versions wrote it as ``predicted``.
+            correct.append(row["label"] == row.get("likeliest", row["predicted"]))
             shares.append(float(row["probabilities"][labels.index(row["label"])]))
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise BundleError(f"{file}:{number}: is no answer of this run: {error}", hint="train again") from error

@@ -22,6 +22,8 @@ from tailtune.settings import Setting, described
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 MODEL_VARIABLE = "TAILTUNE_MODEL"
+# Among the columns of ``slice_by``: not a column, but what py3langid takes a text for.
+DETECTED_LANGUAGE = "detected-language"
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "default": {},  # the defaults of TrainConfig
@@ -67,7 +69,13 @@ class TrainConfig:
     near_duplicates: Annotated[
         Literal["word", "marks"], "what stays in one part: texts that differ in case, digits, marks and a word, or not"
     ] = "word"
+    relabel: Annotated[
+        str | None, "CSV with labels corrected by hand: doubts.csv of a run, its column 'corrected' filled in"
+    ] = None
     group: Annotated[str | None, "column whose rows of equal value stay in one part"] = None
+    slice_by: Annotated[
+        str | None, "columns by whose values test scores are shown, commas between; 'detected-language' is a guess"
+    ] = None
     time: Annotated[str | None, "column with the time: train on the oldest rows, test on the newest"] = None
     folds: Annotated[
         int | None, "test every row once, in so many folds; the saved classifier then learns from all rows"
@@ -155,6 +163,8 @@ class TrainConfig:
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], "where the model runs"] = "auto"
     cache: Annotated[bool, "reuse stored features; --no-cache computes them afresh"] = True
     quiet: Annotated[bool, "no notes and no progress"] = False
+    doubts: Annotated[bool, "look for labels that are probably wrong; --no-doubts leaves that out"] = True
+    highlights: Annotated[bool, "shade the words that doubtful and wrong answers hang on; --no-highlights: none"] = True
     baselines: Annotated[bool, "fit the TF-IDF baselines too; --no-baselines leaves them out"] = True
 
     def __post_init__(self) -> None:
@@ -167,6 +177,21 @@ class TrainConfig:
     def weighting(self) -> str | None:
         """What class weights were asked for, by either of two names: "auto", a file, or None or "none"."""
         return "auto" if self.balance == "weights" else self.class_weights
+
+    @property
+    def slice_columns(self) -> tuple[str, ...]:
+        """The columns named in ``slice_by``."""
+        return tuple(name for name in self._slices if name != DETECTED_LANGUAGE)
+
+    @property
+    def slices_by_language(self) -> bool:
+        """Whether ``slice_by`` asks for a guess at the language."""
+        return DETECTED_LANGUAGE in self._slices
+
+    @property
+    def _slices(self) -> tuple[str, ...]:
+        names = (name.strip() for name in (self.slice_by or "").split(","))
+        return tuple(dict.fromkeys(name for name in names if name))
 
     def as_json(self) -> dict[str, Any]:
         """Return every field and its value, ready for JSON, in the order of declaration."""

@@ -8,20 +8,23 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tailtune.config import TrainConfig
 from tailtune.data.dataset import Dataset
+from tailtune.data.scripts import NO_LETTERS, languages_of, script_of
 from tailtune.data.split import Split
-from tailtune.evaluate.curves import macro_f1_interval, mean_interval, ranking, reliability, row_losses
+from tailtune.evaluate.classes import ranking
+from tailtune.evaluate.curves import macro_f1_interval, mean_interval, reliability, row_losses
 from tailtune.evaluate.long import long_rows
 from tailtune.evaluate.metrics import confusion_matrix
 from tailtune.evaluate.scope import marked, told_apart
-from tailtune.evaluate.slices import slices, worst_rows
+from tailtune.evaluate.slices import slices, slices_by, worst_rows
 from tailtune.learn import Learnt
 from tailtune.methods.learning import learning_curve
 from tailtune.methods.probe import Rows
@@ -40,6 +43,8 @@ class Tested:
         texts: n texts.
         truth: int [n] class ids.
         probabilities: float [n, C].
+        decided: int [n] ids of the labels given, as ``tailtune predict`` gives them.
+        columns: Name -> n values to slice by.
         lengths: int [n] tokens.
         longer: bool [n] whether a text was too long to be read at once.
         names: C class names, in id order.
@@ -50,9 +55,11 @@ class Tested:
     texts: tuple[str, ...]
     truth: NDArray[np.int64]
     probabilities: NDArray[np.float64]
+    decided: NDArray[np.int64]
     lengths: NDArray[np.int64]
     longer: NDArray[np.bool_]
     names: tuple[str, ...]
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     folds: tuple[int, ...] = ()
 
     @property
@@ -62,18 +69,45 @@ class Tested:
         return found
 
 
-def tested(dataset: Dataset, split: Split, learnt: Learnt, probabilities: NDArray[np.float64]) -> Tested:
+def tested(
+    dataset: Dataset, split: Split, learnt: Learnt, probabilities: NDArray[np.float64], config: TrainConfig
+) -> Tested:
     """Return the test part with the answers ``probabilities`` [n, C], in the order of ``split.test``."""
     places = split.test.tolist()
+    texts = tuple(dataset.texts[at] for at in places)
     return Tested(
         rows=tuple(dataset.rows[at] for at in places),
-        texts=tuple(dataset.texts[at] for at in places),
+        texts=texts,
         truth=learnt.ids[split.test],
         probabilities=probabilities,
+        decided=learnt.settled.rules.decide(probabilities),
         lengths=learnt.features.windows.lengths[split.test],
         longer=learnt.features.windows.longer[split.test],
         names=tuple(learnt.labels.names),
+        columns=sliced_by(dataset, places, texts, config),
     )
+
+
+def sliced_by(
+    dataset: Dataset, places: Sequence[int], texts: Sequence[str], config: TrainConfig
+) -> dict[str, Sequence[str]]:
+    """Return name -> values to slice by: columns asked for, scripts where there are several, languages where asked for.
+
+    Args:
+        dataset: Has the columns.
+        places: Which of its rows.
+        texts: Of those.
+        config: Says which.
+    """
+    columns: dict[str, Sequence[str]] = {
+        name: [dataset.columns[name][at] for at in places] for name in config.slice_columns
+    }
+    scripts = [script_of(text) for text in texts]
+    if len(set(scripts) - {NO_LETTERS}) > 1:
+        columns["detected script"] = scripts
+    if config.slices_by_language and (languages := languages_of(texts)) is not None:
+        columns["detected language"] = languages
+    return columns
 
 
 def examine(part: Tested, split: Split, learnt: Learnt) -> dict[str, Any]:
@@ -98,6 +132,7 @@ def examine(part: Tested, split: Split, learnt: Learnt) -> dict[str, Any]:
         "reliability": reliability(part.predicted == truth, confidence),
         "ranking": ranking(truth, answers),
         "slices": slices(truth, answers, part.lengths, part.names),
+        "slices_by": {name: slices_by(truth, answers, values) for name, values in part.columns.items()},
         "long": _long(part, split, learnt),
         "learning_curve": _learning_curve(split, learnt),
         "milliseconds_per_text": _milliseconds(part, learnt),
@@ -121,6 +156,23 @@ def _long(part: Tested, split: Split, learnt: Learnt) -> dict[str, Any]:
     }
 
 
+def seen_rows(split: Split, learnt: Learnt) -> Rows:
+    """Return the rows that the classifier was made with, for fitting probes again.
+
+    Args:
+        split: Of the rows that serve a part.
+        learnt: The classifier.
+    """
+    return Rows(
+        train=split.train,
+        validation=split.validation,
+        labels=learnt.ids,
+        groups=split.groups,
+        classes=len(learnt.labels),
+        weights=learnt.weights,
+    )
+
+
 def rows_hash(part: Tested) -> str:
     """Return a SHA-256 of texts and labels of the part, in order: equal for two runs tested on the same rows."""
     lines = zip(part.texts, part.truth.tolist(), strict=True)
@@ -129,15 +181,21 @@ def rows_hash(part: Tested) -> str:
 
 
 def prediction_lines(part: Tested) -> Iterator[str]:
-    """Yield the lines of predictions.jsonl: row, label, predicted and the probabilities in label order; no text."""
+    """Yield the lines of predictions.jsonl: row, label, answers and the probabilities in label order; no text.
+
+    ``predicted`` is the label that ``tailtune predict`` gives, ``likeliest`` the most probable one.
+    """
     numbers = [{"fold": number} for number in part.folds] or [{}] * len(part.rows)
-    for row, fold, truth, answer in zip(part.rows, numbers, part.truth.tolist(), part.probabilities, strict=True):
+    answers = zip(part.decided.tolist(), part.predicted.tolist(), part.probabilities, strict=True)
+    read = zip(part.rows, numbers, part.truth.tolist(), answers, strict=True)
+    for row, fold, truth, (decided, likeliest, answer) in read:
         yield json.dumps(
             {
                 "row": row,
                 **fold,
                 "label": part.names[truth],
-                "predicted": part.names[int(answer.argmax())],
+                "predicted": part.names[decided],
+                "likeliest": part.names[likeliest],
                 "probabilities": [round(share, 7) for share in answer.tolist()],
             },
             ensure_ascii=False,
@@ -176,15 +234,15 @@ def examine_scope(split: Split, learnt: Learnt, outside: Sequence[str]) -> dict[
 
 def worst(part: Tested) -> list[dict[str, Any]]:
     """Return the test rows with the highest loss, with their texts: for the report alone."""
-    losses, predicted = row_losses(part.truth, part.probabilities), part.predicted
+    losses = row_losses(part.truth, part.probabilities)
     return [
         {
             "row": part.rows[at],
             "text": part.texts[at],
             "label": part.names[part.truth[at]],
-            "predicted": part.names[predicted[at]],
+            "predicted": part.names[part.decided[at]],
             "probability_of_label": float(part.probabilities[at, part.truth[at]]),
-            "probability": float(part.probabilities[at].max()),
+            "probability": float(part.probabilities[at, part.decided[at]]),
             "loss": float(losses[at]),
         }
         for at in worst_rows(part.truth, part.probabilities)
@@ -196,14 +254,7 @@ def _learning_curve(split: Split, learnt: Learnt) -> dict[str, Any] | None:
     chosen = next((choice for choice in learnt.fitted.choices if choice.get("chosen")), {})
     if not isinstance(scorer, ProbeScorer) or "penalty" not in chosen:
         return None
-    rows = Rows(
-        train=split.train,
-        validation=split.validation,
-        labels=learnt.ids,
-        groups=split.groups,
-        classes=len(learnt.labels),
-        weights=learnt.weights,
-    )
+    rows = seen_rows(split, learnt)
     return learning_curve(learnt.features, rows, scorer, penalty=chosen["penalty"])
 
 

@@ -26,7 +26,7 @@ from tailtune.evaluate.metrics import Scores, correct_rows, score
 from tailtune.evaluate.reliability import calibration_intervals, reliability
 from tailtune.evaluate.resampled import corrected_interval, summed
 from tailtune.evaluate.verdict import judge
-from tailtune.examine import Tested
+from tailtune.examine import Tested, sliced_by
 from tailtune.labels import LabelSet
 from tailtune.learn import Learnt, learn
 from tailtune.ledger import record, with_worth
@@ -58,6 +58,7 @@ class Fold:
         rows: [n] positions in the data set, ascending.
         raw: float [n, C] probabilities as its scorer gives them.
         answers: float [n, C] after its rules.
+        decided: int [n] ids of the labels given.
         lengths: int [n] tokens.
         longer: bool [n] whether a text was too long to be read at once.
         trained: Rows it learnt from and chose by.
@@ -69,6 +70,7 @@ class Fold:
     rows: Indices
     raw: Doubles
     answers: Doubles
+    decided: Indices
     lengths: Indices
     longer: NDArray[np.bool_]
     trained: int
@@ -130,10 +132,12 @@ def cross_validate(
         texts=dataset.texts,
         truth=truth,
         probabilities=answers,
+        decided=_joined(folds, [each.decided for each in folds]),
         lengths=_joined(folds, [each.lengths for each in folds]),
         longer=_joined(folds, [each.longer for each in folds]),
         names=tuple(names),
         folds=tuple((fold + 1).tolist()),
+        columns=sliced_by(dataset, range(len(dataset)), dataset.texts, config),
     )
     return results, part
 
@@ -159,6 +163,7 @@ def _fold(
         rows=split.test,
         raw=raw,
         answers=answers,
+        decided=learnt.settled.rules.decide(answers),
         lengths=learnt.features.windows.lengths[parts.test],
         longer=learnt.features.windows.longer[parts.test],
         trained=len(parts.train) + len(parts.validation),

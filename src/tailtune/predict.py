@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 from tailtune.bundle import Bundle, read_bundle, write_bundle
 from tailtune.errors import BundleError
 from tailtune.features.backbone import Backbone, choose_device
-from tailtune.methods.scorers import TailScorer, in_order, probabilities
+from tailtune.methods.scorers import Scorer, TailScorer, in_order, probabilities
 from tailtune.progress import Progress, silent
+from tailtune.rules import Rules
 from tailtune.storage import writing_folder
 from tailtune.text.tokenizer import Tokens
 from tailtune.text.windows import Windows
@@ -91,6 +93,16 @@ class Predictor:
             BundleError: If it is damaged or no bundle.
         """
         return cls(read_bundle(Path(path)), device=device, threads=threads)
+
+    def with_scorer(self, scorer: Scorer) -> Predictor:
+        """Return a classifier on the same backbone with another scorer and no rules.
+
+        Args:
+            scorer: Reads no deeper than this one, and knows the same classes.
+        """
+        other = copy.copy(self)
+        other._bundle = replace(self._bundle, scorer=scorer, rules=Rules())
+        return other
 
     @property
     def labels(self) -> tuple[str, ...]:

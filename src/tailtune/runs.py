@@ -24,7 +24,7 @@ class Run:
     """One finished training.
 
     Attributes:
-        folder: Holds bundle/, metrics.json, report.html, report.md, predictions.jsonl, config.json,
+        folder: Holds bundle/, metrics.json, report.html, report.md, predictions.jsonl, doubts.csv, config.json,
             events.jsonl and split.json.
         metrics: The content of metrics.json.
     """

@@ -21,10 +21,12 @@ from tailtune.config import TrainConfig
 from tailtune.data import catalog
 from tailtune.data.chapter import chapter_split
 from tailtune.data.check import check_dataset, require_trainable
+from tailtune.data.corrections import relabelled
 from tailtune.data.dataset import Dataset
 from tailtune.data.folds import split_for_folds
 from tailtune.data.marks import marks_by_part
 from tailtune.data.read import read_texts
+from tailtune.data.scripts import require_languages
 from tailtune.data.split import (
     PARTS,
     Split,
@@ -38,12 +40,13 @@ from tailtune.data.timed import split_by_time
 from tailtune.errors import ConfigError, DataError
 from tailtune.evaluate.metrics import correct_rows, score
 from tailtune.evaluate.verdict import judge
-from tailtune.examine import Tested, examine, examine_scope, folds_of, prediction_lines, tested, worst
+from tailtune.examine import Tested, examine, examine_scope, folds_of, prediction_lines, tested
 from tailtune.folds import baselines_beside, cross_validate
 from tailtune.learn import Learnt, learn, store_root
 from tailtune.ledger import SEEN, bundle_record, record, settings_hash, with_worth
 from tailtune.methods.scorers import probabilities, score_features
 from tailtune.progress import Progress, Say, ignore, silent
+from tailtune.quoted import Quoted, quote
 from tailtune.report.markdown import model_card, render_report
 from tailtune.report.page import render_page
 from tailtune.rules import Doubles, Indices
@@ -108,12 +111,14 @@ def train(
         with watch.stage("report"):
             metrics |= results | {"detail": examine(part, parts, learnt)}
             metrics |= examine_scope(parts, learnt, outside)
+        quoted = quote(part, used, parts, learnt, config, watch=watch, say=say)
+        metrics |= quoted.about
         if config.measure_unused:
             metrics |= _measure_unused(dataset, split, learnt, watch=watch, progress=progress)
     metrics |= {"config": config.as_json(), "origins": dict(origins or {}), "command": command}
     seen = marks_by_part(used.texts, {name: getattr(parts, name) for name in PARTS})
     rows = split_ids(dataset, split) | folds_of(part)
-    _save(folder, metrics, learnt, rows, watch=watch, part=part, seen=seen)
+    _save(folder, metrics, learnt, rows, watch=watch, part=part, quoted=quoted, seen=seen)
     tell(trackers, record_of(folder, metrics, learnt.events), say)
     return Run(folder=folder, metrics=metrics)
 
@@ -136,7 +141,11 @@ def prepare(config: TrainConfig, progress: Progress = silent) -> tuple[Dataset, 
         ConfigError: If flags contradict each other.
     """
     _require_one_split(config)
+    if config.slices_by_language:
+        require_languages()
     dataset, split = (_chapter if config.recipe == "chapter" else _timed if config.time else _drawn)(config, progress)
+    if config.relabel:
+        dataset = relabelled(dataset, split, Path(config.relabel))
     require_trainable(dataset)
     _require_parts(dataset, split, config.folds)
     return replace(dataset, findings=check_dataset(dataset)), split
@@ -152,6 +161,8 @@ def _require_one_split(config: TrainConfig) -> None:
         raise ConfigError(f"--folds {config.folds} makes its own parts", hint=hint)
     if config.recipe == "chapter" and (named := [flag for flag, value in given.items() if value]):
         raise ConfigError("--recipe chapter makes its own split", hint=f"leave out {' and '.join(named)}")
+    if config.recipe == "chapter" and config.slice_columns:
+        raise ConfigError("--recipe chapter reads texts and labels alone", hint="leave out the columns of --slice-by")
     if config.recipe == "chapter" and hash_split:
         raise ConfigError("--recipe chapter makes its own split", hint="leave out --split-by hash")
     if config.time and (config.validation or config.test or hash_split):
@@ -159,7 +170,8 @@ def _require_one_split(config: TrainConfig) -> None:
         raise ConfigError(f"--time {config.time} makes its own split", hint=hint)
 
 
-def _read(config: TrainConfig, name: str, others: tuple[str, ...], progress: Progress) -> Dataset:
+def _read(config: TrainConfig, name: str, also: tuple[str | None, ...], progress: Progress) -> Dataset:
+    others = tuple(dict.fromkeys(column for column in (*also, *config.slice_columns) if column))
     return catalog.open_dataset(
         name, text_column=config.text_column, label_column=config.label_column, others=others, progress=progress
     )
@@ -174,7 +186,7 @@ def _chapter(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
 
 def _timed(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
     assert config.time is not None
-    dataset = _read(config, config.data, (config.time, *([config.group] if config.group else [])), progress)
+    dataset = _read(config, config.data, (config.time, config.group), progress)
     require_trainable(dataset)
     split = split_by_time(
         dataset,
@@ -189,7 +201,7 @@ def _timed(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
 
 def _drawn(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
     """The split drawn from one file, or the parts that were given."""
-    dataset = _read(config, config.data, (config.group,) if config.group else (), progress)
+    dataset = _read(config, config.data, (config.group,), progress)
     validation, test = (
         None if name is None else _read(config, name, (), progress) for name in (config.validation, config.test)
     )
@@ -306,7 +318,7 @@ def _test(
     if results:
         baselines = {name: correct_rows(truth, result.probabilities) for name, result in results.items()}
         metrics["verdict"] = judge(correct_rows(truth, rows), baselines).as_json()
-    return metrics, tested(dataset, split, learnt, rows)
+    return metrics, tested(dataset, split, learnt, rows, config)
 
 
 def _measure_unused(
@@ -335,6 +347,7 @@ def _save(
     watch: Stopwatch,
     part: Tested,
     seen: Mapping[str, Any],
+    quoted: Quoted,
 ) -> None:
     """Write the run folder, whole or not at all; adds versions, memory and seconds to ``metrics``."""
     metrics |= {"versions": versions()}
@@ -349,8 +362,9 @@ def _save(
         files = {
             "metrics.json": canonical_json(metrics),
             "report.md": render_report(metrics),
-            # Texts of users stand here and nowhere else in a run; the bundle, which is passed on, has none.
-            "report.html": render_page(metrics, worst(part)),
+            # Texts of users stand in these and nowhere else in a run; the bundle, which is passed on, has none.
+            "report.html": render_page(metrics, quoted.worst, quoted.doubtful),
+            **quoted.files,
             "predictions.jsonl": "".join(line + "\n" for line in prediction_lines(part)),
             "config.json": canonical_json({"config": metrics["config"], "origins": metrics["origins"]}),
             "split.json": canonical_json(dict(rows)),

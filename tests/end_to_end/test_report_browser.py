@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.run_metrics import run_metrics
+from support.run_metrics import doubtful_rows, run_metrics
 from tailtune.report.page import render_page
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def page_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     )
     metrics, worst = run_metrics(names, rows=600)
     file = tmp_path_factory.mktemp("page") / "report.html"
-    file.write_text(render_page(metrics, worst), encoding="utf-8")
+    file.write_text(render_page(metrics, worst, doubtful_rows(names)), encoding="utf-8")
     return file
 
 
@@ -67,7 +67,10 @@ def test_the_page_fits_and_is_silent(browser: Browser, page_file: Path, width: i
     page.goto(page_file.as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate(_TOO_WIDE) == []
-    assert page.locator("script, blockquote *").count() == 0
+    assert page.locator("script, blockquote *:not(mark, mark span)").count() == 0
+    assert "<script>alert(1)</script>" in page.locator("#worst blockquote").first.inner_text()
+    assert page.locator("#doubts mark").count() > 10
+    assert {name.strip() for name in page.locator("h2").all_inner_texts()} >= {"Decisions", "Doubtful labels"}
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
     assert dark == (scheme == "dark")
     assert said == []

@@ -73,6 +73,7 @@ def test_a_run_folder_holds_everything(whole: Path) -> None:
     assert sorted(path.name for path in whole.iterdir()) == [
         "bundle",
         "config.json",
+        "doubts.csv",
         "events.jsonl",
         "metrics.json",
         "predictions.jsonl",
@@ -130,7 +131,7 @@ def test_the_numbers_of_a_run_agree_with_each_other(whole: Path) -> None:
 
 
 def test_answers_and_report_agree_with_the_metrics(whole: Path) -> None:
-    """Each test row has its answer in predictions.jsonl; the report shows texts, every other file holds none."""
+    """Each test row has its answer in predictions.jsonl; report and doubts show texts, every other file holds none."""
     metrics, split = read_metrics(whole), json.loads((whole / "split.json").read_text(encoding="utf-8"))
     answers = json_lines((whole / "predictions.jsonl").read_text(encoding="utf-8"))
     assert [answer["row"] for answer in answers] == split["test"]
@@ -141,12 +142,13 @@ def test_answers_and_report_agree_with_the_metrics(whole: Path) -> None:
     assert sum(each["rows"] for each in metrics["detail"]["reliability"]) == len(answers)
     assert metrics["bundle_bytes"] == sum(path.stat().st_size for path in (whole / "bundle").iterdir())
     texts = [text for text in messages(100)[0] if "'" not in text]
+    marks = re.compile(rb'<mark[^>]*>|<span class="spoken">.*?</span></mark>')
     holding = {
         path.name
         for path in whole.rglob("*")
-        if path.is_file() and any(text.encode() in path.read_bytes() for text in texts)
+        if path.is_file() and any(text.encode() in marks.sub(b"", path.read_bytes()) for text in texts)
     }
-    assert holding == {"report.html"}
+    assert holding == {"doubts.csv", "report.html"}
 
 
 def test_the_test_part_is_read_last(whole: Path) -> None:

@@ -13,7 +13,7 @@ class Outline(HTMLParser):
     Attributes:
         elements: (name, attributes) in order.
         words: All text outside of the style sheet, blanks folded.
-        quotes: The text of each blockquote.
+        quotes: The text of each blockquote, without what is told of its words.
         open: Elements not closed yet.
     """
 
@@ -56,5 +56,5 @@ class Outline(HTMLParser):
         """Note words."""
         if "style" not in self.open:
             self._words.append(data)
-        if "blockquote" in self.open:
+        if "blockquote" in self.open and "span" not in self.open:  # a span holds what is told of a word
             self.quotes[-1] += data

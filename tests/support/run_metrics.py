@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from tailtune.evaluate.curves import macro_f1_interval, mean_interval, ranking, reliability, row_losses
+from tailtune.evaluate.classes import ranking
+from tailtune.evaluate.curves import macro_f1_interval, mean_interval, reliability, row_losses
+from tailtune.evaluate.decisions import counted
 from tailtune.evaluate.metrics import confusion_matrix, score
 from tailtune.evaluate.slices import slices, worst_rows
+from tailtune.explain import units
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -44,8 +47,10 @@ def run_metrics(names: Sequence[str] = ("ham", "spam"), rows: int = 300) -> tupl
         "learning_curve": _learning(),
         "milliseconds_per_text": 54.3,
     }
-    test = {**score(truth, answers, names).as_json(), "read_at": "2026-01-02T03:04:05+00:00"}
-    metrics = {**_about(names), "detail": detail, "test": test}
+    raw = {**score(truth, answers, names).as_json(), "reliability": detail["reliability"], "ece_interval": [0.01, 0.03]}
+    test = {**score(truth, answers, names).as_json(), "raw": raw, "read_at": "2026-01-02T03:04:05+00:00"}
+    metrics = {**_about(names), **_decided(names[-1]), "detail": detail, "test": test}
+    metrics["decision"]["test"]["accuracy"] = counted(int((predicted == truth).sum()), rows)
     worst = [
         {
             "row": at + 1,
@@ -54,11 +59,58 @@ def run_metrics(names: Sequence[str] = ("ham", "spam"), rows: int = 300) -> tupl
             "predicted": names[predicted[at]],
             "probability_of_label": float(answers[at, truth[at]]),
             "probability": float(answers[at].max()),
+            "highlights": highlighted(HOSTILE[place % len(HOSTILE)]) if place % 2 else [],
         }
         for place, at in enumerate(worst_rows(truth, answers))
     ]
     read: dict[str, Any] = json.loads(json.dumps(metrics))
     return read, worst
+
+
+def _decided(positive: str) -> dict[str, Any]:
+    few = counted(2, 150)
+    part = dict.fromkeys(("recall", "precision", "accuracy"), few) | {"rows": 300, "mean_cost": 0.25}
+    part["false_positives"] = {**few, "upper_bound": 0.04}
+    answered = {"rows": 300, "answered": few, "wrong_of_all": few, "wrong_of_answered": few}
+    answered["sets"] = {"coverage": few, "mean_size": 1.25, "single": few}
+    candidates = [
+        {"method": name, "loss": 0.04, "gain": 0.001, "standard_error": 0.002} for name in ("none", "temperature")
+    ]
+    return {
+        "calibration": {"method": "temperature", "rows": 557, "reason": "asked for", "candidates": candidates},
+        "decision": {
+            "rule": f"{positive} at 0.9 or more",
+            "aims": {"max_false_positives": 0.002},
+            "validation": part,
+            "test": {**part, "holds": {"max_false_positives": False}},
+        },
+        "abstain": {"error": 0.01, "promise": "at most 1 % wrong", "validation": answered, "test": answered},
+        "unused": {"wrong": few},
+        "doubts": {"rows": 1200, "issues": 17, "unjudged": 0, "issues_by_label": {positive: 17}, "how": "probes"},
+    }
+
+
+def doubtful_rows(names: Sequence[str] = ("ham", "spam")) -> list[dict[str, Any]]:
+    """Return rows of doubtful labels with hostile texts, every word of them shaded."""
+    return [
+        {
+            "row": place + 1,
+            "text": text,
+            "label": names[0],
+            "predicted": names[-1],
+            "probability": 0.97,
+            "quality": 0.03,
+            "issue": place % 2 == 0,
+            "highlights": highlighted(text),
+        }
+        for place, text in enumerate(HOSTILE)
+    ]
+
+
+def highlighted(text: str) -> list[tuple[int, int, float]]:
+    """Return a change for every word of ``text``, of all sizes and both signs."""
+    changes = (0.4, -0.3, 0.1, -0.06, 0.01, -0.02, 0.0)
+    return [(*span, changes[place % len(changes)]) for place, span in enumerate(units(text))]
 
 
 def _learning() -> dict[str, Any]:

@@ -17,6 +17,7 @@ from tailtune.errors import BundleError, ConfigError, DataError
 
 if TYPE_CHECKING:
     from tailtune.cli.lines import ByteStream, Record
+    from tailtune.explain import Highlight
     from tailtune.predict import Prediction, Predictor
 
 _TABLES = {".csv", ".tsv", ".tab", ".parquet", ".pq"}
@@ -47,6 +48,9 @@ def _predict(
             help="Mark texts unlike the training texts; at most SHARE of texts like those, such as 0.05.",
         ),
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show which words the answer hangs on: each left out in turn.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(metavar="ANSWERS", help="Write the answers to --file here, as JSON lines.")
     ] = None,
@@ -65,13 +69,19 @@ def _predict(
     chunks = _chunks(texts or [], file, text_column)
     with Screen(quiet=quiet) as screen:
         if out is not None:
-            _to_file(chunks, classifier, out, screen, reject=reject, resume=resume)
+            _to_file(chunks, classifier, out, screen, reject=reject, resume=resume, explain=explain)
         else:
-            _to_stdout(chunks, classifier, screen, reject=reject, as_json=as_json)
+            _to_stdout(chunks, classifier, screen, reject=reject, as_json=as_json, explain=explain)
 
 
 def _to_stdout(
-    chunks: Iterator[list[Record]], classifier: str, screen: Screen, *, reject: float | None, as_json: bool
+    chunks: Iterator[list[Record]],
+    classifier: str,
+    screen: Screen,
+    *,
+    reject: float | None,
+    as_json: bool,
+    explain: bool,
 ) -> None:
     from tailtune.cli import show
     from tailtune.predict import Predictor
@@ -83,11 +93,12 @@ def _to_stdout(
         # On a terminal the answers themselves show how far it is; a bar would run through them.
         if not sys.stdout.isatty():
             screen.progress("predicting", done, 0, "texts")
-        for record, prediction in zip(chunk, _predictions(predictor, chunk, reject), strict=True):
+        predictions = _predictions(predictor, chunk, reject)
+        for record, prediction, highlights in _explained(predictor, chunk, predictions, wanted=explain):
             if as_json:
-                show.line(_json_line(record, prediction))
+                show.line(_json_line(record, prediction, highlights))
             else:
-                show.prediction(record.text, prediction, long=predictor.bundle.tokenizer.long.kind)
+                show.prediction(record.text, prediction, highlights, long=predictor.bundle.tokenizer.long.kind)
         sys.stdout.flush()
         done += len(chunk)
 
@@ -100,6 +111,7 @@ def _to_file(
     *,
     reject: float | None,
     resume: bool,
+    explain: bool,
 ) -> None:
     """Write the answers chunk by chunk: memory does not grow with the input, and a kill loses one chunk."""
     from tailtune.cli.answers import Answers
@@ -118,8 +130,8 @@ def _to_file(
                 continue
             if answers.kept and not computed:
                 screen.say(f"{answers.kept:,} answers kept; going on at line {chunk[len(held)].line:,}")
-            pairs = zip(chunk, _predictions(predictor, chunk, reject), strict=True)
-            answers.write([_json_line(record, prediction) for record, prediction in pairs])
+            found = _explained(predictor, chunk, _predictions(predictor, chunk, reject), wanted=explain)
+            answers.write([_json_line(*each) for each in found])
             computed += len(chunk)
             screen.progress("predicting", done, 0, "texts")
         answers.publish()
@@ -142,6 +154,20 @@ def _require_scope(predictor: Predictor, reject: float | None) -> None:
         raise BundleError(message, hint="train it with --out-of-scope")
 
 
+def _explained(
+    predictor: Predictor, chunk: Sequence[Record], predictions: Sequence[Prediction], *, wanted: bool
+) -> Iterator[tuple[Record, Prediction, Sequence[Highlight] | None]]:
+    """Each record with its answer and, where wanted, the words that the answer hangs on."""
+    if not wanted:
+        for record, prediction in zip(chunk, predictions, strict=True):
+            yield record, prediction, None
+        return
+    from tailtune.explain import explain
+
+    for record, prediction in zip(chunk, predictions, strict=True):
+        yield record, prediction, explain(predictor, record.text, label=prediction.label)
+
+
 def _require_same_answers(predictor: Predictor, chunk: Sequence[Record], held: Sequence[Mapping[str, Any]]) -> None:
     """Refuse to go on with the answers of another classifier, or to other texts: the first few are asked again."""
     asked = chunk[: min(len(held), _ASKED_AGAIN)]
@@ -155,7 +181,7 @@ def _require_same_answers(predictor: Predictor, chunk: Sequence[Record], held: S
             )
 
 
-def _json_line(record: Record, prediction: Prediction) -> str:
+def _json_line(record: Record, prediction: Prediction, highlights: Sequence[Highlight] | None = None) -> str:
     answer = {
         "line": record.line,
         **record.kept,
@@ -175,6 +201,8 @@ def _json_line(record: Record, prediction: Prediction) -> str:
         answer["out_of_scope"] = prediction.out_of_scope
     if prediction.rejected is not None:
         answer["rejected"] = prediction.rejected
+    if highlights is not None:
+        answer["highlights"] = [each.as_json() for each in highlights]
     return json.dumps(answer, ensure_ascii=False, allow_nan=False)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from tailtune.explain import Highlight
     from tailtune.predict import Prediction
 
 _BAR_WIDTH = 24
@@ -41,12 +42,19 @@ def json_line(value: Mapping[str, Any]) -> None:
     print(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
-def prediction(text: str, answer: Prediction, *, long: str = "truncate-tail") -> None:
+def prediction(
+    text: str,
+    answer: Prediction,
+    highlights: Sequence[Highlight] | None = None,
+    *,
+    long: str = "truncate-tail",
+) -> None:
     """Print ``text``, shortened, above every category with its probability, the likeliest first; the label is bold.
 
     Args:
-        text: As given.
-        answer: To it.
+        text: What was asked.
+        answer: What the classifier says of it.
+        highlights: The words that the label hangs on, printed below in their order; None for none.
         long: The classifier's rule for long texts.
     """
     title = " ".join(text.split())
@@ -67,6 +75,10 @@ def prediction(text: str, answer: Prediction, *, long: str = "truncate-tail") ->
     if answer.rejected or (answer.out_of_scope or 0.0) >= 1 - _STRANGE:
         _say(console, f"  {_strange(answer)}", "yellow")
     console.print(_text(f"  {_read(answer, long)}", "yellow" if answer.truncated else "dim"))
+    if highlights is not None:
+        said = f"  how far {answer.label} falls without each of these, in points; they do not add up:"
+        console.print(_text(said if highlights else "  no words to leave out", "dim"))
+        console.print(_words(highlights))
     console.print()
 
 
@@ -82,6 +94,19 @@ def _read(answer: Prediction, long: str) -> str:
 def _strange(answer: Prediction) -> str:
     said = "rejected: " if answer.rejected else ""
     return f"{said}unlike the training texts, stranger than {100 * (answer.out_of_scope or 0.0):.1f} % of held-out ones"
+
+
+def _words(highlights: Sequence[Highlight]) -> Table:
+    table = _table()
+    for justify in ("right", "left"):
+        table.add_column(justify=justify)
+    strongest = max((abs(each.change) for each in highlights), default=0.0)
+    for each in highlights:
+        words = " ".join(each.text.split())
+        shown = words if len(words) <= _TITLE_CHARACTERS else words[: _TITLE_CHARACTERS - 1] + "…"
+        style = "bold" if strongest and abs(each.change) >= strongest / 2 else ""
+        table.add_row(_text(f"  {100 * each.change:+.1f}".replace("-", "\u2212"), style), _text(shown, style))
+    return table
 
 
 def bar(share: float, width: int = _BAR_WIDTH) -> str:

@@ -14,8 +14,8 @@ from tailtune.settings import Setting
 
 _GROUPS = {
     "Data": (
-        "text_column", "label_column", "validation", "test", "split_by", "near_duplicates", "group", "time", "folds",
-        "balance", "class_weights", "recipe", "seed",
+        "text_column", "label_column", "relabel", "validation", "test", "split_by", "near_duplicates", "group", "time",
+        "folds", "balance", "class_weights", "recipe", "seed",
     ),
     "Model and method": (
         "model", "method", "depth", "precision", "budget", "smaller_than", "blocks", "pooling", "penalty", "like",
@@ -30,13 +30,13 @@ _GROUPS = {
         "measure_unused", "out_of_scope", "out_of_scope_texts",
     ),
     "This machine": ("device", "threads", "cache"),
-    "Result": ("out", "config", "json", "baselines", "track", "quiet"),
+    "Result": ("out", "config", "json", "baselines", "doubts", "highlights", "slice_by", "track", "quiet"),
 }  # fmt: skip
 _PANELS = {name: group for group, names in _GROUPS.items() for name in names}
-_SWITCHES = {"cache": "--cache/--no-cache", "baselines": "--baselines/--no-baselines", "quiet": "--quiet"}
-_SWITCHES |= {"measure_unused": "--measure-unused", "out_of_scope": "--out-of-scope"}
+_SWITCHES = {name: f"--{name}/--no-{name}" for name in ("cache", "baselines", "doubts", "highlights")}
+_SWITCHES |= {"quiet": "--quiet", "measure_unused": "--measure-unused", "out_of_scope": "--out-of-scope"}
 _METAVARS: dict[type, str] = {int: "N", float: "X", str: "NAME"}
-_PLACES = dict.fromkeys(("validation", "test", "out_of_scope_texts", "class_weights"), "FILE")
+_PLACES = dict.fromkeys(("relabel", "validation", "test", "out_of_scope_texts", "class_weights"), "FILE")
 _PLACES |= {"out": "DIR", "budget": "TIME", "smaller_than": "SIZE", "like": "RUN", "track": "NAMES"}
 
 

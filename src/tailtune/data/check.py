@@ -16,6 +16,7 @@ from tailtune.data.dataset import (
     similar_labels,
 )
 from tailtune.data.groups import find_near
+from tailtune.data.scripts import script_mix
 from tailtune.errors import DataError
 
 # Below this a class has 1 validation and 2 test rows or fewer: its figures say next to nothing.
@@ -77,6 +78,16 @@ _ADVICE: dict[str, tuple[Severity, str, str]] = {
     ),
     "odd_labels": ("warning", "such labels are often a shifted column or a stray quote", "check --label-column"),
     "many_classes": ("warning", "texts or numbers were perhaps taken for labels", "check --label-column"),
+    "script_mix": (
+        "note",
+        "a model that has read one script may do worse on the others, and one score hides that",
+        "look at the scores by script in the report",
+    ),
+    "language_mix": (
+        "note",
+        "a model that has read one language may do worse on the others; codes are guesses, of longer texts only",
+        "look at the scores by language in the report: --slice-by detected-language",
+    ),
     "odd_characters": (
         "warning",
         "texts were decoded with the wrong encoding once, so some words are spelt in two ways",
@@ -102,6 +113,7 @@ def check_dataset(dataset: Dataset) -> tuple[Finding, ...]:
         *_conflicts(dataset),
         _tiny_classes(dataset),
         _unbalanced(dataset),
+        script_mix(dataset),
     )
     found = [*dataset.findings, *(finding for finding in own if finding is not None and finding.kind not in known)]
     return tuple(_with_rows(advised(finding), dataset) for finding in found)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tailtune.data import catalog
-from tailtune.data.check import check_dataset, worst_first
+from tailtune.data.check import advised, check_dataset, worst_first
 from tailtune.data.columns import Wanted
 from tailtune.data.dataset import Dataset, Finding
 from tailtune.data.decode import read_text
@@ -15,6 +15,7 @@ from tailtune.data.groups import group_rows
 from tailtune.data.leaks import leaks, unknown_labels
 from tailtune.data.lengths import length_findings
 from tailtune.data.read import is_parquet
+from tailtune.data.scripts import language_mix
 from tailtune.progress import Progress, silent
 
 
@@ -86,6 +87,8 @@ def _part(
         progress=progress,
     )
     said = [*check_dataset(read)] if len(read) else [*read.findings]
+    if mixed := language_mix(read):
+        said.append(advised(mixed))
     if not is_parquet(named.path):
         said += quoting_findings(read, named.path, read_text(named.path).text, wanted)
     said += length_findings(read, model, progress) if model else ()

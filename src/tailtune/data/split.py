@@ -290,6 +290,10 @@ def _concatenate(parts: Sequence[Dataset]) -> Dataset:
         findings=tuple(
             replace(finding, message=f"{part.source}: {finding.message}") for part in parts for finding in part.findings
         ),
+        columns={
+            name: tuple(value for part in parts for value in part.columns.get(name, ("",) * len(part)))
+            for name in dict.fromkeys(name for part in parts for name in part.columns)
+        },
     )
 
 

@@ -44,39 +44,6 @@ def reliability(correct: NDArray[np.bool_], confidence: FloatArray, bins: int = 
     return found
 
 
-def ranking(true_ids: IdArray, probabilities: FloatArray) -> dict[str, Any]:
-    """Return how well probabilities rank the rows: curves and areas for two classes, mean areas for more.
-
-    Args:
-        true_ids: int [n], values 0..C-1.
-        probabilities: float [n, C].
-
-    Returns:
-        For two classes ``positive`` (the id of the rarer one), ``auroc`` and ``average_precision`` with their intervals
-        and the points of both curves; for more the unweighted means over the classes that have rows. Empty where a
-        class has no row to be told from.
-    """
-    counts = np.bincount(true_ids, minlength=probabilities.shape[1])
-    if probabilities.shape[1] == 2:
-        positive = int(np.argmin(counts)) if counts[0] != counts[1] else 1
-        if counts.min() == 0:
-            return {}
-        return {"positive": positive, **_binary(true_ids == positive, probabilities[:, positive])}
-    kept = [label for label in np.flatnonzero(counts).tolist() if counts[label] < len(true_ids)]
-    if not kept:
-        return {}
-    areas = [
-        (auroc(true_ids == label, p), average_precision(true_ids == label, p))
-        for label, p in _columns(kept, probabilities)
-    ]
-    first, second = np.mean(areas, axis=0).tolist()
-    return {"auroc": first, "average_precision": second, "classes": len(kept)}
-
-
-def _columns(kept: list[int], probabilities: FloatArray) -> list[tuple[int, FloatArray]]:
-    return [(label, probabilities[:, label]) for label in kept]
-
-
 def auroc(positive: NDArray[np.bool_], scores: FloatArray) -> float:
     """Return the chance that a positive row scores above a negative one, ties counting half.
 
@@ -84,7 +51,7 @@ def auroc(positive: NDArray[np.bool_], scores: FloatArray) -> float:
         positive: bool [n], both values present.
         scores: float [n].
     """
-    above, _ = _placements(positive, scores)
+    above, _ = placements(positive, scores)
     return float(above.mean())
 
 
@@ -100,7 +67,13 @@ def average_precision(positive: NDArray[np.bool_], scores: FloatArray) -> float:
     return float((steps * hits / (hits + false)).sum() / hits[-1])
 
 
-def _binary(positive: NDArray[np.bool_], scores: FloatArray) -> dict[str, Any]:
+def binary_ranking(positive: NDArray[np.bool_], scores: FloatArray) -> dict[str, Any]:
+    """Return both areas with their intervals, the share of positive rows, and the points of both curves.
+
+    Args:
+        positive: bool [n], both values present.
+        scores: float [n].
+    """
     hits, false = _cumulative(positive, scores)
     precision = hits / (hits + false)
     area, mean_precision = auroc(positive, scores), average_precision(positive, scores)
@@ -123,8 +96,15 @@ def _cumulative(positive: NDArray[np.bool_], scores: FloatArray) -> tuple[FloatA
     return hits, ends + 1.0 - hits
 
 
-def _placements(positive: NDArray[np.bool_], scores: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """For each positive row the share of negative ones below it, for each negative the share of positive ones above."""
+def placements(positive: NDArray[np.bool_], scores: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return for each positive row the share of negative ones below it, for each negative that of positive ones above.
+
+    Both by ascending score.
+
+    Args:
+        positive: bool [n], both values present.
+        scores: float [n].
+    """
     high, low = np.sort(scores[positive]), np.sort(scores[~positive])
     below = (np.searchsorted(low, high, "left") + np.searchsorted(low, high, "right")) / (2 * len(low))
     above = 1 - (np.searchsorted(high, low, "left") + np.searchsorted(high, low, "right")) / (2 * len(high))
@@ -138,7 +118,7 @@ def auroc_interval(positive: NDArray[np.bool_], scores: FloatArray) -> list[floa
         positive: bool [n], both values present.
         scores: float [n].
     """
-    of_positive, of_negative = _placements(positive, scores)
+    of_positive, of_negative = placements(positive, scores)
     if min(len(of_positive), len(of_negative)) < 2:
         return None
     area = float(of_positive.mean())
@@ -146,25 +126,27 @@ def auroc_interval(positive: NDArray[np.bool_], scores: FloatArray) -> list[floa
     if not 0 < area < 1 or variance == 0:
         return None
     half = _Z * math.sqrt(variance) / (area * (1 - area))
-    return _between(area, half)
+    return between(area, half)
 
 
 def _logit_interval(share: float, positives: int) -> list[float] | None:
     """The 95 % interval of an average precision (Boyd, Eng and Page 2013), None at its ends."""
     if not 0 < share < 1:
         return None
-    return _between(share, _Z / math.sqrt(positives * share * (1 - share)))
+    return between(share, _Z / math.sqrt(positives * share * (1 - share)))
 
 
-def _between(share: float, half: float) -> list[float]:
+def between(share: float, half: float) -> list[float]:
+    """Return the interval (low, high) around a share in (0, 1), ``half`` to each side on the logit scale."""
     middle = math.log(share / (1 - share))
     # Beyond 700 the exponential has no number; so wide an interval says nothing anyway.
     return [1 / (1 + math.exp(-max(-700.0, min(700.0, middle + side * half)))) for side in (-1, 1)]
 
 
 def _thinned(x: FloatArray, y: FloatArray) -> dict[str, list[float]]:
-    """At most _POINTS points, evenly spaced by their place, the first and the last among them."""
-    kept = np.unique(np.linspace(0, len(x) - 1, min(_POINTS, len(x))).round().astype(int))
+    """At most _POINTS points, evenly spaced along the curve, the first and the last among them."""
+    along = np.append(0.0, np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y))))
+    kept = np.unique(np.append(np.searchsorted(along, np.linspace(0, along[-1], _POINTS - 1)), len(x) - 1))
     return {"x": x[kept].round(5).tolist(), "y": y[kept].round(5).tolist()}
 
 

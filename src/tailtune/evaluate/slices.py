@@ -5,6 +5,7 @@ Knows nothing about models or files; texts are not needed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,31 @@ from tailtune.evaluate.intervals import wilson
 from tailtune.evaluate.metrics import FloatArray, IdArray
 
 WORST = 10
+
+
+# Of a column with more values the most frequent are shown by themselves, the others together.
+_MOST_VALUES = 20
+
+
+def slices_by(true_ids: IdArray, probabilities: FloatArray, values: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the scores by value, the most frequent first: each part's rows, accuracy and log loss.
+
+    Args:
+        true_ids: int [n], n >= 1.
+        probabilities: float [n, C].
+        values: [n].
+    """
+    correct, losses = probabilities.argmax(axis=1) == true_ids, row_losses(true_ids, probabilities)
+    counts = Counter(values)
+    shown = sorted(counts, key=lambda value: (-counts[value], value))
+    first = shown if len(shown) <= _MOST_VALUES + 1 else shown[:_MOST_VALUES]
+    place = {value: number for number, value in enumerate(first)}
+    places = np.array([place.get(value, len(first)) for value in values])
+    titles = [value or "(blank)" for value in first] + [f"{len(shown) - len(first)} other values"]
+    return [
+        {"name": titles[number], **part_scores(correct[places == number], losses[places == number])}
+        for number in np.unique(places).tolist()
+    ]
 
 
 def slices(

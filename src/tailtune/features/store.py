@@ -161,6 +161,11 @@ class Features:
         self.computed_tokens = 0
 
     @property
+    def pooled_depths(self) -> tuple[int, ...]:
+        """Depths at which ``pooled`` has vectors."""
+        return self._places.wanted.pooled
+
+    @property
     def pooled_width(self) -> int:
         """D, the size of a pooled vector and of a token state."""
         arrays = (

@@ -6,6 +6,7 @@ on the validation part. The test part is not touched.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,10 @@ from tailtune.methods.scorers import ProbeScorer, pool, probabilities, score_fea
 # Shares of the training rows, descending: each part holds the next one.
 SHARES = (1 / 2, 1 / 4, 1 / 8, 1 / 16)
 # Rows x features x classes of a part, all depths together. Parts with more are left out rather than waited for: half of
-# 3,902 messages at seven depths are 1.6e7 and take 0.33 s, all four parts 0.85 s. Of many classes none may be left.
+# 3,902 messages at seven depths are 1.6e7 and take 0.33 s, all four parts 0.85 s. Of many classes none may be left;
+# then the probe at the cut alone is fitted, on parts that take at most so much together, each half of the next.
 MOST_WORK = 4e7
+MOST_WORK_AT_CUT = 8e7
 # Fewer rows than this, or than two per class, say nothing.
 FEWEST = 16
 _Z = 1.96
@@ -42,13 +45,30 @@ def learning_curve(features: Features, rows: Rows, scorer: ProbeScorer, *, penal
     sizes = sorted({round(share * len(order)) for share in SHARES})
     sizes = [size for size in sizes if max(FEWEST, 2 * rows.classes) <= size and size * width <= MOST_WORK]
     sizes = [size for size in sizes if len(np.unique(rows.labels[order[:size]])) > 1]
-    if not sizes:
-        return None
     truth = rows.labels[rows.validation]
+    if not sizes:
+        return _at_cut(features, rows, scorer, order, penalty=penalty)
     judged = [_refit(features, rows, scorer, order[:size], penalty=penalty) for size in sizes]
     judged.append(probabilities(score_features(scorer, features, rows.validation)))
     points = [_point(size, truth, each) for size, each in zip([*sizes, len(order)], judged, strict=True)]
     return {"points": points, "last_step": _step(truth, judged[-2], judged[-1])}
+
+
+def _at_cut(
+    features: Features, rows: Rows, scorer: ProbeScorer, order: Indices, *, penalty: float
+) -> dict[str, Any] | None:
+    """The curve of one depth alone, up to as many rows as are worth waiting for; None for less than two parts."""
+    width = scorer.weight.shape[2] * (1 if rows.classes == 2 else rows.classes)
+    largest = min(len(order), int(MOST_WORK_AT_CUT / 2 / width))
+    sizes = [round(largest * share) for share in (1 / 8, 1 / 4, 1 / 2, 1)]
+    sizes = [size for size in sizes if max(FEWEST, 2 * rows.classes) <= size]
+    if len(sizes) < 2:
+        return None
+    truth = rows.labels[rows.validation]
+    single = dataclasses.replace(scorer, depths=scorer.depths[-1:])
+    judged = [_refit(features, rows, single, order[:size], penalty=penalty) for size in sizes]
+    points = [_point(size, truth, each) for size, each in zip(sizes, judged, strict=True)]
+    return {"points": points, "last_step": _step(truth, judged[-2], judged[-1]), "depth": scorer.depths[-1]}
 
 
 def nested(rows: Rows) -> Indices:

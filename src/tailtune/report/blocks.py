@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from markupsafe import Markup
 
@@ -59,10 +59,44 @@ class Code:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Quotes:
-    """Texts of users, with what the classifier made of them."""
+class Mark:
+    """A part of a text of a user.
 
-    rows: Sequence[Mapping[str, Any]]
+    Attributes:
+        text: The part.
+        kind: "for1" to "for3" where it speaks for the label, "against1" to "against3" against it; "" for no shade.
+        said: What it changes, in words.
+    """
+
+    text: str
+    kind: str = ""
+    said: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quote:
+    """A text of a user, with what the classifier made of it.
+
+    Attributes:
+        row: Its number.
+        pieces: The text, in order.
+        said: What was made of it: words, and whether they are a label.
+        strongest: The words that change most, each with its change.
+        wrong: Whether something is wrong with it.
+    """
+
+    row: str
+    pieces: Sequence[Mark]
+    said: Sequence[tuple[str, bool]]
+    strongest: Sequence[tuple[str, str]]
+    wrong: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quotes:
+    """Texts of users."""
+
+    rows: Sequence[Quote]
     kind: str = "quotes"
 
 

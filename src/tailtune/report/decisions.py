@@ -5,10 +5,10 @@ Keys that are missing leave out their line. The texts are plain: the report esca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
-Metrics = Mapping[str, Any]
+from tailtune.report.words import ABSENT, Metrics, part
+
 Row = tuple[str, str, str]
 
 
@@ -53,61 +53,60 @@ def decisions_page(
         escape: Makes a text harmless on the page.
         table: Makes a table of a header and rows of escaped cells.
     """
-    told: list[tuple[str, list[Row]]] = []
-    if decision := metrics.get("decision"):
-        told.append((f"Labels are decided: {decision['rule']}.", decision_rows(metrics)))
-    if abstain := metrics.get("abstain"):
-        told.append((f"Promised: {abstain['promise']}.", abstain_rows(metrics)))
-    if unused := metrics.get("unused"):
-        told.append(("Rows that undersampling left out:", [("called wrongly", "-", counted(unused["wrong"]))]))
-    parts = ["## Decisions"] if told else []
-    for sentence, rows in told:
+    parts = []
+    for sentence, rows in told(metrics):
         parts += [escape(sentence), table(("", "validation", "test"), [tuple(map(escape, row)) for row in rows])]
-    return "\n\n".join(parts)
+    return "\n\n".join(["## Decisions", *parts]) if parts else ""
+
+
+def told(metrics: Metrics) -> list[tuple[str, list[Row]]]:
+    """Return each decision and promise in a sentence, with what it was measured by."""
+    found: list[tuple[str, list[Row]]] = []
+    if rule := part(metrics, "decision").get("rule"):
+        found.append((f"Labels are decided: {rule}.", decision_rows(metrics)))
+    if promise := part(metrics, "abstain").get("promise"):
+        found.append((f"Promised: {promise}.", abstain_rows(metrics)))
+    if wrong := part(metrics, "unused", "wrong"):
+        found.append(("Rows that undersampling left out:", [("called wrongly", ABSENT, counted(wrong))]))
+    return found
 
 
 def decision_rows(metrics: Metrics) -> list[Row]:
     """Return name, validation figure and test figure of each thing that a decision was measured by."""
-    decision = metrics.get("decision")
-    if not decision:
-        return []
-    parts = (decision.get("validation", {}), decision.get("test", {}))
+    parts = (part(metrics, "decision", "validation"), part(metrics, "decision", "test"))
     named = (
         ("false positives", "false_positives"),
         ("recall", "recall"),
         ("precision", "precision"),
         ("accuracy", "accuracy"),
     )
-    rows = [_row(title, *(counted(part.get(key)) for part in parts)) for title, key in named]
-    bound = [(part.get("false_positives") or {}).get("upper_bound") for part in parts]
+    rows = [_row(title, *(counted(each.get(key)) for each in parts)) for title, key in named]
+    bound = [part(each, "false_positives").get("upper_bound") for each in parts]
     rows.append(_row("false positives at most (95 %, one-sided)", *map(_percent, bound)))
-    costs = [part.get("mean_cost") for part in parts]
+    costs = [each.get("mean_cost") for each in parts]
     rows.append(_row("mean cost", *("-" if cost is None else f"{cost:.4g}" for cost in costs)))
     return [row for row in rows if row[1:] != ("-", "-")]
 
 
 def abstain_rows(metrics: Metrics) -> list[Row]:
     """Return name, validation figure and test figure of each thing that abstaining was measured by."""
-    abstain = metrics.get("abstain")
-    if not abstain:
-        return []
-    parts = (abstain.get("validation", {}), abstain.get("test", {}))
+    parts = (part(metrics, "abstain", "validation"), part(metrics, "abstain", "test"))
     named = (
         ("answered", "answered"),
         ("wrong answers among all rows", "wrong_of_all"),
         ("wrong answers among the answered", "wrong_of_answered"),
     )
-    rows = [_row(title, *(counted(part.get(key)) for part in parts)) for title, key in named]
-    sets = [part.get("sets", {}) for part in parts]
+    rows = [_row(title, *(counted(each.get(key)) for each in parts)) for title, key in named]
+    sets = [part(each, "sets") for each in parts]
     rows.append(_row("label sets that hold the true label", *(counted(one.get("coverage")) for one in sets)))
     sizes = [one.get("mean_size") for one in sets]
     rows.append(_row("labels in a set, mean", *("-" if size is None else f"{size:.2f}" for size in sizes)))
-    return rows
+    return [row for row in rows if row[1:] != ("-", "-")]
 
 
 def counted(value: Metrics | None) -> str:
     """Return a share as people read it: percent, counts and its 95 % interval."""
-    if not value or value.get("share") is None:
+    if not value or any(value.get(key) is None for key in ("share", "interval", "count", "of")):
         return "-"
     low, high = value["interval"]
     counts = f"{value['count']:,} of {value['of']:,}"

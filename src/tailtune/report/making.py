@@ -60,11 +60,16 @@ def learning(metrics: Metrics) -> Section | None:
     return Section(
         name="learning",
         title="Would more labels help?",
-        lead=f"{answer} The same probe, fitted again on parts of the training rows, each inside the next. "
+        lead=f"{answer} {_probe(metrics)}, fitted again on parts of the training rows, each inside the next. "
         "The part it is judged on helped to choose it, so the level flatters a little; the slope is what counts.",
         blocks=(*figures, table),
         layout="pair",
     )
+
+
+def _probe(metrics: Metrics) -> str:
+    depth = part(metrics, "detail", "learning_curve").get("depth")
+    return "The same probe" if depth is None else f"A probe at depth {depth} alone, for the sake of time"
 
 
 def _more_labels(metrics: Metrics, points: list[Metrics]) -> str:

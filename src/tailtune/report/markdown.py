@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from tailtune.report import making, sections
+from tailtune.report import making, ranks, sections
 from tailtune.report.blocks import Section, Table
 from tailtune.report.decisions import calibration_line, decisions_page
 from tailtune.report.folds import folds
@@ -60,7 +60,7 @@ def render_report(metrics: Metrics) -> str:
         _as_text(folds(metrics)),
         _per_class(metrics),
         _confusion(metrics),
-        *(_as_text(made(metrics)) for made in (sections.ranking, sections.slices, long_texts, making.learning)),
+        *(_as_text(made(metrics)) for made in (ranks.ranking, sections.slices, long_texts, making.learning)),
         decisions_page(metrics, escape, table),
         "\n\n".join(map(escape, scope_lines(metrics))),
         _data(metrics),

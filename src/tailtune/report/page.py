@@ -13,7 +13,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from tailtune.report import making, sections
+from tailtune.report import making, quotes, ranks, sections, trust
 from tailtune.report.blocks import Section
 from tailtune.report.folds import folds
 from tailtune.report.long import long_texts
@@ -27,12 +27,16 @@ if TYPE_CHECKING:
 _TONES = {"better": "good", "worse": "bad"}
 
 
-def render_page(metrics: Metrics, worst: Sequence[Mapping[str, Any]] = ()) -> str:
+Rows = Sequence[Mapping[str, Any]]
+
+
+def render_page(metrics: Metrics, worst: Rows = (), doubtful: Rows = ()) -> str:
     """Return report.html.
 
     Args:
         metrics: The mapping written to metrics.json; what is missing leaves out its section.
-        worst: Test rows with their texts, see ``sections.worst``.
+        worst: Test rows with their texts, see ``quotes.worst``.
+        doubtful: Training and validation rows with their texts, see ``quotes.doubtful``.
     """
     style = _file("page.css")
     verdict = part(metrics, "verdict")
@@ -46,21 +50,23 @@ def render_page(metrics: Metrics, worst: Sequence[Mapping[str, Any]] = ()) -> st
         tone=_TONES.get(str(verdict.get("kind")), "even"),
         read=reading_line(metrics),
         figures=making.headline(metrics),
-        sections=sections_of(metrics, worst),
+        sections=sections_of(metrics, worst, doubtful),
     )
     return page + "\n"
 
 
-def sections_of(metrics: Metrics, worst: Sequence[Mapping[str, Any]] = ()) -> list[Section]:
+def sections_of(metrics: Metrics, worst: Rows = (), doubtful: Rows = ()) -> list[Section]:
     """Return the sections that have something to show, in the order of the page."""
     made = (
         sections.baselines(metrics),
         folds(metrics),
         sections.classes(metrics),
         sections.confusion(metrics),
-        sections.worst(metrics, worst),
-        sections.calibration(metrics),
-        sections.ranking(metrics),
+        quotes.worst(metrics, worst),
+        quotes.doubtful(metrics, doubtful),
+        trust.calibration(metrics),
+        trust.decisions(metrics),
+        ranks.ranking(metrics),
         scope(metrics),
         sections.slices(metrics),
         long_texts(metrics),

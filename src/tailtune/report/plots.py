@@ -58,12 +58,28 @@ def reliability(bins: Iterable[Mapping[str, Any]], *, said: str) -> Markup:
     return svg.drawing(parts, said=said, height=300)
 
 
-def unit_curve(points: Sequence[Point], *, titles: tuple[str, str], chance: Sequence[Point], said: str) -> Markup:
-    """Return a curve in the unit square (ROC, precision and recall) above what guessing gives, ``chance``."""
+def unit_curves(
+    curves: Mapping[str, Sequence[Point]], *, titles: tuple[str, str], chance: Sequence[Point], said: str
+) -> Markup:
+    """Return up to two curves in the unit square (ROC, precision and recall) by name, the first in the main colour.
+
+    Args:
+        curves: Points by name; names are written where there are two.
+        titles: Of the axes.
+        chance: What guessing gives.
+        said: For screen readers.
+    """
     axes = Axes(x=(0, 1), y=(0, 1), height=300)
     marks = svg.named((0, 0.25, 0.5, 0.75, 1), _percent)
     parts = svg.frame(axes, across=marks, upwards=marks, titles=titles)
-    parts += [svg.curve(axes, chance, "ideal"), svg.curve(axes, points, "line main")]
+    parts.append(svg.curve(axes, chance, "ideal"))
+    # A ROC curve leaves the right lower corner free, precision and recall the left one.
+    across, anchor = (svg.WIDTH - 24.0, "end") if chance[0][1] == 0 else (axes.across(0.04), "start")
+    for place, (name, points) in reversed(list(enumerate(curves.items()))):
+        kind = ("main", "other")[place % 2]
+        parts.append(svg.curve(axes, points, f"line {kind}"))
+        if len(curves) > 1:
+            parts.append(svg.text(across, axes.down(0.25) + 18 * place, _cut(name, 28), f"name {kind}", anchor=anchor))
     return svg.drawing(parts, said=said, height=300)
 
 
@@ -121,6 +137,6 @@ def losses(curves: Mapping[str, Sequence[Point]], titles: tuple[str, str], *, sa
     return svg.drawing(parts, said=said, height=axes.height)
 
 
-def _cut(name: str) -> str:
+def _cut(name: str, longest: int = _LONGEST_NAME) -> str:
     name = one_line(name)
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+    return name if len(name) <= longest else name[: longest - 1] + "…"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from tailtune.report import plots
-from tailtune.report.blocks import Block, Figure, Quotes, Section, Table
+from tailtune.report.blocks import Block, Figure, Section, Table
 from tailtune.report.losses import losses_lines
 from tailtune.report.words import (
     Metrics,
@@ -25,7 +24,6 @@ from tailtune.report.words import (
 # A matrix wider than this is unreadable on a page; the pairs most often confused are listed instead.
 WIDEST_MATRIX = 12
 MOST_CONFUSIONS = 20
-LONGEST_TEXT = 400
 _SHADES = 5
 
 
@@ -151,107 +149,21 @@ def _levels(matrix: Sequence[Sequence[int]]) -> list[list[str]]:
     return shades
 
 
-def ranking(metrics: Metrics) -> Section | None:
-    """Return how well the probabilities rank: curves for two classes, mean areas for more."""
-    found, names = part(metrics, "detail", "ranking"), labels_of(metrics)
-    if found.get("auroc") is None or found.get("average_precision") is None:
-        return None
-    areas = [
-        ("area under the ROC curve (AUROC)", f"{found['auroc']:.4f}", bounds_of(found.get("auroc_interval"))),
-        ("average precision", f"{found['average_precision']:.4f}", bounds_of(found.get("average_precision_interval"))),
-    ]
-    positive = found.get("positive")
-    if not isinstance(positive, int) or positive >= len(names):
-        lead = f"Means over {found.get('classes', 'the')} classes, each against all others. "
-        lead += "1 is perfect; guessing gives an AUROC of 0.5."
-        table = Table(caption="Macro averages", header=("measure", "mean"), rows=[row[:2] for row in areas])
-        return Section(name="ranking", title="Ranking", lead=lead, blocks=(table,))
-    name = one_line(names[positive])
-    lead = (
-        f"What a threshold on the probability of “{name}” could do. A perfect classifier reaches the upper left corner "
-        "of the first plot and the upper right corner of the second; the dashed line is guessing."
-    )
-    table = Table(caption="Areas under the curves", header=("measure", "value", "95 % interval"), rows=areas)
-    return Section(name="ranking", title="Ranking", lead=lead, blocks=(*_curves(found, name), table), layout="pair")
-
-
-def _curves(found: Metrics, name: str) -> list[Figure]:
-    share = found.get("share") or 0.0
-    figures = []
-    roc, precision = _points(found, "roc"), _points(found, "precision_recall")
-    if roc:
-        said = f"ROC curve, area {found['auroc']:.4f}."
-        titles = ("others taken for it, %", "found (recall), %")
-        svg = plots.unit_curve(roc, titles=titles, chance=((0, 0), (1, 1)), said=said)
-        figures.append(Figure(svg=svg, caption=f"ROC: rows of “{name}” found against others wrongly called so."))
-    if precision:
-        said = f"Precision and recall, average precision {found['average_precision']:.4f}."
-        titles = ("found (recall), %", "precision, %")
-        svg = plots.unit_curve(precision, titles=titles, chance=((0, share), (1, share)), said=said)
-        caption = f"Precision and recall: how many called “{name}” are so, as more of them are found."
-        figures.append(Figure(svg=svg, caption=caption))
-    return figures
-
-
-def _points(found: Metrics, key: str) -> list[tuple[float, float]]:
-    columns = part(found, key)
-    return list(zip(columns.get("x") or [], columns.get("y") or [], strict=False))
-
-
-def calibration(metrics: Metrics) -> Section | None:
-    """Return whether the probabilities mean what they say."""
-    bins = records(metrics, "detail", "reliability", needs=("rows", "confidence", "accuracy", "interval"))
-    if not bins:
-        return None
-    inside = sum(each["interval"][0] <= each["confidence"] <= each["interval"][1] for each in bins)
-    said = f"{inside} of {len(bins)} groups agree with their stated probability within the 95 % interval."
-    rows = [
-        (percent(each["confidence"]), percent(each["accuracy"]), percents(each["interval"]), value_of(each["rows"]))
-        for each in bins
-    ]
-    ece = part(metrics, "test").get("ece")
-    gap = f" The mean gap (ECE, 15 bins) is {100 * ece:.2f} points." if isinstance(ece, float) else ""
-    header = ("stated probability", "right answers", "95 % interval", "rows")
-    caption = f"{said} Groups of equal number, so many lie close together where the classifier is sure."
-    return Section(
-        name="calibration",
-        title="Do the probabilities mean what they say?",
-        lead="Test rows sorted by the probability of the class they were given, in groups of equal number. On the "
-        f"dashed line the stated probability is the share of right answers; below it the classifier is too sure.{gap}",
-        blocks=(
-            Figure(svg=plots.reliability(bins, said=f"Reliability: {said}"), caption=caption),
-            Table(caption="The groups", header=header, rows=rows),
-        ),
-        layout="pair",
-    )
-
-
 def slices(metrics: Metrics) -> Section | None:
-    """Return the scores by length and, for few classes, by class."""
+    """Return the scores by length, for few classes by class, and by the columns asked for."""
     blocks: list[Block] = []
     tables: list[Block] = []
-    for key, title in (("length", "By length"), ("class", "By true class")):
-        entries = records(metrics, "detail", "slices", key, needs=("name", "rows", "accuracy", "interval"))
+    own = [("length", "By length"), ("class", "By true class")]
+    parts = [(title, key == "class", ("detail", "slices", key)) for key, title in own]
+    columns = part(metrics, "detail", "slices_by")
+    parts += [(f"By {one_line(name)}", False, ("detail", "slices_by", name)) for name in columns]
+    for title, worst_first, keys in parts:
+        entries = records(metrics, *keys, needs=("name", "rows", "accuracy", "interval"))
         if len(entries) < 2:
             continue
-        shown = [(each["name"], each["accuracy"], each["interval"]) for each in entries]
-        if len(shown) <= WIDEST_MATRIX:
-            said = "; ".join(f"{one_line(name)} {percent(share)} ({percents(bounds)})" for name, share, bounds in shown)
-            svg = plots.forest(shown, said=f"{title}: {said}.", first=False)
-            blocks.append(Figure(svg=svg, caption=f"{title}: accuracy with its 95 % interval."))
-        rows = [
-            (
-                one_line(each["name"]),
-                value_of(each["rows"]),
-                percent(each["accuracy"]),
-                percents(each["interval"]),
-                decimals(each.get("log_loss"), 4),
-                bounds_of(each.get("log_loss_interval"), 3),
-            )
-            for each in sorted(entries, key=lambda each: each["accuracy"] if key == "class" else 0)
-        ]
-        header = (title.lower(), "rows", "accuracy", "95 % interval", "log loss", "95 % interval")
-        tables.append(Table(caption=title, header=header, rows=rows, folded=len(rows) > WIDEST_MATRIX))
+        if len(entries) <= WIDEST_MATRIX:
+            blocks.append(_forest(title, entries))
+        tables.append(_parts(title, sorted(entries, key=lambda each: each["accuracy"] if worst_first else 0)))
     lead = "Parts of the test rows. Intervals that overlap widely do not tell two parts apart."
     if not tables:
         return None
@@ -259,38 +171,24 @@ def slices(metrics: Metrics) -> Section | None:
     return Section(name="slices", title=title, lead=lead, blocks=(*blocks, *tables), layout="pair")
 
 
-def worst(metrics: Metrics, rows: Sequence[Mapping[str, Any]]) -> Section | None:
-    """Return the test rows with the highest loss, with their texts, and how many errors are not shown.
+def _forest(title: str, entries: Sequence[Metrics]) -> Figure:
+    shown = [(one_line(each["name"]), each["accuracy"], each["interval"]) for each in entries]
+    said = "; ".join(f"{name} {percent(share)} ({percents(bounds)})" for name, share, bounds in shown)
+    svg = plots.forest(shown, said=f"{title}: {said}.", first=False)
+    return Figure(svg=svg, caption=f"{title}: accuracy with its 95 % interval.")
 
-    Args:
-        metrics: Of the run.
-        rows: Each with ``text``, ``label``, ``predicted``, ``probability``, ``probability_of_label`` and ``row``.
-    """
-    if not rows:
-        return None
-    errors = sum(count for count, _, _ in confusions(metrics))
-    here = sum(row["label"] != row["predicted"] for row in rows)
-    left = max(0, errors - here)
-    lead = f"The {len(rows)} test rows whose true class got the least probability; {here} of them are errors. "
-    lead += f"{left:,} more errors are not shown." if left else "No error is left out."
-    lead += " These texts stand in this file alone; the bundle and metrics.json hold none."
-    quotes = [
-        {
-            "row": value_of(row["row"]),
-            "text": _shortened(row["text"]),
-            "label": one_line(row["label"]),
-            "predicted": one_line(row["predicted"]),
-            "probability": percent(row["probability"]),
-            "probability_of_label": percent(row["probability_of_label"]),
-            "wrong": row["label"] != row["predicted"],
-        }
-        for row in rows
+
+def _parts(title: str, entries: Sequence[Metrics]) -> Table:
+    rows = [
+        (
+            one_line(each["name"]),
+            value_of(each["rows"]),
+            percent(each["accuracy"]),
+            percents(each["interval"]),
+            decimals(each.get("log_loss"), 4),
+            bounds_of(each.get("log_loss_interval"), 3),
+        )
+        for each in entries
     ]
-    return Section(name="worst", title="Worst errors", lead=lead, blocks=(Quotes(rows=quotes),))
-
-
-def _shortened(text: object) -> str:
-    line = one_line(text)
-    if len(line) <= LONGEST_TEXT:
-        return line
-    return f"{line[:LONGEST_TEXT].rstrip()} … ({len(line) - LONGEST_TEXT:,} more characters)"
+    header = (title.lower(), "rows", "accuracy", "95 % interval", "log loss", "95 % interval")
+    return Table(caption=title, header=header, rows=rows, folded=len(rows) > WIDEST_MATRIX)

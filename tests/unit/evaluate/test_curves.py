@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
+from tailtune.evaluate.classes import ranking
 from tailtune.evaluate.curves import (
     auroc,
     average_precision,
     macro_f1_interval,
     mean_interval,
-    ranking,
     reliability,
     row_losses,
 )

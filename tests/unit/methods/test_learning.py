@@ -57,4 +57,26 @@ def test_no_curve_without_rows_to_judge_or_with_too_few(monkeypatch: pytest.Monk
     few = rows_of(rows.labels, train=20, validation=80)
     assert learning_curve(features, few, scorer, penalty=0.1) is None
     monkeypatch.setattr(learning, "MOST_WORK", 1.0)
+    monkeypatch.setattr(learning, "MOST_WORK_AT_CUT", 1.0)
+    assert learning_curve(features, rows, scorer, penalty=0.1) is None
+
+
+def test_many_classes_get_a_curve_at_the_cut_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no part of all depths is cheap enough: one depth, fewer rows, each part half of the next; it says so."""
+    random = np.random.default_rng(4)
+    labels = np.arange(800) % 20
+    centres = random.normal(size=(20, 16))
+    vectors = (centres[labels] + random.normal(size=(800, 16))).astype(np.float32)
+    features = pooled_features({2: random.normal(size=(800, 16)).astype(np.float32), 4: vectors})
+    rows = rows_of(labels, train=640, validation=160)
+    scorer, _, _ = choose_probe(features, rows, depths=(2, 4), pooling="last", penalties=(0.1,))
+    monkeypatch.setattr(learning, "MOST_WORK", 1.0)
+    monkeypatch.setattr(learning, "MOST_WORK_AT_CUT", 2.0 * 400 * 16 * 20)
+    curve = learning_curve(features, rows, scorer, penalty=0.1)
+    assert curve is not None
+    assert curve["depth"] == 4
+    assert [point["rows"] for point in curve["points"]] == [50, 100, 200, 400]
+    assert curve["points"][0]["accuracy"] < curve["points"][-1]["accuracy"]
+    assert curve["last_step"]["gain"] > 0
+    monkeypatch.setattr(learning, "MOST_WORK_AT_CUT", 1.0)
     assert learning_curve(features, rows, scorer, penalty=0.1) is None

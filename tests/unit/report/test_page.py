@@ -34,8 +34,8 @@ def _keys(tree: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | i
 def test_every_section_stands_in_order() -> None:
     """From the baselines to how it is done again, each part of metrics.json has its place."""
     assert [section.name for section in sections_of(TWO, WORST)] == [
-        *("baselines", "classes", "confusions", "worst", "calibration", "ranking", "slices", "learning", "depth"),
-        *("training", "tried", "data", "cost", "again"),
+        *("baselines", "classes", "confusions", "worst", "doubts", "calibration", "decisions", "ranking", "slices"),
+        *("learning", "depth", "training", "tried", "data", "cost", "again"),
     ]
 
 
@@ -137,3 +137,34 @@ def test_the_numbers_reach_the_page() -> None:
         "Not distinguishable from it.",
     ):
         assert said in words
+
+
+def test_shaded_words_say_their_numbers() -> None:
+    """Each shaded word tells its change in words too, for no colour and no eye; faint ones are not shaded."""
+    row = {**WORST[0], "text": "one two three four", "highlights": [(0, 3, 0.4), (4, 7, -0.06), (8, 13, 0.001)]}
+    text = render_page(TWO, [row])
+    assert '<mark class="for3" title="+40.0 points">one<span class="spoken"> (+40.0 points)</span></mark> ' in text
+    assert '<mark class="against2" title="\u22126.0 points">two' in text
+    assert "</mark> three four</blockquote>" in text
+    assert "“<bdi>one</bdi>” +40.0 points, “<bdi>two</bdi>” \u22126.0 points</p>" in text
+    assert Outline(text).quotes == ["one two three four"]
+
+
+def test_what_calibration_and_decisions_came_to_is_shown() -> None:
+    """Scores before and after, what was tried, the rule with its figures on both parts, the promise, the verdict."""
+    page = Outline(render_page(TWO))
+    for words in (
+        "Test rows before and after temperature, fitted on 557 validation rows",
+        "temperature (chosen)",
+        "Labels are decided: spam at 0.9 or more.",
+        "Asked for: at most so many false positives, 0.20 %. The test rows speak against it.",
+        "Promised: at most 1 % wrong.",
+        "1.33 % (2 of 150; 0.37 to 4.73)",
+        "called wrongly",
+    ):
+        assert words in page.words
+    assert len([plot for plot in page.named("svg") if plot["aria-label"].startswith("Reliability.")]) == 2
+    plain = copy.deepcopy(TWO)
+    plain["calibration"]["method"] = "none"
+    shown = Outline(render_page(plain))
+    assert len([plot for plot in shown.named("svg") if plot["aria-label"].startswith("Reliability.")]) == 1
