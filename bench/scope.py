@@ -11,8 +11,6 @@ DIR holds clinc150/data_small.json, snips/train_*_full.json, sms_spam/SMSSpamCol
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import os
 import random
 from collections.abc import Iterator, Sequence
@@ -23,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from public_sets import Labelled, clinc150, sms_spam, snips, youtube_spam
 from tailtune.evaluate.scope import told_apart
 from tailtune.features.backbone import Floats, Wanted
 from tailtune.features.passes import Passes
@@ -40,7 +39,6 @@ from tailtune.text.tokenizer import Tokenizer
 
 RESULTS = Path(__file__).resolve().parent / "results"
 MODEL = "smollm2-135m-instruct"
-Labelled = tuple[str, str]
 Doubles = NDArray[np.float64]
 
 
@@ -57,41 +55,25 @@ class Material:
 
 def materials(root: Path) -> Iterator[Material]:
     """Yield every set of texts, drawn with one seed."""
-    parts = json.loads((root / "clinc150" / "data_small.json").read_text(encoding="utf-8"))
     draw = random.Random(0)
-    held_out = [draw.sample([tuple(row) for row in parts[name]], 1500) for name in ("val", "test")]
-    outside = [text for text, _ in parts["oos_test"]]
-    train = [tuple(row) for row in parts["train"]]
+    held_out = [draw.sample(clinc150(root, name), 1500) for name in ("val", "test")]
+    outside = [text for text, _ in clinc150(root, "oos_test")]
+    train = clinc150(root, "train")
     yield Material(name="clinc150", train=train, validation=held_out[0], test=held_out[1], outside=outside)
-    intents = dict(_snips(root / "snips"))
+    intents: dict[str, list[str]] = {}
+    for text, name in snips(root):
+        intents.setdefault(name, []).append(text)
+    intents = {name: texts[:260] for name, texts in intents.items()}
     names = sorted(intents)
     for left_out in (names[:2], names[2:4], names[4:6]):
         rows = [(text, name) for name in names if name not in left_out for text in intents[name]]
         strange = [text for name in left_out for text in intents[name]]
         yield _material(f"snips without {' and '.join(left_out)}", draw.sample(rows, len(rows)), strange)
-    lines = (root / "sms_spam" / "SMSSpamCollection").read_text(encoding="utf-8").splitlines()
-    messages = [(text, label) for label, _, text in (line.partition("\t") for line in draw.sample(lines, 1800))]
-    comments = [row["CONTENT"] for path in sorted((root / "youtube_spam").glob("*.csv")) for row in _rows(path)]
+    messages, comments = draw.sample(sms_spam(root), 1800), [text for text, _ in youtube_spam(root)]
     yield _material("sms against comments", messages, draw.sample(comments, 250))
     yield _material(
         "sms against snips", messages, draw.sample([text for texts in intents.values() for text in texts], 250)
     )
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _snips(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    for path in sorted(folder.glob("train_*_full.json")):
-        content = path.read_bytes()
-        try:
-            parsed = json.loads(content.decode("utf-8"))
-        except UnicodeDecodeError:
-            parsed = json.loads(content.decode("latin-1"))
-        ((name, entries),) = parsed.items()
-        yield name, ["".join(part["text"] for part in entry["data"]).strip() for entry in entries[:260]]
 
 
 def _material(name: str, rows: Sequence[Labelled], outside: Sequence[str]) -> Material:

@@ -97,30 +97,32 @@ def explain_all(
         tokens: Most tokens read in all: long texts get fewer spans then, or none.
         progress: Told tokens done.
     """
-    texts = [one.text[: _read_end(predictor, one.text)] for one in asked]
-    costs = predictor.bundle.tokenizer.encode(texts).lengths.tolist()
+    parts_read = [_read_part(predictor, one.text) for one in asked]
+    texts = [one.text[start:end] for one, (start, end) in zip(asked, parts_read, strict=True)]
+    costs = predictor.bundle.tokenizer.read(texts)[1].lengths.tolist()
     spans = [grouped(units(text), count) for text, count in zip(texts, _shares(costs, most, tokens), strict=True)]
     variants = [
         variant for text, parts in zip(texts, spans, strict=True) if parts for variant in (text, *_without(text, parts))
     ]
     rows = predictor.predict_proba(variants, progress=progress)
     found, at = [], 0
-    for one, text, parts in zip(asked, texts, spans, strict=True):
+    for one, (start, _), parts in zip(asked, parts_read, spans, strict=True):
         count = len(parts) + 1 if parts else 0
-        found.append(_highlights(predictor, one, text, parts, rows[at : at + count]))
+        placed = [(start + low, start + high) for low, high in parts]
+        found.append(_highlights(predictor, one, placed, rows[at : at + count]))
         at += count
     return found
 
 
 def _highlights(
-    predictor: Predictor, one: Asked, text: str, parts: Sequence[Span], rows: np.ndarray[Any, np.dtype[np.float64]]
+    predictor: Predictor, one: Asked, parts: Sequence[Span], rows: np.ndarray[Any, np.dtype[np.float64]]
 ) -> list[Highlight]:
     if not parts:
         return []
     label = int(predictor.bundle.rules.decide(rows[:1])[0]) if one.label is None else predictor.labels.index(one.label)
     changes = (rows[0, label] - rows[1:, label]).tolist()
     return [
-        Highlight(start=start, end=end, text=text[start:end], change=change)
+        Highlight(start=start, end=end, text=one.text[start:end], change=change)
         for (start, end), change in zip(parts, changes, strict=True)
     ]
 
@@ -172,16 +174,25 @@ def _shares(costs: Sequence[int], most: int, tokens: int | None) -> list[int]:
     return counts
 
 
-def _read_end(predictor: Predictor, text: str) -> int:
-    """Characters that the classifier reads, up to the end of a word or a little more: found by doubling."""
-    encode = predictor.bundle.tokenizer.encode
-    end = 4 * predictor.bundle.tokenizer.max_tokens
-    while end < len(text) and not encode([text[:end]]).truncated[0]:
-        end *= 2
-    if end >= len(text) and not encode([text]).truncated[0]:
-        return len(text)
-    low, high = 0, min(end, len(text))
+def _read_part(predictor: Predictor, text: str) -> Span:
+    """Characters that the classifier reads, up to the border of a word or a little more: found by doubling."""
+    tokenizer = predictor.bundle.tokenizer
+    from_end = tokenizer.long.kind == "truncate-head"
+
+    def part(characters: int) -> Span:
+        return (max(0, len(text) - characters), len(text)) if from_end else (0, min(characters, len(text)))
+
+    def cut(characters: int) -> bool:
+        start, end = part(characters)
+        return bool(tokenizer.read([text[start:end]])[1].truncated[0])
+
+    high = 4 * tokenizer.max_tokens
+    while high < len(text) and not cut(high):
+        high *= 2
+    if high >= len(text) and not cut(len(text)):
+        return 0, len(text)
+    low, high = 0, min(high, len(text))
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if encode([text[:middle]]).truncated[0] else (middle, high)
-    return high
+        low, high = (low, middle) if cut(middle) else (middle, high)
+    return part(high)

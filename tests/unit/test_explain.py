@@ -11,11 +11,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from support.classifiers import probe_bundle, ruled_bundle
+from support.classifiers import probe_bundle, reading, ruled_bundle
 from support.command_line import call, json_lines
 from support.hostile_texts import hostile_texts
 from tailtune.explain import MOST_SPANS, Asked, Highlight, explain, explain_all, grouped, units
 from tailtune.predict import Predictor
+from tailtune.text.windows import LongRule
 
 RTL = "مرحبا، هل ستأتي اليوم؟"
 EMOJI = "ok 👩‍👩‍👧 e\u0301\u0323 👍🏽 done"
@@ -110,6 +111,20 @@ def test_long_texts_cost_what_is_read_of_them(predictor: Predictor) -> None:
     assert found[-1].end <= 8 * read
     assert predictor.predict([text[: found[-1].end - 10]])[0].truncated is False
     assert predictor.predict([text[: found[-1].end + 10]])[0].truncated is True
+
+
+def test_other_rules_for_long_texts_are_followed(tiny_llama: Path) -> None:
+    """Of a text whose beginning is not read the last words are told, of one read in windows the words of all of it."""
+    text = " ".join(f"w{number}" for number in range(300))
+    made = ruled_bundle(tiny_llama)
+    last = explain(Predictor(reading(made, LongRule(kind="truncate-head"))), text)
+    require_fits(text, last)
+    assert last[-1].end == len(text)
+    assert last[0].start > len(text) / 2
+    every = explain(Predictor(reading(made, LongRule(kind="windows"))), text)
+    require_fits(text, every)
+    assert (every[0].start, every[-1].end) == (0, len(text))
+    assert any(each.change for each in every)
 
 
 def test_a_bound_on_tokens_is_kept(predictor: Predictor) -> None:
