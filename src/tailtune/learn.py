@@ -150,11 +150,16 @@ def learn(
         settled = _settled(aims, fitted, features, rows)
     for note in (f"chosen: {fitted.reason}", *_loss_notes(config, events), *settled.notes):
         say(note)
-    scope, strangeness = None, None
-    if config.out_of_scope:
-        with watch.stage("scope"):
-            cut = fitted.scorer.wanted.depth
-            scope, strangeness = _scope(passes, reading, rows, cut, precision=precision, progress=progress)
+    scope, strangeness = _scope(
+        passes,
+        reading,
+        rows,
+        config,
+        cut=fitted.scorer.wanted.depth,
+        precision=precision,
+        watch=watch,
+        progress=progress,
+    )
     about = {"data": {"source": dataset.source, "sha256": dataset.sha256}, "seed": config.seed}
     bundle = _bundle(ready, fitted, labels, precision, settled.rules, about=about, scope=scope)
     return Learnt(
@@ -283,12 +288,23 @@ def _settled(aims: Aims, fitted: auto.Fitted, features: Features, rows: Rows) ->
 
 
 def _scope(
-    passes: Passes, reading: Reading, rows: Rows, cut: int, *, precision: Precision, progress: Progress
-) -> tuple[Scope, Doubles]:
-    """What tells strange texts, and how strange each text is."""
-    features = passes.features(reading.tokens, Wanted(pooled=(cut,)), precision=precision, progress=progress)
-    scope = fit_scope(features, rows, cut)
-    return scope, scope.strangeness(features.pooled(cut))
+    passes: Passes,
+    reading: Reading,
+    rows: Rows,
+    config: TrainConfig,
+    *,
+    cut: int,
+    precision: Precision,
+    watch: Stopwatch,
+    progress: Progress,
+) -> tuple[Scope | None, Doubles | None]:
+    """What tells strange texts and how strange each text is, where it was asked for."""
+    if not config.out_of_scope:
+        return None, None
+    with watch.stage("scope"):
+        features = passes.features(reading.tokens, Wanted(pooled=(cut,)), precision=precision, progress=progress)
+        scope = fit_scope(features, rows, cut)
+        return scope, scope.strangeness(features.pooled(cut))
 
 
 def _bundle(

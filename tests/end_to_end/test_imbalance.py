@@ -50,7 +50,7 @@ def test_weights_are_named_wherever_results_are(
     alias = train(capsys, data, tiny_llama, tmp_path / "alias", *PROBE, "--balance", "weights")
     assert plain.code == weighed.code == alias.code == 0, weighed.err
     before, after, same = (read_metrics(tmp_path / run) for run in ("plain", "weighed", "alias"))
-    assert after["test"] | {"read_at": ""} == same["test"] | {"read_at": ""}
+    assert after["test"] | {"read_at": "", "reading": {}} == same["test"] | {"read_at": "", "reading": {}}
     assert "class_weights" not in before
     weights = after["class_weights"]["weights"]
     counts = np.array([after["data"]["classes"][name] for name in weights])

@@ -91,7 +91,7 @@ def test_every_tracker_holds_the_run(at_home: Path, tiny_llama: Path) -> None:
         sent = {"metrics.json", "report.md", "config.json"} if name != "tensorboard" else set()
         assert told.files - OF_WANDB == sent
     with_texts = [file for file in at_home.rglob("*") if file.is_file() and MARK.encode() in file.read_bytes()]
-    assert {file.name for file in with_texts} <= {"messages.csv", "report.html", "tokenizer.json"}
+    assert {file.name for file in with_texts} <= {"messages.csv", "report.html", "doubts.csv", "tokenizer.json"}
 
 
 def test_a_server_that_is_away_costs_no_run(at_home: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
