@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tailtune.data.dataset import Dataset, Finding
 from tailtune.data.read import read_dataset
+from tailtune.data.several import ONE_NAME_OR_LIST, LabelForm
 from tailtune.data.sources import ArchiveSource, FolderSource, Source, SourceRefused, WheelSource
 from tailtune.errors import ConfigError, DataError, SetupError, setup_error
 from tailtune.progress import Progress, silent
@@ -174,6 +175,7 @@ def open_dataset(
     text_column: str | None = None,
     label_column: str | None = None,
     others: tuple[str, ...] | None = (),
+    form: LabelForm = ONE_NAME_OR_LIST,
     progress: Progress = silent,
 ) -> Dataset:
     """Return the Dataset of a file or a named data set, with a finding on which source was used for the latter.
@@ -183,6 +185,7 @@ def open_dataset(
         text_column: As for ``read_dataset``.
         label_column: As for ``read_dataset``.
         others: As for ``read_dataset``.
+        form: As for ``read_dataset``.
         progress: Told about lines read and bytes fetched.
 
     Raises:
@@ -191,7 +194,7 @@ def open_dataset(
     """
     named = locate(reference, progress)
     dataset = read_dataset(
-        named.path, text_column=text_column, label_column=label_column, others=others, progress=progress
+        named.path, text_column=text_column, label_column=label_column, others=others, form=form, progress=progress
     )
     return with_source(dataset, named)
 

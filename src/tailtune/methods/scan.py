@@ -166,8 +166,9 @@ def sample(keys: Keys, rows: Rows, size: int) -> Indices:
     rank = np.empty(len(keys), dtype=np.int64)
     rank[order] = np.arange(len(keys))
     chosen = rank < round(size * len(keys) / len(seen))
-    by_class = seen[np.lexsort((rank[seen], rows.labels[seen]))]
-    counts = np.bincount(rows.labels[by_class], minlength=rows.classes)
+    strata = rows.task.strata(rows.labels[seen])
+    by_class = seen[np.lexsort((rank[seen], strata))]
+    counts = np.bincount(strata, minlength=rows.classes)
     inside = np.arange(len(by_class)) - np.repeat(np.cumsum(counts) - counts, counts)
     chosen[by_class[inside < SAMPLE_PER_CLASS]] = True
     return np.flatnonzero(chosen)

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from tailtune.errors import TrainingDiverged
 from tailtune.features.store import Features, Indices
 from tailtune.methods.scorers import TailScorer, score_features
+from tailtune.methods.tasks import task_of
 from tailtune.models.decoder import Decoder
 from tailtune.text.packing import pack
 
@@ -125,7 +125,7 @@ def fit_tail(
     Args:
         tail: From ``new_tail``.
         features: Token states at the tail's cut.
-        labels: [texts] class ids of all texts of ``features``.
+        labels: [texts] class ids of all texts of ``features``, or [texts, C] 0/1.
         train: Texts to learn from.
         validation: Texts to choose the epoch by; when empty the last epoch is kept.
         settings: How.
@@ -181,7 +181,7 @@ def _loss(tail: TailScorer, features: Features, labels: Indices, texts: Indices,
     batch = pack(texts, features.lengths[texts])
     states = torch.from_numpy(features.states(tail.cut, batch.texts)).to(device)
     targets = torch.from_numpy(labels[batch.texts]).to(device)
-    return functional.cross_entropy(tail(states, tail.decoder.layout(batch, device)), targets, weight=weights)
+    return task_of(labels).loss(tail(states, tail.decoder.layout(batch, device)), targets, weights)
 
 
 def _descend(tail: TailScorer, optimizer: torch.optim.Optimizer, loss: Tensor, clip_norm: float | None) -> None:
@@ -202,10 +202,9 @@ def _held_out(tail: TailScorer, features: Features, labels: Indices, validation:
     """Validation loss and accuracy; both NaN without validation texts."""
     if not len(validation):
         return math.nan, math.nan
-    logits = torch.from_numpy(score_features(tail, features, validation))
-    targets = torch.from_numpy(labels[validation])
-    loss = functional.cross_entropy(logits.double(), targets).item()
-    return loss, (logits.argmax(1) == targets).double().mean().item()
+    logits = score_features(tail, features, validation).astype(np.float64)
+    losses, correct = task_of(labels).judge(logits, labels[validation])
+    return float(losses.mean()), float(correct.mean())
 
 
 class _Best:

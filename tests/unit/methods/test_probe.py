@@ -17,7 +17,6 @@ from tailtune.methods.probe import (
     DEPTH_WORK,
     PENALTIES,
     SCOUT,
-    TOLERANCE,
     Candidate,
     Linear,
     Rows,
@@ -27,6 +26,7 @@ from tailtune.methods.probe import (
     one_standard_error,
 )
 from tailtune.methods.scorers import Pooling, ProbeScorer, probabilities, score_features
+from tailtune.methods.tasks import TOLERANCE
 
 
 def blobs(rows: int, width: int, classes: int, *, seed: int = 0, spread: float = 1.5) -> tuple[Floats, Indices]:
