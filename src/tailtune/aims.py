@@ -56,6 +56,10 @@ class Aims:
     shares: tuple[float, ...] | None
     trained_shares: tuple[float, ...]
 
+    def settle(self, probabilities: Doubles, true_ids: Indices, groups: Indices) -> Settled:
+        """Return the rules that meet them on held-out rows, see the function of this name."""
+        return settle(self, probabilities, true_ids, groups)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settled:
@@ -70,6 +74,10 @@ class Settled:
     rules: Rules
     about: dict[str, Any]
     notes: tuple[str, ...]
+
+    def score(self, raw: Doubles, true_ids: Indices, names: Sequence[str]) -> dict[str, Any]:
+        """Return the scores of rows [n, C], n >= 1, by these rules, for metrics.json."""
+        return score(true_ids, self.rules.apply(raw), names).as_json()
 
 
 def aims_of(

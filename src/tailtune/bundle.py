@@ -25,6 +25,7 @@ from torch import Tensor
 
 from tailtune import __version__
 from tailtune.errors import BundleError, ModelError, SetupError
+from tailtune.label_rules import AnyRules, read_rules
 from tailtune.labels import LabelSet
 from tailtune.methods.scorers import ProbeScorer, Scorer, TailScorer
 from tailtune.models.decoder import Decoder
@@ -36,9 +37,10 @@ from tailtune.storage import canonical_json, sha256_bytes, sha256_file
 from tailtune.text.tokenizer import Tokenizer
 
 # Format 1 knew no precision: its backbones are fp32. Format 2 knew no rules: a reader of it would give probabilities
-# that are not calibrated and ignore thresholds, so bundles that have rules, and only they, are of format 3.
-FORMAT = 3
-_WITHOUT_RULES = 2
+# that are not calibrated and ignore thresholds, so bundles that have rules, and only they, are of format 3. Format 3
+# knew one label per text, softmax: only bundles of which a text can have several are of format 4.
+FORMAT = 4
+_WITH_RULES, _WITHOUT_RULES = 3, 2
 MANIFEST = "bundle.json"
 BACKBONE, CLASSIFIER, TOKENIZER = "backbone.safetensors", "classifier.safetensors", "tokenizer.json"
 
@@ -65,7 +67,7 @@ class Bundle:
     precision: Precision = "fp32"
     about: Mapping[str, Any] = field(default_factory=dict)
     golden: tuple[tuple[str, tuple[float, ...]], ...] = ()
-    rules: Rules = field(default_factory=Rules)
+    rules: AnyRules = field(default_factory=Rules)
 
 
 def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> None:
@@ -87,7 +89,7 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
         (folder / name).write_text(content, encoding="utf-8")
     rules = bundle.rules.as_json()
     manifest = {
-        "format_version": FORMAT if rules else _WITHOUT_RULES,
+        "format_version": FORMAT if bundle.labels.several else _WITH_RULES if rules else _WITHOUT_RULES,
         "tailtune": __version__,
         "classifier": described,
         "decoder": bundle.decoder.config.as_json(),
@@ -200,7 +202,7 @@ def _build(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         precision=precision,
         about=manifest["about"],
         golden=golden,
-        rules=Rules.from_json(manifest.get("rules", {}), len(labels)),
+        rules=read_rules(manifest.get("rules", {}), labels),
     )
 
 

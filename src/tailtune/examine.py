@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +55,18 @@ class Tested:
         found: NDArray[np.int64] = self.probabilities.argmax(axis=1)
         return found
 
+    def detail(self, split: Split, learnt: Learnt, *, balanced: bool) -> dict[str, Any]:
+        """Return ``examine`` of this part."""
+        return examine(self, split, learnt, balanced=balanced)
+
+    def lines(self) -> Iterator[str]:
+        """Yield ``prediction_lines`` of this part."""
+        return prediction_lines(self)
+
+    def worst(self) -> list[dict[str, Any]]:
+        """Return ``worst`` of this part."""
+        return worst(self)
+
 
 def tested(dataset: Dataset, split: Split, learnt: Learnt, probabilities: NDArray[np.float64]) -> Tested:
     """Return the test part with the answers ``probabilities`` [n, C], in the order of ``split.test``."""
@@ -83,7 +95,7 @@ def examine(part: Tested, split: Split, learnt: Learnt, *, balanced: bool) -> di
     squares[np.arange(len(truth)), truth] -= 1
     confidence = answers.max(axis=1)
     return {
-        "test_sha256": rows_hash(part),
+        "test_sha256": rows_hash(part.texts, [part.names[label] for label in part.truth.tolist()]),
         "intervals": {
             "macro_f1": macro_f1_interval(confusion_matrix(truth, part.predicted, len(part.names))),
             "log_loss": mean_interval(row_losses(truth, answers)),
@@ -92,15 +104,14 @@ def examine(part: Tested, split: Split, learnt: Learnt, *, balanced: bool) -> di
         "reliability": reliability(part.predicted == truth, confidence),
         "ranking": ranking(truth, answers),
         "slices": slices(truth, answers, part.lengths, part.names),
-        "learning_curve": _learning_curve(split, learnt, balanced=balanced),
-        "milliseconds_per_text": _milliseconds(part, learnt),
+        "learning_curve": probe_learning_curve(split, learnt, balanced=balanced),
+        "milliseconds_per_text": milliseconds_alone(part.texts, part.lengths, learnt),
     }
 
 
-def rows_hash(part: Tested) -> str:
-    """Return a SHA-256 of texts and labels of the part, in order: equal for two runs tested on the same rows."""
-    lines = zip(part.texts, part.truth.tolist(), strict=True)
-    pairs = json.dumps([[text, part.names[label]] for text, label in lines])
+def rows_hash(texts: Sequence[str], labels: Sequence[Any]) -> str:
+    """Return a SHA-256 of texts and labels (names or lists), in order: equal for runs tested on the same rows."""
+    pairs = json.dumps([[text, label] for text, label in zip(texts, labels, strict=True)])
     return hashlib.sha256(pairs.encode()).hexdigest()
 
 
@@ -135,7 +146,8 @@ def worst(part: Tested) -> list[dict[str, Any]]:
     ]
 
 
-def _learning_curve(split: Split, learnt: Learnt, *, balanced: bool) -> dict[str, Any] | None:
+def probe_learning_curve(split: Split, learnt: Learnt, *, balanced: bool) -> dict[str, Any] | None:
+    """Return the learning curve of the chosen probe; None for a tail."""
     scorer = learnt.fitted.scorer
     chosen = next((choice for choice in learnt.fitted.choices if choice.get("chosen")), {})
     if not isinstance(scorer, ProbeScorer) or "penalty" not in chosen:
@@ -151,13 +163,13 @@ def _learning_curve(split: Split, learnt: Learnt, *, balanced: bool) -> dict[str
     return learning_curve(learnt.features, rows, scorer, penalty=chosen["penalty"])
 
 
-def _milliseconds(part: Tested, learnt: Learnt) -> float:
-    """The median over test texts of middling length, each answered alone, tokens to probabilities, on this machine."""
-    order = np.argsort(part.lengths, kind="stable")
+def milliseconds_alone(texts: Sequence[str], lengths: NDArray[np.int64], learnt: Learnt) -> float:
+    """Return the median over texts of middling length, each alone, tokens to probabilities, on this machine."""
+    order = np.argsort(lengths, kind="stable")
     first = max(0, (len(order) - TIMED) // 2)
     times = []
     for at in order[first : first + TIMED].tolist():
         started = time.perf_counter()
-        learnt.predictor.predict_proba([part.texts[at]])
+        learnt.predictor.predict_proba([texts[at]])
         times.append(1000 * (time.perf_counter() - started))
     return float(np.median(times))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tailtune.aims import Aims, Settled, aims_of, settle
+from tailtune.aims import Aims, Settled, aims_of
 from tailtune.bundle import Bundle
 from tailtune.config import TrainConfig, parse_milliseconds
 from tailtune.data.dataset import Dataset
@@ -25,6 +24,8 @@ from tailtune.data.split import Split
 from tailtune.errors import ConfigError
 from tailtune.features.passes import Pass, Passes
 from tailtune.features.store import Features
+from tailtune.label_aims import LabelAims, LabelsSettled, label_aims_of
+from tailtune.label_rules import AnyRules
 from tailtune.labels import LabelSet
 from tailtune.methods import auto
 from tailtune.methods.probe import PENALTIES, Rows
@@ -37,7 +38,6 @@ from tailtune.models.int8 import Precision
 from tailtune.models.weights import fingerprint, load_decoder, read_json
 from tailtune.predict import Predictor
 from tailtune.progress import Progress, silent
-from tailtune.rules import Rules
 from tailtune.runs import Stopwatch
 from tailtune.storage import cache_home, parse_bytes
 from tailtune.text.tokenizer import Tokenizer, Tokens
@@ -59,7 +59,7 @@ class Learnt:
         fitted: The choice and the way to it.
         features: Of all texts of the data set.
         labels: The classes.
-        ids: [rows] class ids.
+        ids: [rows] class ids, or [rows, C] 0/1 where a text can have several.
         events: Steps and epochs of a tail.
         model: Name, source and hash of the pretrained weights.
         precision: Of the frozen products.
@@ -80,7 +80,12 @@ class Learnt:
     scan: Scan | None
     blocks_total: int
     tokens: dict[str, Any]
-    settled: Settled
+    settled: Settled | LabelsSettled
+
+    def raw(self, texts: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return [texts, C] probabilities as the scorer gives them, before the rules."""
+        scores = score_features(self.fitted.scorer, self.features, texts)
+        return probabilities(scores, several=self.labels.several)
 
 
 @contextlib.contextmanager
@@ -119,10 +124,9 @@ def learn(
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     limits = limits_of(config)
-    labels = LabelSet.of(dataset.labels)
+    labels = dataset.label_set
     rows = _rows(labels, dataset, split, config)
-    trained, validation = rows.labels[rows.train], len(rows.validation)
-    aims = aims_of(config, labels, counts=counts or Counter(dataset.labels), trained=trained, validation=validation)
+    aims = _aims(config, labels, rows, counts or dataset.counts)
     ready = _ready(dataset, config, store=store, watch=watch, progress=progress, say=say)
     tokens, passes = ready.tokens, ready.passes
     with watch.stage("scan"):
@@ -253,13 +257,21 @@ def _choose(
     )
 
 
-def _settled(aims: Aims, fitted: auto.Fitted, features: Features, rows: Rows) -> Settled:
+def _aims(config: TrainConfig, labels: LabelSet, rows: Rows, counts: Mapping[str, int]) -> Aims | LabelAims:
+    if labels.several:
+        return label_aims_of(config, labels, validation=len(rows.validation))
+    trained = rows.labels[rows.train]
+    return aims_of(config, labels, counts=counts, trained=trained, validation=len(rows.validation))
+
+
+def _settled(aims: Aims | LabelAims, fitted: auto.Fitted, features: Features, rows: Rows) -> Settled | LabelsSettled:
     held_out = rows.validation
     if len(held_out):
-        given = probabilities(score_features(fitted.scorer, features, held_out))
+        scores = score_features(fitted.scorer, features, held_out)
+        given = probabilities(scores, several=aims.labels.several)
     else:
         given = np.empty((0, rows.classes))
-    return settle(aims, given, rows.labels[held_out], rows.groups[held_out])
+    return aims.settle(given, rows.labels[held_out], rows.groups[held_out])
 
 
 def _bundle(
@@ -267,7 +279,7 @@ def _bundle(
     fitted: auto.Fitted,
     labels: LabelSet,
     precision: Precision,
-    rules: Rules,
+    rules: AnyRules,
     *,
     about: Mapping[str, Any],
 ) -> Bundle:
@@ -332,7 +344,7 @@ def _rows(labels: LabelSet, dataset: Dataset, split: Split, config: TrainConfig)
     return Rows(
         train=split.train,
         validation=split.validation,
-        labels=labels.ids(dataset.labels),
+        labels=dataset.ids(labels),
         groups=split.groups,
         classes=len(labels),
         balanced=config.balance == "weights",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +14,10 @@ from numpy.typing import NDArray
 from tailtune.bundle import Bundle, read_bundle, write_bundle
 from tailtune.errors import BundleError
 from tailtune.features.backbone import Backbone, choose_device
+from tailtune.label_rules import LabelRules
 from tailtune.methods.scorers import TailScorer, in_order, probabilities
 from tailtune.progress import Progress, silent
+from tailtune.rules import Rules
 from tailtune.storage import writing_folder
 from tailtune.text.tokenizer import Tokens
 
@@ -43,6 +46,7 @@ class Prediction:
         rule: How the label was decided, in words; None for the most probable one.
         abstained: Whether ``label`` is too uncertain to count as an answer; None where no error rate is promised.
         labels: Categories that together hold the true one as often as the bundle promises, likeliest first.
+        thresholds: Label -> least probability with which it is given, above 1 for never; empty where a text has one.
     """
 
     label: str
@@ -53,6 +57,52 @@ class Prediction:
     rule: str | None = None
     abstained: bool | None = None
     labels: tuple[str, ...] = ()
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The labels that the text is given: the one, or any number where it can have several."""
+        return (self.label,)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values, ready for json.dumps; what the classifier does not have leaves out its key."""
+        value: dict[str, Any] = {
+            "label": self.label,
+            "probabilities": dict(self.probabilities),
+            "confidence": self.confidence,
+            "tokens": self.tokens,
+            "truncated": self.truncated,
+        }
+        if self.rule is not None:
+            value["rule"] = self.rule
+        if self.abstained is not None:
+            value |= {"abstained": self.abstained, "labels": list(self.labels)}
+        return value
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelsPrediction(Prediction):
+    """What a classifier says of one text that can have any number of labels.
+
+    ``labels`` are those whose probability reaches their threshold, likeliest first, perhaps none; ``label`` is the
+    likeliest of all, given or not, and the probabilities are each label's own, so that they sum to nothing in
+    particular.
+    """
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The labels that the text is given, likeliest first, perhaps none."""
+        return self.labels
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values, ready for json.dumps."""
+        return {
+            "labels": list(self.labels),
+            "probabilities": dict(self.probabilities),
+            "thresholds": dict(self.thresholds),
+            "tokens": self.tokens,
+            "truncated": self.truncated,
+        }
 
 
 class Predictor:
@@ -100,12 +150,15 @@ class Predictor:
         """
         tokens = self._bundle.tokenizer.encode(texts)
         rows = self._probabilities(tokens, progress)
-        decided = self._bundle.rules.decide(rows).tolist()
-        read = zip(rows, decided, tokens.lengths.tolist(), tokens.truncated.tolist(), strict=True)
-        return [self._prediction(*each) for each in read]
+        rules = self._bundle.rules
+        lengths, cut = tokens.lengths.tolist(), tokens.truncated.tolist()
+        read = zip(rows, rules.decide(rows).tolist(), lengths, cut, strict=True)
+        if isinstance(rules, LabelRules):
+            return [_with_labels(rules, self.labels, *each) for each in read]
+        return [_with_label(rules, self.labels, *each) for each in read]
 
     def predict_proba(self, texts: Sequence[str], *, progress: Progress = silent) -> Probabilities:
-        """Return [texts, C] probabilities; columns in the order of ``labels``."""
+        """Return [texts, C] probabilities, columns in the order of ``labels``; of one label per text, rows sum to 1."""
         return self._probabilities(self._bundle.tokenizer.encode(texts), progress)
 
     def _probabilities(self, tokens: Tokens, progress: Progress) -> Probabilities:
@@ -116,20 +169,7 @@ class Predictor:
             pieces.append((piece.batch.texts, self._bundle.scorer.logits(piece)))
             done += piece.batch.tokens
             progress("predict", done, total, "tokens")
-        return self._bundle.rules.apply(probabilities(in_order(pieces)))
-
-    def _prediction(self, row: NDArray[np.float64], decided: int, tokens: int, truncated: bool) -> Prediction:
-        rules, confidence = self._bundle.rules, float(row[decided])
-        return Prediction(
-            label=self.labels[decided],
-            probabilities=dict(zip(self.labels, row.tolist(), strict=True)),
-            confidence=confidence,
-            tokens=tokens,
-            truncated=truncated,
-            rule=None if rules.decision is None else rules.decision.say(self.labels),
-            abstained=None if rules.abstain is None else confidence <= rules.abstain.above,
-            labels=tuple(self.labels[number] for number in rules.label_set(row)),
-        )
+        return self._bundle.rules.apply(probabilities(in_order(pieces), several=self._bundle.labels.several))
 
     def save(self, path: str | Path, *, extra: Mapping[str, str] | None = None) -> None:
         """Write the bundle to ``path``, load it again and compare its answers before it gets its name.
@@ -158,3 +198,34 @@ class Predictor:
         got = self.predict_proba([text for text, _ in self._bundle.golden])
         if not (worst := float(np.abs(saved - got).max(initial=0.0))) <= SAME:  # NaN too
             raise BundleError(f"the saved classifier answers differently: probabilities are off by {worst:.2g}")
+
+
+def _with_label(
+    rules: Rules, names: Sequence[str], row: Probabilities, decided: int, *read: *tuple[int, bool]
+) -> Prediction:
+    confidence = float(row[decided])
+    return Prediction(
+        label=names[decided],
+        probabilities=dict(zip(names, row.tolist(), strict=True)),
+        confidence=confidence,
+        tokens=read[0],
+        truncated=read[1],
+        rule=None if rules.decision is None else rules.decision.say(names),
+        abstained=None if rules.abstain is None else confidence <= rules.abstain.above,
+        labels=tuple(names[number] for number in rules.label_set(row)),
+    )
+
+
+def _with_labels(
+    rules: LabelRules, names: Sequence[str], row: Probabilities, given: Sequence[bool], *read: *tuple[int, bool]
+) -> LabelsPrediction:
+    order = np.argsort(-row, kind="stable").tolist()
+    return LabelsPrediction(
+        label=names[order[0]],
+        probabilities=dict(zip(names, row.tolist(), strict=True)),
+        confidence=float(row[order[0]]),
+        tokens=read[0],
+        truncated=read[1],
+        labels=tuple(names[number] for number in order if given[number]),
+        thresholds=dict(zip(names, rules.thresholds, strict=True)),
+    )

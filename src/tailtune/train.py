@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,26 +14,28 @@ from typing import Any
 
 import numpy as np
 
+from tailtune.aims import Settled, measure_spared
 from tailtune.aims import judge as judge_rules
-from tailtune.aims import measure_spared
 from tailtune.config import TrainConfig
 from tailtune.data import catalog
 from tailtune.data.chapter import chapter_split
 from tailtune.data.check import check_dataset, require_trainable
 from tailtune.data.dataset import Dataset
+from tailtune.data.several import LabelForm
 from tailtune.data.split import Split, given_parts, leaked_test_rows, split_ids, with_findings, without_unused
 from tailtune.data.timed import split_by_time
 from tailtune.errors import ConfigError, DataError
-from tailtune.evaluate.baselines import BaselineResult, fit_baselines, score_baselines
-from tailtune.evaluate.metrics import correct_rows, score
+from tailtune.evaluate.baselines import Baseline, fit_baselines, score_baselines
+from tailtune.evaluate.metrics import correct_rows
 from tailtune.evaluate.verdict import judge
-from tailtune.examine import Tested, examine, prediction_lines, tested, worst
+from tailtune.examine import Tested, tested
+from tailtune.label_aims import LabelsSettled, refuse_one_label_settings
+from tailtune.label_examine import TestedLabels, measure_labels
+from tailtune.labels import SEVERAL
 from tailtune.learn import Learnt, Say, ignore, learn, store_root
-from tailtune.methods.scorers import probabilities, score_features
 from tailtune.progress import Progress, silent
 from tailtune.report.markdown import model_card, render_report
 from tailtune.report.page import render_page
-from tailtune.rules import Doubles, Indices
 from tailtune.runs import Run, Stopwatch, new_folder, peak_rss_mib, versions
 from tailtune.storage import canonical_json, folder_bytes, writing_folder
 
@@ -74,16 +75,16 @@ def train(
             config,
             store=root,
             watch=watch,
-            counts=Counter(dataset.labels),
+            counts=dataset.counts,
             progress=progress,
             say=say,
         )
         metrics = {"data": _describe_data(dataset, split), **_describe(config, parts, learnt)}
         results, part = _test(config, used, parts, learnt, watch=watch, progress=progress, say=say)
         with watch.stage("report"):
-            metrics |= results | {"detail": examine(part, parts, learnt, balanced=config.balance == "weights")}
-        if config.measure_unused:
-            metrics |= _measure_unused(dataset, split, learnt, watch=watch, progress=progress)
+            metrics |= results | {"detail": part.detail(parts, learnt, balanced=config.balance == "weights")}
+        if config.measure_unused and isinstance(learnt.settled, Settled):
+            metrics |= _measure_unused(dataset, split, learnt, learnt.settled, watch=watch, progress=progress)
     metrics |= {"config": config.as_json(), "origins": dict(origins or {}), "command": command}
     _save(folder, metrics, learnt, split_ids(dataset, split), watch=watch, part=part)
     return Run(folder=folder, metrics=metrics)
@@ -107,6 +108,8 @@ def _require_one_split(config: TrainConfig) -> None:
     """Refuse flags that ask for two splits at once."""
     given = {"--validation": config.validation, "--test": config.test, "--group": config.group, "--time": config.time}
     hash_split = config.split_by == "hash"
+    if config.recipe == "chapter" and (config.label_separator or config.label_columns):
+        raise ConfigError("--recipe chapter is for one label per text", hint="leave the recipe away")
     if config.recipe == "chapter" and (named := [flag for flag, value in given.items() if value]):
         raise ConfigError("--recipe chapter makes its own split", hint=f"leave out {' and '.join(named)}")
     if config.recipe == "chapter" and hash_split:
@@ -117,9 +120,17 @@ def _require_one_split(config: TrainConfig) -> None:
 
 
 def _read(config: TrainConfig, name: str, others: tuple[str, ...], progress: Progress) -> Dataset:
-    return catalog.open_dataset(
-        name, text_column=config.text_column, label_column=config.label_column, others=others, progress=progress
+    read = catalog.open_dataset(
+        name,
+        text_column=config.text_column,
+        label_column=config.label_column,
+        others=others,
+        form=LabelForm.given(config.label_separator, config.label_columns),
+        progress=progress,
     )
+    if read.sets is not None:
+        refuse_one_label_settings(config)
+    return read
 
 
 def _chapter(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
@@ -165,8 +176,9 @@ def _drawn(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
 
 
 def _require_parts(dataset: Dataset, split: Split) -> None:
-    learnt = {dataset.labels[row] for row in split.train}
-    if len(learnt) < 2:
+    members = dataset.members
+    learnt = {name for row in split.train for name in members[row]}
+    if dataset.sets is None and len(learnt) < 2:
         raise DataError(
             f"the training part holds {len(learnt)} class(es), expected at least two",
             path=dataset.source,
@@ -178,7 +190,7 @@ def _require_parts(dataset: Dataset, split: Split) -> None:
 
 
 def _describe_data(dataset: Dataset, split: Split) -> dict[str, Any]:
-    counts = Counter(dataset.labels)
+    counts = dataset.counts
     return {
         "source": dataset.source,
         "sha256": dataset.sha256,
@@ -206,6 +218,7 @@ def _describe(config: TrainConfig, split: Split, learnt: Learnt) -> dict[str, An
         "depth_scan": learnt.scan.as_json() if learnt.scan else None,
         "pooling": config.pooling if learnt.fitted.method == "probe" else "last",
         "labels": list(names),
+        **({"problem_type": SEVERAL} if learnt.labels.several else {}),
         "reason": learnt.fitted.reason,
         "choices": learnt.fitted.choices,
         "curves": learnt.fitted.curves,
@@ -213,14 +226,9 @@ def _describe(config: TrainConfig, split: Split, learnt: Learnt) -> dict[str, An
         "seed": config.seed,
     }
     if len(split.validation):
-        rows = learnt.settled.rules.apply(_raw(learnt, split.validation))
-        metrics["validation"] = score(learnt.ids[split.validation], rows, names).as_json()
+        held_out = split.validation
+        metrics["validation"] = learnt.settled.score(learnt.raw(held_out), learnt.ids[held_out], names)
     return metrics | learnt.settled.about
-
-
-def _raw(learnt: Learnt, positions: Indices) -> Doubles:
-    """Probabilities as the scorer gives them, before the rules."""
-    return probabilities(score_features(learnt.fitted.scorer, learnt.features, positions))
 
 
 def _test(
@@ -232,31 +240,40 @@ def _test(
     watch: Stopwatch,
     progress: Progress,
     say: Say,
-) -> tuple[dict[str, Any], Tested]:
+) -> tuple[dict[str, Any], Tested | TestedLabels]:
     """Read the test part: everything is chosen by now, and nothing is changed after."""
-    results: dict[str, BaselineResult] = {}
-    truth, names = learnt.ids[split.test], learnt.labels.names
-    texts = [dataset.texts[row] for row in split.test]
+    fitted: dict[str, Baseline] = {}
     with watch.stage("baselines"):
         if config.baselines:
             fitted = fit_baselines(
                 [dataset.texts[row] for row in split.train],
                 learnt.ids[split.train],
-                classes=len(names),
+                classes=len(learnt.labels),
                 weights="balanced" if config.balance == "weights" else None,
                 seed=config.seed,
                 progress=progress,
             )
-            results = score_baselines(fitted, texts, truth, names)
     with watch.stage("test"):
         read_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        say(f"everything is chosen; the test part ({len(truth)} rows) is read now, {read_at}")
-        rows, judged = judge_rules(learnt.settled, _raw(learnt, split.test), truth, names, seed=config.seed)
-    metrics: dict[str, Any] = {
-        **judged,
-        "test": {**judged["test"], "read_at": read_at},
-        "baselines": {name: result.as_json() for name, result in results.items()},
-    }
+        say(f"everything is chosen; the test part ({len(split.test)} rows) is read now, {read_at}")
+        settled = learnt.settled
+        metrics, part = (
+            measure_labels(dataset, split, learnt, settled, fitted, seed=config.seed)
+            if isinstance(settled, LabelsSettled)
+            else _measure(dataset, split, learnt, settled, fitted, seed=config.seed)
+        )
+    metrics["test"]["read_at"] = read_at
+    return metrics, part
+
+
+def _measure(
+    dataset: Dataset, split: Split, learnt: Learnt, settled: Settled, fitted: Mapping[str, Baseline], *, seed: int
+) -> tuple[dict[str, Any], Tested]:
+    """The scores of the test part, where each text has one label; the counterpart of ``measure_labels``."""
+    truth, names = learnt.ids[split.test], learnt.labels.names
+    rows, judged = judge_rules(settled, learnt.raw(split.test), truth, names, seed=seed)
+    results = score_baselines(fitted, [dataset.texts[row] for row in split.test], truth, names)
+    metrics: dict[str, Any] = {**judged, "baselines": {name: result.as_json() for name, result in results.items()}}
     if results:
         baselines = {name: correct_rows(truth, result.probabilities) for name, result in results.items()}
         metrics["verdict"] = judge(correct_rows(truth, rows), baselines).as_json()
@@ -264,7 +281,7 @@ def _test(
 
 
 def _measure_unused(
-    dataset: Dataset, split: Split, learnt: Learnt, *, watch: Stopwatch, progress: Progress
+    dataset: Dataset, split: Split, learnt: Learnt, settled: Settled, *, watch: Stopwatch, progress: Progress
 ) -> dict[str, Any]:
     """Errors on the rows that undersampling left out, near-duplicates of training rows aside.
 
@@ -277,11 +294,17 @@ def _measure_unused(
     with watch.stage("unused"):
         rows = learnt.predictor.predict_proba([dataset.texts[row] for row in spared], progress=progress)
     truth = learnt.labels.ids(dataset.labels[row] for row in spared)
-    return {"unused": measure_spared(learnt.settled.rules, rows, truth, learnt.labels.names)}
+    return {"unused": measure_spared(settled.rules, rows, truth, learnt.labels.names)}
 
 
 def _save(
-    folder: Path, metrics: dict[str, Any], learnt: Learnt, rows: Mapping[str, Any], *, watch: Stopwatch, part: Tested
+    folder: Path,
+    metrics: dict[str, Any],
+    learnt: Learnt,
+    rows: Mapping[str, Any],
+    *,
+    watch: Stopwatch,
+    part: Tested | TestedLabels,
 ) -> None:
     """Write the run folder, whole or not at all; adds versions, memory and seconds to ``metrics``."""
     metrics |= {"versions": versions()}
@@ -297,8 +320,8 @@ def _save(
             "metrics.json": canonical_json(metrics),
             "report.md": render_report(metrics),
             # Texts of users stand here and nowhere else in a run; the bundle, which is passed on, has none.
-            "report.html": render_page(metrics, worst(part)),
-            "predictions.jsonl": "".join(line + "\n" for line in prediction_lines(part)),
+            "report.html": render_page(metrics, part.worst()),
+            "predictions.jsonl": "".join(line + "\n" for line in part.lines()),
             "config.json": canonical_json({"config": metrics["config"], "origins": metrics["origins"]}),
             "split.json": canonical_json(dict(rows)),
             "events.jsonl": "".join(json.dumps(event) + "\n" for event in events),

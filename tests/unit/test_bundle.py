@@ -152,8 +152,8 @@ def test_a_newer_format_says_so(tiny_llama: Path, tmp_path: Path) -> None:
     saved = tmp_path / "plain"
     Predictor(probe_bundle(tiny_llama), device="cpu").save(saved)
     file = saved / "bundle.json"
-    file.write_text(file.read_text().replace('"format_version": 2', '"format_version": 4'))
-    with pytest.raises(BundleError, match="bundle format 4, this version reads up to 3"):
+    file.write_text(file.read_text().replace('"format_version": 2', f'"format_version": {FORMAT + 1}'))
+    with pytest.raises(BundleError, match=f"bundle format {FORMAT + 1}, this version reads up to {FORMAT}"):
         Predictor.load(saved)
 
 

@@ -115,7 +115,9 @@ def _require_same_answers(predictor: Predictor, chunk: Sequence[Record], held: S
     asked = chunk[: min(len(held), _ASKED_AGAIN)]
     for record, old, new in zip(asked, held, _predictions(predictor, asked), strict=False):
         before, now = old["probabilities"], new.probabilities
-        same = list(before) == list(now) and old.get("rule") == new.rule
+        # A rule that decides, or thresholds: with others the labels given would be others.
+        decided = all(old.get(key) == new.as_json().get(key) for key in ("rule", "thresholds"))
+        same = list(before) == list(now) and decided
         if not same or any(abs(before[label] - now[label]) > _SAME for label in now):
             raise DataError(
                 f"the answer to line {record.line} in the part differs from what the classifier says now",
@@ -124,19 +126,7 @@ def _require_same_answers(predictor: Predictor, chunk: Sequence[Record], held: S
 
 
 def _json_line(record: Record, prediction: Prediction) -> str:
-    answer = {
-        "line": record.line,
-        **record.kept,
-        "label": prediction.label,
-        "probabilities": dict(prediction.probabilities),
-        "confidence": prediction.confidence,
-        "tokens": prediction.tokens,
-        "truncated": prediction.truncated,
-    }
-    if prediction.rule is not None:
-        answer["rule"] = prediction.rule
-    if prediction.abstained is not None:
-        answer |= {"abstained": prediction.abstained, "labels": list(prediction.labels)}
+    answer = {"line": record.line, **record.kept, **prediction.as_json()}
     return json.dumps(answer, ensure_ascii=False, allow_nan=False)
 
 

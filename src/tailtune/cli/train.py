@@ -14,8 +14,8 @@ from tailtune.settings import Setting
 
 _GROUPS = {
     "Data": (
-        "text_column", "label_column", "validation", "test", "split_by", "near_duplicates", "group", "time", "balance",
-        "recipe", "seed",
+        "text_column", "label_column", "label_separator", "label_columns", "validation", "test", "split_by",
+        "near_duplicates", "group", "time", "balance", "recipe", "seed",
     ),
     "Model and method": (
         "model", "method", "depth", "precision", "budget", "smaller_than", "blocks", "pooling", "penalty", "max_tokens",

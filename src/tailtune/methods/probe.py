@@ -152,7 +152,9 @@ class HeldOut:
 
     def candidate(self, depths: tuple[int, ...], penalty: float) -> Candidate:
         """Return the averaged probes of these depths, judged on the held-out rows."""
-        logits = np.mean([self._depth(depth, penalty) for depth in depths], axis=0, dtype=np.float64)
+        logits: Doubles = np.asarray(
+            np.mean([self._depth(depth, penalty) for depth in depths], axis=0, dtype=np.float64)
+        )
         losses, correct = self._rows.task.judge(logits, self._rows.labels[self._judged])
         return Candidate(depths=depths, penalty=penalty, losses=losses, correct=correct)
 

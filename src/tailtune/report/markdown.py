@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from tailtune.report import making, sections
+from tailtune.report import making, sections, several
 from tailtune.report.blocks import Section, Table
 from tailtune.report.decisions import calibration_line, decisions_page
 from tailtune.report.words import (
@@ -54,6 +54,7 @@ def render_report(metrics: Metrics) -> str:
         _comparison(metrics),
         _per_class(metrics),
         _confusion(metrics),
+        *map(_as_text, several.sections(metrics)),
         *(_as_text(made) for made in (sections.ranking(metrics), sections.slices(metrics), making.learning(metrics))),
         decisions_page(metrics, escape, table),
         _data(metrics),
@@ -87,6 +88,7 @@ def model_card(metrics: Metrics) -> str:
         _test(metrics),
         _comparison(metrics),
         _per_class(metrics),
+        *(_as_text(made) for made in several.sections(metrics) if made.name in ("baselines", "labels")),
         _data(metrics),
         _reproduce({key: metrics[key] for key in ("command", "seed") if key in metrics}),
     ]
@@ -155,23 +157,34 @@ def _test(metrics: Metrics) -> str:
         ("rows", _cell, "rows"),
         ("accuracy", percent, "accuracy"),
         ("95 % interval (Wilson)", percents, "accuracy_interval"),
+        ("micro F1", percent, "micro_f1"),
         ("macro F1", percent, "macro_f1"),
+        ("mean average precision", percent, "mean_average_precision"),
+        ("whole sets right", percent, "subset_accuracy"),
+        ("wrong labels (Hamming loss)", percent, "hamming_loss"),
         ("log loss", _cell, "log_loss"),
         ("calibration error (ECE, 15 bins)", _cell, "ece"),
         ("Brier score", _cell, "brier"),
     ]
     columns = [scores for scores in (test, validation) if scores]
-    lines = [(title, *(show(scores.get(key)) for scores in columns)) for title, show, key in rows]
+    known = [row for row in rows if any(scores.get(row[2]) is not None for scores in columns)]
+    lines = [(title, *(show(scores.get(key)) for scores in columns)) for title, show, key in known]
     header = ("", "test", "validation")[: 1 + len(columns)]
     moment = test.get("read_at")
     read = f"The test rows were read once, at {escape(moment)}, after every choice was made." if moment else ""
-    told = (table(header, lines), _spread(metrics), escape(calibration_line(metrics)), read, _recipe(metrics))
+    told = (
+        table(header, lines),
+        _spread(metrics),
+        escape(calibration_line(metrics) or several.rule_line(metrics)),
+        read,
+        _recipe(metrics),
+    )
     return _joined(["## Result", *told]).rstrip("\n")
 
 
 def _comparison(metrics: Metrics) -> str:
     baselines = part(metrics, "baselines")
-    if not baselines:
+    if not baselines or several.is_several(metrics):
         return ""
     seconds = part(metrics, "seconds").get("total")
     model = {"title": "this classifier", **part(metrics, "test"), "seconds": seconds}
@@ -354,8 +367,8 @@ def _front_matter(metrics: Metrics) -> str:
     if hub_id := part(metrics, "model").get("hub_id"):
         lines.append(f"base_model: {_yaml(hub_id)}")
     test = part(metrics, "test")
-    if "accuracy" in test:
-        lines += ["metrics:", "- accuracy", "- f1", *_model_index(metrics, test)]
+    if kinds := [kind for kind, key in (("accuracy", "accuracy"), ("f1", "macro_f1")) if key in test]:
+        lines += ["metrics:", *(f"- {kind}" for kind in kinds), *_model_index(metrics, test)]
     return "\n".join([*lines, "---"])
 
 
@@ -365,7 +378,9 @@ def _model_index(metrics: Metrics, test: Metrics) -> list[str]:
     kind = re.sub(r"[^a-z0-9]+", "-", source.lower()).strip("-") or "labelled-texts"
     measured = [
         ("accuracy", "Accuracy", "accuracy"),
+        ("f1", "Micro F1", "micro_f1"),
         ("f1", "Macro F1", "macro_f1"),
+        ("average_precision", "Mean average precision", "mean_average_precision"),
         ("log_loss", "Log loss", "log_loss"),
         ("expected_calibration_error", "Expected calibration error", "ece"),
         ("brier_score", "Brier score", "brier"),

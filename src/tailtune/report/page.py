@@ -13,7 +13,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from tailtune.report import making, sections
+from tailtune.report import making, sections, several
 from tailtune.report.blocks import Section
 from tailtune.report.words import Metrics, one_line, part
 
@@ -41,7 +41,7 @@ def render_page(metrics: Metrics, worst: Sequence[Mapping[str, Any]] = ()) -> st
         verdict=one_line(verdict.get("text") or ""),
         tone=_TONES.get(str(verdict.get("kind")), "even"),
         read=_read(metrics),
-        figures=making.headline(metrics),
+        figures=several.headline(metrics) or making.headline(metrics),
         sections=sections_of(metrics, worst),
     )
     return page + "\n"
@@ -50,13 +50,7 @@ def render_page(metrics: Metrics, worst: Sequence[Mapping[str, Any]] = ()) -> st
 def sections_of(metrics: Metrics, worst: Sequence[Mapping[str, Any]] = ()) -> list[Section]:
     """Return the sections that have something to show, in the order of the page."""
     made = (
-        sections.baselines(metrics),
-        sections.classes(metrics),
-        sections.confusion(metrics),
-        sections.worst(metrics, worst),
-        sections.calibration(metrics),
-        sections.ranking(metrics),
-        sections.slices(metrics),
+        *(several.sections if several.is_several(metrics) else sections.sections)(metrics, worst),
         making.learning(metrics),
         making.depth(metrics),
         making.losses(metrics),

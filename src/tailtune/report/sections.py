@@ -18,14 +18,33 @@ from tailtune.report.words import (
     percent,
     percents,
     records,
+    shortened,
     value_of,
 )
 
 # A matrix wider than this is unreadable on a page; the pairs most often confused are listed instead.
 WIDEST_MATRIX = 12
 MOST_CONFUSIONS = 20
-LONGEST_TEXT = 400
 _SHADES = 5
+
+
+def sections(metrics: Metrics, worst_rows: Sequence[Mapping[str, Any]] = ()) -> list[Section]:
+    """Return the sections that have something to show, in the order of the page.
+
+    Args:
+        metrics: The mapping written to metrics.json.
+        worst_rows: See ``worst``.
+    """
+    made = (
+        baselines(metrics),
+        classes(metrics),
+        confusion(metrics),
+        worst(metrics, worst_rows),
+        calibration(metrics),
+        ranking(metrics),
+        slices(metrics),
+    )
+    return [section for section in made if section is not None]
 
 
 def baselines(metrics: Metrics) -> Section | None:
@@ -275,7 +294,7 @@ def worst(metrics: Metrics, rows: Sequence[Mapping[str, Any]]) -> Section | None
     quotes = [
         {
             "row": value_of(row["row"]),
-            "text": _shortened(row["text"]),
+            "text": shortened(row["text"]),
             "label": one_line(row["label"]),
             "predicted": one_line(row["predicted"]),
             "probability": percent(row["probability"]),
@@ -285,10 +304,3 @@ def worst(metrics: Metrics, rows: Sequence[Mapping[str, Any]]) -> Section | None
         for row in rows
     ]
     return Section(name="worst", title="Worst errors", lead=lead, blocks=(Quotes(rows=quotes),))
-
-
-def _shortened(text: object) -> str:
-    line = one_line(text)
-    if len(line) <= LONGEST_TEXT:
-        return line
-    return f"{line[:LONGEST_TEXT].rstrip()} … ({len(line) - LONGEST_TEXT:,} more characters)"
