@@ -18,8 +18,8 @@ from tailtune.data.dataset import Dataset
 from tailtune.data.split import Split
 from tailtune.evaluate.baselines import Baseline
 from tailtune.evaluate.curves import average_precision, precision_recall
-from tailtune.evaluate.label_intervals import Draws, label_intervals, micro_f1_draws
-from tailtune.evaluate.label_metrics import cell_losses, score_labels
+from tailtune.evaluate.label_intervals import Draws, micro_f1_draws, scored_labels
+from tailtune.evaluate.label_metrics import cell_losses
 from tailtune.evaluate.label_thresholds import f1_thresholds
 from tailtune.evaluate.slices import WORST
 from tailtune.evaluate.verdict import judge_labels
@@ -30,6 +30,8 @@ from tailtune.learn import Learnt
 # Pairs of labels that are listed, at most.
 MOST_PAIRS = 20
 _BINS = 10
+# Of a baseline these scores are told, with their intervals.
+_COMPARED = {"micro_f1", "macro_f1", "mean_average_precision", "subset_accuracy", "hamming_loss", "log_loss"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,11 +138,7 @@ def measure_labels(
     given = settled.rules.decide(rows)
     part = _tested(dataset, split, learnt, rows, given)
     draws = Draws.of(split.groups[split.test], seed=seed)
-    test = score_labels(truth, rows, given, names)
-    intervals = label_intervals(truth, rows, given, names, draws)
-    for name, bounds in intervals.pop("per_label").items():
-        test["per_label"][name] |= {f"{key}_interval": interval for key, interval in bounds.items()}
-    test |= {f"{key}_interval": interval for key, interval in intervals.items()}
+    test = scored_labels(truth, rows, given, names, draws)
     test["raw"] = {"log_loss": settled.score(learnt.raw(split.test), truth, names)["log_loss"]}
     measured = _Beside(dataset, split, learnt.ids, names, draws)
     found = {name: measured.scores(baseline) for name, baseline in baselines.items()}
@@ -166,13 +164,10 @@ class _Beside:
         held_out, test = (self._answers(baseline, part) for part in (self.split.validation, self.split.test))
         truth = self.ids[self.split.test]
         given = test >= np.array(f1_thresholds(self.ids[self.split.validation], held_out))
-        scores = score_labels(truth, test, given, self.names)
-        intervals = label_intervals(truth, test, given, self.names, self.draws)
-        kept = ("micro_f1", "macro_f1", "mean_average_precision", "subset_accuracy", "hamming_loss", "log_loss")
-        told: dict[str, Any] = {"title": baseline.title, "seconds": baseline.seconds, "converged": baseline.converged}
-        for key in kept:
-            told |= {key: scores[key], f"{key}_interval": intervals[key]}
-        return told, micro_f1_draws(truth, given, self.draws)
+        scores = scored_labels(truth, test, given, self.names, self.draws)
+        kept = {key: value for key, value in scores.items() if key.removesuffix("_interval") in _COMPARED}
+        told = {"title": baseline.title, "seconds": baseline.seconds, "converged": baseline.converged}
+        return told | kept, micro_f1_draws(truth, given, self.draws)
 
     def _answers(self, baseline: Baseline, places: NDArray[np.int64]) -> NDArray[np.float64]:
         return baseline.predict_proba([self.dataset.texts[at] for at in places.tolist()])

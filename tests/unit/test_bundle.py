@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from support.classifiers import LABELS, int8_bundle, probe_bundle, ruled_bundle, tail_bundle
-from tailtune.bundle import Bundle, write_bundle
+from tailtune.bundle import FORMAT, Bundle, write_bundle
 from tailtune.errors import BundleError, SetupError
 from tailtune.models.int8 import Precision
 from tailtune.predict import GOLDEN_TEXTS, Predictor

@@ -99,6 +99,11 @@ def dataset_from_lists(texts: Iterable[str], labels: Iterable[Any], *, source: s
 def _given_label(label: Any) -> str:
     if isinstance(label, (list, tuple, set, frozenset)):
         return spell([str(name) for name in label])
+    if getattr(label, "ndim", 0):
+        raise ConfigError(
+            "the labels are a matrix, expected one label per text, or a list of label names",
+            hint="write [[name for name, flag in zip(names, row) if flag] for row in matrix]",
+        )
     return "" if label is None else str(label)
 
 

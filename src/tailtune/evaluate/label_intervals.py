@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tailtune.evaluate.label_metrics import Bools, label_counts, ratio, row_scores
+from tailtune.evaluate.intervals import wilson
+from tailtune.evaluate.label_metrics import Bools, label_counts, ratio, row_scores, score_labels
 from tailtune.evaluate.metrics import FloatArray, IdArray
 
 DRAWS = 1000
@@ -51,12 +52,24 @@ class Draws:
         return np.asarray(self.weights @ of_group)
 
 
+def scored_labels(
+    truth: IdArray, probabilities: FloatArray, given: Bools, names: Sequence[str], draws: Draws
+) -> dict[str, Any]:
+    """Return ``score_labels``, each score with its interval beside it, as ``micro_f1_interval`` and so on."""
+    scores = score_labels(truth, probabilities, given, names)
+    intervals = label_intervals(truth, probabilities, given, names, draws)
+    for name, bounds in intervals.pop("per_label").items():
+        scores["per_label"][name] |= {f"{key}_interval": interval for key, interval in bounds.items()}
+    return scores | {f"{key}_interval": interval for key, interval in intervals.items()}
+
+
 def label_intervals(
     truth: IdArray, probabilities: FloatArray, given: Bools, names: Sequence[str], draws: Draws
 ) -> dict[str, Any]:
     """Return the 95 % interval of each score of ``score_labels``, by its name, and ``per_label`` those of each label.
 
-    Those of rare labels are rough: a label that three rows have is missing in one draw of twenty.
+    Those of rare labels are rough: a label that three rows have is missing in one draw of twenty. Draws of answers
+    without an error have none either: F1 and whole sets then get Wilson's interval.
 
     Args:
         truth: 0/1 [n, L], n >= 1.
@@ -73,21 +86,23 @@ def label_intervals(
     shares = {
         "precision": ratio(hits, called),
         "recall": ratio(hits, support),
-        "f1": f1,
         "average_precision": areas,
     }
     with np.errstate(invalid="ignore"):
         known = ~np.isnan(areas)
         mean_area = np.nansum(areas, axis=1) / known.sum(axis=1)
+    right, either = hits.sum(axis=1), (called + support - hits).sum(axis=1)
     return {
-        "micro_f1": _interval(_micro_f1(hits, called, support)),
+        "micro_f1": _f1_bounds(right, either),
         "macro_f1": _interval(f1.mean(axis=1)),
         "mean_average_precision": _interval(mean_area),
-        "subset_accuracy": _interval(whole),
+        "subset_accuracy": _or_wilson(whole, size),
         "hamming_loss": _interval(wrong),
         "log_loss": _interval(losses),
         "per_label": {
-            name: {key: _interval(values[:, at]) for key, values in shares.items()} for at, name in enumerate(names)
+            name: {key: _interval(values[:, at]) for key, values in shares.items()}
+            | {"f1": _f1_bounds(hits[:, at], (called + support - hits)[:, at])}
+            for at, name in enumerate(names)
         },
     }
 
@@ -104,6 +119,20 @@ def _micro_f1(hits: FloatArray, called: FloatArray, support: FloatArray) -> Floa
 def _interval(values: FloatArray) -> list[float] | None:
     known = values[~np.isnan(values)]
     return [float(bound) for bound in np.percentile(known, [2.5, 97.5])] if len(known) else None
+
+
+def _or_wilson(shares: FloatArray, of: FloatArray) -> list[float] | None:
+    """The interval of a share, Wilson's where every draw says 0, or every draw 1."""
+    bounds = _interval(shares)
+    if bounds not in ([0.0, 0.0], [1.0, 1.0]) or (count := round(float(of.mean()))) < 1:
+        return bounds
+    return list(wilson(count if bounds[0] else 0, count))
+
+
+def _f1_bounds(right: FloatArray, either: FloatArray) -> list[float] | None:
+    """The interval of F1 = 2 j / (1 + j), where j is the share of right ones among those given or there."""
+    bounds = _or_wilson(ratio(right, either), either)
+    return bounds and [2 * bound / (1 + bound) for bound in bounds]
 
 
 def _drawn_average_precisions(truth: IdArray, probabilities: FloatArray, draws: Draws) -> FloatArray:

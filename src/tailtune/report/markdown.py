@@ -172,13 +172,8 @@ def _test(metrics: Metrics) -> str:
     header = ("", "test", "validation")[: 1 + len(columns)]
     moment = test.get("read_at")
     read = f"The test rows were read once, at {escape(moment)}, after every choice was made." if moment else ""
-    told = (
-        table(header, lines),
-        _spread(metrics),
-        escape(calibration_line(metrics) or several.rule_line(metrics)),
-        read,
-        _recipe(metrics),
-    )
+    rule = escape(calibration_line(metrics) or several.rule_line(metrics))
+    told = (table(header, lines), _spread(metrics), rule, read, _recipe(metrics))
     return _joined(["## Result", *told]).rstrip("\n")
 
 

@@ -100,8 +100,8 @@ def baselines(metrics: Metrics) -> Section | None:
     return Section(
         name="baselines",
         title="Beside cheap baselines",
-        lead="One regression per label on counts of words or letters, fitted on the same training rows, with thresholds "
-        "chosen on the same validation rows, read on the same test rows.",
+        lead="One regression per label on counts of words or letters: the same training rows, thresholds chosen on the "
+        "same validation rows, read on the same test rows.",
         blocks=(
             Figure(svg=svg, caption="Micro F1 on the test rows; the bar is the 95 % interval."),
             Table(caption="All numbers on the same test rows", header=header, rows=rows, strong=0),
@@ -220,8 +220,8 @@ def ranking(metrics: Metrics) -> Section | None:
     return Section(
         name="ranking",
         title="Ranking",
-        lead="Every label of every test row, by its probability: what one threshold for all labels could do. The dashed "
-        "line is guessing.",
+        lead="Every label of every test row, by its probability: what one threshold for all labels could do. The "
+        "dashed line is guessing.",
         blocks=(
             Figure(svg=svg, caption="Precision and recall over all labels."),
             Table(caption="Average precision", header=("over", "value", "95 % interval"), rows=rows),
@@ -239,7 +239,8 @@ def stated(metrics: Metrics) -> Section | None:
     before = part(metrics, "test", "raw").get("log_loss")
     lead = "Every label of every test row, by its stated probability; the share is of those that have the label."
     if before is not None:
-        lead += f" Log loss {decimals(before, 4)} before calibration, {decimals(part(metrics, 'test').get('log_loss'), 4)} after."
+        after = decimals(part(metrics, "test").get("log_loss"), 4)
+        lead += f" Log loss {decimals(before, 4)} before calibration, {after} after."
     header = ("stated probability", "have the label", "labels x rows")
     table = Table(caption="Stated and found", header=header, rows=rows)
     return Section(name="calibration", title="Do the probabilities mean what they say?", lead=lead, blocks=(table,))
