@@ -58,6 +58,16 @@ class Rows:
         """One label per text, or any number of them."""
         return task_of(self.labels)
 
+    @property
+    def penalties(self) -> tuple[float, ...]:
+        """Inverse penalties that are worth trying, ascending."""
+        return tuple(penalty * self.task.penalty_scale for penalty in PENALTIES)
+
+    @property
+    def scout(self) -> float:
+        """The inverse penalty by which depths are compared."""
+        return SCOUT * self.task.penalty_scale
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
