@@ -28,7 +28,7 @@ from tailtune.label_aims import LabelAims, LabelsSettled, label_aims_of
 from tailtune.label_rules import AnyRules
 from tailtune.labels import LabelSet
 from tailtune.methods import auto
-from tailtune.methods.probe import PENALTIES, Rows
+from tailtune.methods.probe import Rows
 from tailtune.methods.scan import Limits, Scan, scan
 from tailtune.methods.scorers import probabilities, score_features
 from tailtune.methods.tail import Epoch, Step, TailSettings
@@ -250,7 +250,7 @@ def _choose(
         rows,
         pooling=config.pooling,
         settings=_tail_settings(config),
-        penalties=PENALTIES if config.penalty == "auto" else (config.penalty,),
+        penalties=rows.penalties if config.penalty == "auto" else (config.penalty,),
         progress=progress,
         happened=events.append,
         found=found,

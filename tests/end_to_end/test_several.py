@@ -112,14 +112,13 @@ def test_the_reports_show_it(run: Path) -> None:
 
 def test_prediction_in_words_and_json(capsys: pytest.CaptureFixture[str], run: Path) -> None:
     """Every label with its probability and what it has to reach; JSON has labels, probabilities, thresholds."""
-    outcome = call(
-        capsys, "predict", run, "so glad today and I adore you and see you at home", "see you at the park later"
-    )
+    texts = tagged(COUNT)[0]
+    outcome = call(capsys, "predict", run, texts[6], texts[8])
     assert outcome.code == 0
     assert "labels: joy, love" in outcome.out or "labels: love, joy" in outcome.out
     assert "labels: none" in outcome.out
     assert "from " in outcome.out
-    outcome = call(capsys, "predict", run, "--json", "this is outrageous and see you at lunch later")
+    outcome = call(capsys, "predict", run, "--json", texts[1])
     (answer,) = json_lines(outcome.out)
     assert answer["labels"] == ["anger"]
     assert list(answer["probabilities"]) == list(answer["thresholds"]) == NAMES

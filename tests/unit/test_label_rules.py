@@ -55,7 +55,7 @@ def test_the_sigmoid_of_large_scores() -> None:
 def held_out(rows: int, *, factor: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """Return calibrated probabilities of three labels, the last one rare, and labels drawn from them."""
     random = np.random.default_rng(0)
-    logits = random.normal(size=(rows, 3)) * 2 - [0, 1, 5]
+    logits = random.normal(size=(rows, 3)) * 2 - [0, 1, 9]
     truth = (random.random((rows, 3)) < sigmoid(logits)).astype(np.int64)
     return sigmoid(factor * logits), truth
 
