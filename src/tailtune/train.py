@@ -158,9 +158,10 @@ def _timed(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
 def _drawn(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
     """The split drawn from one file, or the parts that were given."""
     dataset = _read(config, config.data, (config.group,) if config.group else (), progress)
-    validation, test = (
-        None if name is None else _read(config, name, (), progress) for name in (config.validation, config.test)
-    )
+    parts = (config.validation, config.test)
+    if parts == (None, None) and config.split_by != "hash":
+        parts = catalog.published_parts(config.data)
+    validation, test = (None if name is None else _read(config, name, (), progress) for name in parts)
     if config.split_by == "hash":
         require_trainable(dataset)  # said before what the hash makes of too few rows
     return given_parts(

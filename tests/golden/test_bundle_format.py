@@ -1,7 +1,8 @@
 """Bundles saved by earlier versions load for ever and answer as they did.
 
 ``bundle_v1_probe`` and ``bundle_v1_tail`` were written by version 0.1.0 and are never written again; a new format gets
-new folders beside them: ``bundle_v2_probe`` names its precision, ``bundle_v3_ruled`` has calibration and a decision.
+new folders beside them: ``bundle_v2_probe`` names its precision, ``bundle_v3_ruled`` has calibration and a
+decision, ``bundle_v4_several`` is for any number of labels per text.
 Made with ``PYTHONPATH=tests python tests/golden/test_bundle_format.py NUMBER NAME ...``.
 """
 
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from support.classifiers import LABELS, probe_bundle, ruled_bundle
+from support.classifiers import LABELS, probe_bundle, ruled_bundle, several_bundle
 from support.tiny_models import write_tiny_llama
 from tailtune.predict import Predictor
 
@@ -32,14 +33,14 @@ def test_an_old_bundle_answers_as_it_did(name: str) -> None:
 
 def test_there_is_one_of_each_method() -> None:
     """The folders are really there."""
-    made = {"bundle_v1_probe", "bundle_v1_tail", "bundle_v2_probe", "bundle_v3_ruled"}
+    made = {"bundle_v1_probe", "bundle_v1_tail", "bundle_v2_probe", "bundle_v3_ruled", "bundle_v4_several"}
     assert made <= {path.name for path in FOLDER.iterdir()}
 
 
 def _write(number: str, names: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = write_tiny_llama(Path(folder), seed=11, blocks=3)
-        for name, make in (("probe", probe_bundle), ("ruled", ruled_bundle)):
+        for name, make in (("probe", probe_bundle), ("ruled", ruled_bundle), ("several", several_bundle)):
             if name in names:
                 Predictor(make(model), device="cpu").save(FOLDER / f"bundle_v{number}_{name}")
 

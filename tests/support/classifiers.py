@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tailtune.bundle import Bundle
+from tailtune.label_rules import LabelRules
 from tailtune.labels import LabelSet
 from tailtune.methods.scorers import ProbeScorer, Scorer
 from tailtune.methods.tail import new_tail
@@ -61,6 +62,15 @@ def ruled_bundle(model: Path) -> Bundle:
         abstain=Abstain(error=0.05, above=0.5, labels_from=0.25),
     )
     return replace(probe_bundle(model), rules=rules)
+
+
+def several_bundle(model: Path) -> Bundle:
+    """Return ``probe_bundle`` for texts with any number of labels, one of them calibrated, with thresholds."""
+    rules = LabelRules(
+        steps=(None, Scaling(scale=(0.6, 0.7), shift=(0.1, -0.3)), None),
+        thresholds=(0.5, 0.2, 2.0),
+    )
+    return replace(probe_bundle(model), labels=LabelSet(names=LABELS.names, several=True), rules=rules)
 
 
 def int8_bundle(model: Path) -> Bundle:

@@ -276,9 +276,10 @@ def _conflicts(dataset: Dataset) -> tuple[Finding | None, Finding | None]:
         of_fold[fold].add(label)
     torn = [at for at, text in enumerate(dataset.texts) if len(labels[text]) > 1]
     near = [at for at, fold in enumerate(folds) if len(of_fold[fold]) > len(labels[dataset.texts[at]])]
-    says = "a text that appears with another label but for case, digits, punctuation or blanks"
+    what = "label" if dataset.sets is None else "set of labels"
+    says = f"a text that appears with another {what} but for case, digits, punctuation or blanks"
     return (
-        _rows_finding("conflicting_labels", "a text that appears with more than one label", dataset, torn),
+        _rows_finding("conflicting_labels", f"a text that appears with more than one {what}", dataset, torn),
         _rows_finding("near_conflicts", says, dataset, near),
     )
 

@@ -96,6 +96,36 @@ def dataset_from_lists(texts: Iterable[str], labels: Iterable[Any], *, source: s
     return _assemble(records, source=source, sha256=sha256, findings=())
 
 
+def read_numbered(path: Path, names: Sequence[str]) -> Dataset:
+    """Return the texts of a file of lines "text TAB label numbers with commas TAB anything", with any number of labels.
+
+    Args:
+        path: The file: no header, quoting off.
+        names: Of the labels; a number is a place in it, from 0.
+
+    Raises:
+        DataError: If it is missing or a line has another form; with the line.
+        SetupError: If the operating system does not let it be read.
+    """
+    require_file(path)
+    source = read_text(path)
+    known = {str(at): name for at, name in enumerate(names)}
+    texts, labels, numbers = [], [], []
+    for number, line in enumerate(source.text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        text, _, rest = line.partition("\t")
+        try:
+            labels.append(spell([known[cell] for cell in rest.split("\t")[0].split(",") if cell]))
+        except KeyError as error:
+            said = f"expected numbers from 0 to {len(names) - 1} with commas after the first TAB"
+            raise DataError(said, path=path, line=number) from error
+        texts.append(text)
+        numbers.append(number)
+    records = Records(texts=texts, labels=labels, lines=numbers)
+    return _assemble(records, source=str(path), sha256=source.sha256, findings=source.findings)
+
+
 def _given_label(label: Any) -> str:
     if isinstance(label, (list, tuple, set, frozenset)):
         return spell([str(name) for name in label])
