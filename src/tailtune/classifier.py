@@ -18,7 +18,20 @@ if TYPE_CHECKING:
 # Without a test part: seven parts to learn from, one to choose by, as in a run that also tests.
 _FRACTIONS = (0.875, 0.125, 0.0)
 # Settings of a run that reads files, tests and writes a report; ignoring them would mislead.
-_FILES = {"data", "text_column", "label_column", "validation", "test", "group", "time", "out", "recipe", "baselines"}
+_FILES = {
+    "data",
+    "text_column",
+    "label_column",
+    "label_separator",
+    "label_columns",
+    "validation",
+    "test",
+    "group",
+    "time",
+    "out",
+    "recipe",
+    "baselines",
+}
 
 
 class TextClassifier:

@@ -128,15 +128,21 @@ def _read(config: TrainConfig, name: str, others: tuple[str, ...], progress: Pro
         form=LabelForm.given(config.label_separator, config.label_columns),
         progress=progress,
     )
-    if read.sets is not None:
-        refuse_one_label_settings(config)
+    _refuse_for_lists(config, read)
     return read
+
+
+def _refuse_for_lists(config: TrainConfig, dataset: Dataset) -> None:
+    """Refuse settings for one label per text before anything is computed of texts that can have several."""
+    if dataset.sets is not None:
+        refuse_one_label_settings(config)
 
 
 def _chapter(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
     named = catalog.locate(config.data, progress)
     columns = {"text_column": config.text_column, "label_column": config.label_column}
     dataset, split = chapter_split(named.path, **columns, progress=progress)
+    _refuse_for_lists(config, dataset)
     return catalog.with_source(dataset, named), split
 
 

@@ -226,3 +226,25 @@ def test_one_label_per_text_is_untouched(capsys: pytest.CaptureFixture[str], tin
     assert "problem_type" not in metrics
     manifest = json.loads((tmp_path / "run" / "bundle" / "bundle.json").read_text())
     assert manifest["format_version"] < 4
+
+
+@pytest.mark.network
+def test_goemotions_with_a_tiny_model(
+    capsys: pytest.CaptureFixture[str], public_data: Path, tiny_llama: Path, tmp_path: Path
+) -> None:
+    """28 labels, some of them on no row of a part: every step works, and every label is told."""
+    folder = public_data / "goemotions"
+    if not (folder / "train.tsv").is_file():
+        pytest.skip(f"no GoEmotions in {public_data}")
+    names = (folder / "labels.txt").read_text().split()
+    for part, rows in (("train", 3000), ("test", 200)):
+        cells = [line.split("\t") for line in (folder / f"{part}.tsv").read_text().split("\n")[:rows]]
+        labels = [[names[int(at)] for at in ids.split(",")] for _, ids, _ in cells]
+        write_tagged(tmp_path / f"{part}.jsonl", [text for text, _, _ in cells], labels)
+    files = (tmp_path / "train.jsonl", tiny_llama, tmp_path / "run", "--test", tmp_path / "test.jsonl")
+    metrics = trained(capsys, *files, *FAST, "--no-baselines")
+    assert metrics["data"]["parts"]["test"] == 200
+    assert set(metrics["test"]["per_label"]) == set(metrics["labels"])
+    assert len(metrics["labels"]) > 20
+    low, high = metrics["test"]["micro_f1_interval"]
+    assert 0 < low < high < 1

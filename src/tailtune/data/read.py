@@ -203,7 +203,12 @@ def _assemble(
         labels = tuple(map(spell, sets))
     no_names = {name for name in set(records.labels) if is_blank(name)} if sets is None else set()
     if no_names and (bad := next((at for at in kept if records.labels[at] in no_names), None)) is not None:
-        raise DataError("the label is blank", path=source, line=records.lines[bad], hint="every text needs a label")
+        raise DataError(
+            "the label is blank",
+            path=source,
+            line=records.lines[bad],
+            hint="every text needs a label, or say how several are written, --label-separator",
+        )
     said = list(findings)
     if blank:
         said.append(blank_texts([at + 1 for at in blank]))

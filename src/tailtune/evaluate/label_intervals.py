@@ -86,6 +86,7 @@ def label_intervals(
     shares = {
         "precision": ratio(hits, called),
         "recall": ratio(hits, support),
+        "false_positives": ratio(called - hits, size[:, None] - support),
         "average_precision": areas,
     }
     with np.errstate(invalid="ignore"):

@@ -26,7 +26,8 @@ def score_labels(truth: IdArray, probabilities: FloatArray, given: Bools, names:
     ``micro`` counts all labels of all rows together, ``macro_f1`` is the mean of the labels' own F1, where one that is
     neither there nor given counts 0. ``mean_average_precision`` is the mean over the labels that some row has and some
     row lacks. ``subset_accuracy`` is the share of rows whose whole set is right, ``hamming_loss`` that of wrong cells,
-    ``log_loss`` the mean over rows and labels of the binary one, in nats.
+    ``log_loss`` the mean over rows and labels of the binary one, in nats. ``false_positives`` of a label is the share
+    of the rows without it that were given it.
 
     Args:
         truth: 0/1 [n, L], n >= 1.
@@ -41,6 +42,7 @@ def score_labels(truth: IdArray, probabilities: FloatArray, given: Bools, names:
     hits, called, support = (counts.sum(axis=0) for counts in label_counts(truth, given))
     f1 = ratio(2 * hits, called + support)
     precision, recall = ratio(hits, called), ratio(hits, support)
+    wrongly = ratio(called - hits, len(truth) - support)
     areas = average_precisions(truth, probabilities)
     whole, wrong, losses = row_scores(truth, probabilities, given)
     return {
@@ -62,6 +64,7 @@ def score_labels(truth: IdArray, probabilities: FloatArray, given: Bools, names:
                 "precision": float(precision[at]),
                 "recall": float(recall[at]),
                 "f1": float(f1[at]),
+                "false_positives": float(wrongly[at]),
                 "average_precision": None if np.isnan(areas[at]) else float(areas[at]),
             }
             for at, name in enumerate(names)

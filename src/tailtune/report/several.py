@@ -122,20 +122,21 @@ def labels(metrics: Metrics) -> Section | None:
     rows = []
     for name in names:
         each, least = part(per_label, name), part(rules, name).get("threshold")
-        shares = (percent(each.get("precision")), percent(each.get("recall")))
+        shares = tuple(percent(each.get(key)) for key in ("precision", "recall", "false_positives"))
         areas = (*_with_interval(each, "f1"), *_with_interval(each, "average_precision"))
         threshold = "never" if least is not None and least > 1 else decimals(least, 3)
         counts = (value_of(each.get("support")), value_of(each.get("given")))
         rows.append((one_line(name), *counts, threshold, *shares, *areas))
     header = (
-        *("label", "rows", "given", "threshold", "precision", "recall", "F1", "95 % interval"),
+        *("label", "rows", "given", "threshold", "precision", "recall", "false positives", "F1", "95 % interval"),
         *("average precision", "95 % interval"),
     )
+    said = rule_line(metrics)
     lead = (
         "Precision: of the rows given a label, how many have it. Recall: of the rows that have it, how many were given "
-        "it. Average precision does not depend on the threshold (the area under precision by recall). "
-        f"{rule_line(metrics)[:1].upper()}{rule_line(metrics)[1:]}. Where an accuracy is shown below, it is the share "
-        "of texts whose whole set of labels is right at thresholds of one half."
+        "it. False positives: of the rows without it, how many were given it. Average precision does not depend on the "
+        f"threshold (the area under precision by recall). {said[:1].upper()}{said[1:]}. Where an accuracy is shown "
+        "below, it is the share of texts whose whole set of labels is right at thresholds of one half."
     )
     table = Table(caption="Each label on the test rows", header=header, rows=rows, folded=len(rows) > _LONGEST_TABLE)
     return Section(name="labels", title="Each label", lead=lead, blocks=(table,))

@@ -9,14 +9,17 @@ import numpy as np
 import polars
 import pytest
 
+from tailtune.config import TrainConfig
+from tailtune.data.catalog import open_dataset, published_parts
 from tailtune.data.check import check_dataset, require_trainable
 from tailtune.data.clean import write_clean
 from tailtune.data.dataset import Dataset
 from tailtune.data.leaks import unknown_labels
-from tailtune.data.read import dataset_from_lists, read_dataset
+from tailtune.data.read import dataset_from_lists, read_dataset, read_numbered
 from tailtune.data.several import LabelForm
 from tailtune.data.split import given_parts, without_unused
 from tailtune.errors import ConfigError, DataError
+from tailtune.train import prepare
 
 TEXTS = ["so glad", "nothing much", "I adore you", "both of them"]
 LABELS = [["joy"], [], ["love"], ["love", "joy"]]
@@ -168,3 +171,41 @@ def test_a_cleaned_copy_reads_back(tmp_path: Path) -> None:
     cleaned = write_clean(dataset, tmp_path / "clean.csv")
     assert cleaned.copies == (5,)
     assert read_dataset(tmp_path / "clean.csv").sets == SETS
+
+
+def test_numbers_for_labels(tmp_path: Path) -> None:
+    """Quotes are text, an empty field is no label; a number without a name is refused by its line."""
+    path = tmp_path / "part.tsv"
+    path.write_text('so "glad\t1,0\tid1\nnothing\t\tid2\n')
+    dataset = read_numbered(path, ("joy", "love"))
+    assert dataset.texts == ('so "glad', "nothing")
+    assert dataset.sets == (("joy", "love"), ())
+    for wrong in ("2", "-1", "x", "1;0"):
+        path.write_text(f"a\t0\tid\nb\t{wrong}\tid\n")
+        with pytest.raises(DataError, match=r"part.tsv:2: expected numbers from 0 to 1 with commas"):
+            read_numbered(path, ("joy", "love"))
+
+
+def test_published_parts_are_used_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By name only: a file of that name is a file."""
+    assert published_parts("goemotions") == ("goemotions-dev", "goemotions-test")
+    assert published_parts("sms-spam") == published_parts("goemotions-dev") == (None, None)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "goemotions").write_text("text,label\n")
+    assert published_parts("goemotions") == (None, None)
+
+
+@pytest.mark.network
+def test_goemotions_as_published(public_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows and labels that its authors count, in three parts, through the settings of a run."""
+    if not (public_data / "goemotions" / "train.tsv").is_file():
+        pytest.skip(f"no GoEmotions in {public_data}")
+    monkeypatch.setenv("TAILTUNE_DATA", str(public_data))
+    dataset, split = prepare(TrainConfig(data="goemotions"))
+    assert [len(part) for part in (split.train, split.validation, split.test)] == [43410, 5426, 5427]
+    assert split.kind == "given"
+    assert len(dataset.classes) == 28
+    train = open_dataset("goemotions")
+    counts = train.counts
+    assert (counts["neutral"], counts["admiration"], counts["grief"]) == (14219, 4130, 77)
+    assert open_dataset("goemotions-test").counts["relief"] == 11
