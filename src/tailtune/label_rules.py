@@ -5,7 +5,7 @@ The counterpart of ``tailtune.rules`` for one label per text: a function of one 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -97,9 +97,3 @@ def read_rules(value: Mapping[str, Any], labels: LabelSet) -> AnyRules:
         KeyError: If a key is missing.
     """
     return (LabelRules if labels.several else Rules).from_json(value, len(labels))
-
-
-def say_thresholds(names: Sequence[str], thresholds: Sequence[float]) -> str:
-    """Return the thresholds in words."""
-    said = (f"{name} never" if at > 1 else f"{name} {at:.3g}" for name, at in zip(names, thresholds, strict=True))
-    return ", ".join(said)

@@ -12,7 +12,7 @@ from tailtune.config import TrainConfig
 from tailtune.errors import BundleError, ConfigError, DataError
 from tailtune.evaluate.label_metrics import cell_losses
 from tailtune.label_aims import LabelAims, label_aims_of
-from tailtune.label_rules import LabelRules, read_rules, say_thresholds, sigmoid
+from tailtune.label_rules import LabelRules, read_rules, sigmoid
 from tailtune.labels import LabelSet
 from tailtune.rules import Curve, Curves, Rules, Scaling
 
@@ -32,7 +32,6 @@ def test_each_label_is_calibrated_by_itself() -> None:
     np.testing.assert_allclose(out[:, 1], 1 / (1 + np.exp(-odds)))
     np.testing.assert_allclose(out[:, 2], [0.9, 0.5])
     assert RULES.decide(out).tolist() == [[True, True, False], [False, True, False]]
-    assert say_thresholds(LABELS.names, RULES.thresholds) == "anger 0.5, joy 0.25, love never"
 
 
 def test_rules_come_back_through_json() -> None:

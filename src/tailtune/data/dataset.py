@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -88,12 +89,15 @@ class Dataset:
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of ``label_set``."""
-        return order_labels(name for names in self.members for name in names)
+        return order_labels(self._names())
 
     @property
     def counts(self) -> Counter[str]:
         """Label name -> rows that have it."""
-        return Counter(name for names in self.members for name in names)
+        return Counter(self._names())
+
+    def _names(self) -> Iterable[str]:
+        return self.labels if self.sets is None else itertools.chain.from_iterable(self.sets)
 
     def ids(self, labels: LabelSet) -> NDArray[np.int64]:
         """Return int64[rows] the id of each row's label in ``labels``, or int64[rows, L] 0/1 where it has several.

@@ -21,6 +21,7 @@ DRAWS = 1000
 _AT_ONCE = 4_000_000
 _CURVE_WORK = 20_000_000
 _FEWEST_DRAWS = 200
+_ENDS = ([0.0, 0.0], [1.0, 1.0])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +70,7 @@ def label_intervals(
     """Return the 95 % interval of each score of ``score_labels``, by its name, and ``per_label`` those of each label.
 
     Those of rare labels are rough: a label that three rows have is missing in one draw of twenty. Draws of answers
-    without an error have none either: F1 and whole sets then get Wilson's interval.
+    without an error hold none either: shares and F1 then get Wilson's interval, means over labels None.
 
     Args:
         truth: 0/1 [n, L], n >= 1.
@@ -83,26 +84,28 @@ def label_intervals(
     size = draws.sums(np.ones(len(truth)))
     whole, wrong, losses = (draws.sums(each) / size for each in row_scores(truth, probabilities, given))
     areas = _drawn_average_precisions(truth, probabilities, draws)
+    either, others = called + support - hits, size[:, None] - support
     shares = {
-        "precision": ratio(hits, called),
-        "recall": ratio(hits, support),
-        "false_positives": ratio(called - hits, size[:, None] - support),
-        "average_precision": areas,
+        "precision": (hits, called),
+        "recall": (hits, support),
+        "false_positives": (called - hits, others),
     }
     with np.errstate(invalid="ignore"):
         known = ~np.isnan(areas)
         mean_area = np.nansum(areas, axis=1) / known.sum(axis=1)
-    right, either = hits.sum(axis=1), (called + support - hits).sum(axis=1)
     return {
-        "micro_f1": _f1_bounds(right, either),
-        "macro_f1": _interval(f1.mean(axis=1)),
-        "mean_average_precision": _interval(mean_area),
+        "micro_f1": _f1_bounds(hits.sum(axis=1), either.sum(axis=1)),
+        "macro_f1": _or_none(f1.mean(axis=1)),
+        "mean_average_precision": _or_none(mean_area),
         "subset_accuracy": _or_wilson(whole, size),
-        "hamming_loss": _interval(wrong),
+        "hamming_loss": _or_wilson(wrong, size),
         "log_loss": _interval(losses),
         "per_label": {
-            name: {key: _interval(values[:, at]) for key, values in shares.items()}
-            | {"f1": _f1_bounds(hits[:, at], (called + support - hits)[:, at])}
+            name: {
+                **{key: _or_wilson(ratio(part[:, at], of[:, at]), of[:, at]) for key, (part, of) in shares.items()},
+                "f1": _f1_bounds(hits[:, at], either[:, at]),
+                "average_precision": _or_none(areas[:, at]),
+            }
             for at, name in enumerate(names)
         },
     }
@@ -122,10 +125,16 @@ def _interval(values: FloatArray) -> list[float] | None:
     return [float(bound) for bound in np.percentile(known, [2.5, 97.5])] if len(known) else None
 
 
+def _or_none(values: FloatArray) -> list[float] | None:
+    """The interval of a mean over labels, None where every draw says 0, or every draw 1."""
+    bounds = _interval(values)
+    return None if bounds in _ENDS else bounds
+
+
 def _or_wilson(shares: FloatArray, of: FloatArray) -> list[float] | None:
     """The interval of a share, Wilson's where every draw says 0, or every draw 1."""
     bounds = _interval(shares)
-    if bounds not in ([0.0, 0.0], [1.0, 1.0]) or (count := round(float(of.mean()))) < 1:
+    if bounds is None or bounds not in _ENDS or (count := round(float(of.mean()))) < 1:
         return bounds
     return list(wilson(count if bounds[0] else 0, count))
 

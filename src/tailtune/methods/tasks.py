@@ -131,7 +131,8 @@ class SeveralLabels:
     def regress(self, vectors: Floats, labels: Indices, *, penalty: float, classes: int, balanced: bool) -> Regression:
         """Return L independent regressions, found together: products of matrices instead of L of vectors.
 
-        A label that no row has, or every row, gets the log odds of half a row more and no weights.
+        A label that no row has, or every row, gets the log odds of half a row more and no weights. Texts with several
+        labels are never balanced (see ``label_aims``), so ``balanced`` is False.
         """
         from scipy.optimize import minimize
         from threadpoolctl import threadpool_limits

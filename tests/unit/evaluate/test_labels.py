@@ -120,12 +120,15 @@ def test_intervals_hold_the_truth(key: str) -> None:
 
 
 def test_perfect_answers_do_not_feign_certainty() -> None:
-    """Forty rows without an error still leave room below 1."""
+    """Forty rows without an error still leave room below 1; of means over labels no interval is told."""
     truth = np.tile(np.array([[1, 0], [0, 1]]), (20, 1))
     scores = scored_labels(truth, truth.astype(float), truth == 1, names(2), Draws.of(np.arange(40), seed=0))
     low, high = scores["micro_f1_interval"]
     assert scores["micro_f1"] == high == 1.0
     assert 0.9 < low < 0.97
+    assert scores["mean_average_precision_interval"] is None
+    assert scores["per_label"]["a"]["recall_interval"] == pytest.approx([20 / (20 + 1.96**2), 1.0], abs=1e-3)
+    assert scores["hamming_loss_interval"][0] == 0.0 < scores["hamming_loss_interval"][1] < 0.1
     assert scores["subset_accuracy_interval"] == pytest.approx([40 / (40 + 1.96**2), 1.0], abs=1e-3)
 
 
