@@ -77,7 +77,7 @@ def test_draws_without_weight_are_the_scores() -> None:
     """A draw in which each group comes once scores what the rows score: the weighted forms are the plain ones."""
     truth, shares = drawn(60, 3)
     shares = shares.round(1)
-    called = shares >= 0.4
+    called = shares >= 0.6
     once = Draws(weights=np.ones((1, 30)), groups=np.arange(60) // 2)
     scores = score_labels(truth, shares, called, names(3))
     bounds = label_intervals(truth, shares, called, names(3), once)
