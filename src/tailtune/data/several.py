@@ -78,6 +78,8 @@ def read_sets(
         DataError: If a row does not have the form of the others; it names the rows, what they hold and what is right.
     """
     if form.columns:
+        if absent := [name for name in form.columns if name not in columns]:
+            raise DataError(f"no column {absent[0]!r}; columns present: {', '.join(map(repr, columns))}", path=source)
         cells = zip(*(columns[name] for name in form.columns), strict=True)
         read = _Reading("a value that is neither 0 nor 1", "0, 1, true or false in each label column")
         return read.all(list(cells), lambda row: _flagged(row, form.columns), rows, source)

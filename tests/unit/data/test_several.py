@@ -99,6 +99,8 @@ def test_bad_flags_are_named(tmp_path: Path) -> None:
         read_dataset(path, form=LabelForm.given(None, "joy,love"))
     with pytest.raises(DataError, match="no column 'hate'; columns present: 'text', 'joy', 'love'"):
         read_dataset(path, form=LabelForm.given(None, "joy,hate"))
+    with pytest.raises(DataError, match="no column 'Joy'; columns present: 'joy', 'love'"):
+        read_dataset(path, form=LabelForm.given(None, "Joy,love"), others=None)
 
 
 def test_flags_that_make_no_sense() -> None:
