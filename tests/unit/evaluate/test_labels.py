@@ -119,6 +119,19 @@ def test_intervals_hold_the_truth(key: str) -> None:
     assert held >= 180
 
 
+def test_intervals_of_rare_labels() -> None:
+    """Of 100 sets of 400 rows, labels on 12 of them, the mean average precision's interval holds the truth in 85."""
+    truth, shares = drawn(100_000, 3, seed=99, share=0.03)
+    real = score_labels(truth, shares, shares >= 0.5, names(3))["mean_average_precision"]
+    held = 0
+    for seed in range(100):
+        truth, shares = drawn(400, 3, seed=seed, share=0.03)
+        draws = Draws.of(np.arange(400), seed=seed, draws=300)
+        low, high = label_intervals(truth, shares, shares >= 0.5, names(3), draws)["mean_average_precision"]
+        held += low <= real <= high
+    assert held >= 85
+
+
 def test_perfect_answers_do_not_feign_certainty() -> None:
     """Forty rows without an error still leave room below 1; of means over labels no interval is told."""
     truth = np.tile(np.array([[1, 0], [0, 1]]), (20, 1))
