@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars
 import pytest
 
+from support.texts import tagged
 from tailtune.config import TrainConfig
 from tailtune.data.catalog import open_dataset, published_parts
 from tailtune.data.check import check_dataset, require_trainable
@@ -17,7 +19,8 @@ from tailtune.data.dataset import Dataset
 from tailtune.data.leaks import unknown_labels
 from tailtune.data.read import dataset_from_lists, read_dataset, read_numbered
 from tailtune.data.several import LabelForm
-from tailtune.data.split import given_parts, without_unused
+from tailtune.data.split import given_parts, split_dataset, without_unused
+from tailtune.data.timed import split_by_time
 from tailtune.errors import ConfigError, DataError
 from tailtune.train import prepare
 
@@ -165,6 +168,21 @@ def test_given_parts_keep_their_labels(tmp_path: Path) -> None:
         given_parts(known, test=dataset_from_lists(["new"], ["joy"]), seed=0)
     assert parts(known, dataset_from_lists(["new"], [["grief"]]))[0].startswith("1 test rows have labels")
     assert not parts(known, dataset_from_lists(["new"], [[]]))
+
+
+def test_splits_by_hash_and_by_time() -> None:
+    """Both work on lists; a label that only later rows have is named, undersampling refused."""
+    texts, labels = tagged(120)
+    dataset = dataset_from_lists(texts, labels)
+    split = split_dataset(dataset, seed=1, by="hash")
+    assert {name for at in split.train for name in dataset.members[at]} == set(dataset.classes)
+    timed = replace(dataset, columns={"sent": tuple(map(str, range(120)))})
+    assert split_by_time(timed, "sent", seed=0).test.min() > split_by_time(timed, "sent", seed=0).train.max()
+    late = replace(timed, sets=tuple((*own, "new") if at > 100 else own for at, own in enumerate(timed.members)))
+    with pytest.raises(DataError, match="no training row for class 'new'"):
+        split_by_time(late, "sent", seed=0)
+    with pytest.raises(ConfigError, match="one label per text"):
+        split_dataset(dataset, seed=0, balance="undersample")
 
 
 def test_a_cleaned_copy_reads_back(tmp_path: Path) -> None:
