@@ -27,10 +27,10 @@ from tailtune.evaluate.calibration import Method, calibrate
 from tailtune.evaluate.metrics import score
 from tailtune.learn import learn, store_root
 from tailtune.methods.scorers import probabilities, score_features
+from tailtune.parts import prepare
 from tailtune.rules import Doubles, Indices, Rules
 from tailtune.runs import Stopwatch, versions
 from tailtune.storage import write_json
-from tailtune.train import prepare
 
 RESULTS = Path(__file__).resolve().parent / "results"
 METHODS: tuple[Method, ...] = ("none", "temperature", "vector", "isotonic")

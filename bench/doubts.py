@@ -18,8 +18,8 @@ from tailtune.config import resolve
 from tailtune.data.split import without_unused
 from tailtune.doubts import Doubts, find_doubts
 from tailtune.learn import learn, store_root
+from tailtune.parts import prepare
 from tailtune.runs import Stopwatch
-from tailtune.train import prepare
 
 
 def measured(turned: set[int], doubts: Doubts, seconds: float) -> dict[str, float]:

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from tailtune.config import resolve
+from tailtune.parts import prepare
 from tailtune.runs import versions
 from tailtune.storage import cache_home, write_json
-from tailtune.train import prepare
 
 RESULTS = Path(__file__).resolve().parent / "results"
 

@@ -58,6 +58,10 @@ class Aims:
     trained_shares: tuple[float, ...]
     weights: tuple[float, ...] | None = None
 
+    def settle(self, probabilities: Doubles, true_ids: Indices, groups: Indices) -> Settled:
+        """Return the rules that meet them on held-out rows, see the function of this name."""
+        return settle(self, probabilities, true_ids, groups)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settled:
@@ -75,6 +79,10 @@ class Settled:
     about: dict[str, Any]
     notes: tuple[str, ...]
     moved: Callable[[Doubles, Indices], Scaling] | None = None
+
+    def score(self, raw: Doubles, true_ids: Indices, names: Sequence[str]) -> dict[str, Any]:
+        """Return the scores of rows [n, C], n >= 1, by these rules, for metrics.json."""
+        return score(true_ids, self.rules.apply(raw), names).as_json()
 
 
 def aims_of(

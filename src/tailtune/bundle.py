@@ -26,6 +26,7 @@ from torch import Tensor
 
 from tailtune import __version__
 from tailtune.errors import BundleError, ModelError, SetupError
+from tailtune.label_rules import AnyRules, read_rules
 from tailtune.labels import LabelSet
 from tailtune.methods.scope import Scope
 from tailtune.methods.scorers import ProbeScorer, Scorer, TailScorer
@@ -40,10 +41,10 @@ from tailtune.text.windows import LongRule
 
 # Format 1 knew no precision: its backbones are fp32. Format 2 knew no rules: a reader of it would give probabilities
 # that are not calibrated and ignore thresholds, so bundles that have rules are of format 3. Format 3 read the beginning
-# of every long text and knew no scope: only bundles with another rule for long texts or a scope are of format 4.
+# of every long text, knew no scope, and one label per text: only bundles with another rule for long texts, a scope or
+# any number of labels per text are of format 4.
 FORMAT = 4
-_WITH_RULES = 3
-_WITHOUT_RULES = 2
+_WITH_RULES, _WITHOUT_RULES = 3, 2
 MANIFEST = "bundle.json"
 BACKBONE, CLASSIFIER, TOKENIZER = "backbone.safetensors", "classifier.safetensors", "tokenizer.json"
 SCOPE = "scope.safetensors"
@@ -72,7 +73,7 @@ class Bundle:
     precision: Precision = "fp32"
     about: Mapping[str, Any] = field(default_factory=dict)
     golden: tuple[tuple[str, tuple[float, ...]], ...] = ()
-    rules: Rules = field(default_factory=Rules)
+    rules: AnyRules = field(default_factory=Rules)
     scope: Scope | None = None
 
 
@@ -96,8 +97,9 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
     for name, content in extra.items():
         (folder / name).write_text(content, encoding="utf-8")
     rules, long = bundle.rules.as_json(), bundle.tokenizer.long.as_json()
+    newest = bool(long) or bundle.scope is not None or bundle.labels.several
     manifest = {
-        "format_version": FORMAT if long or bundle.scope else _WITH_RULES if rules else _WITHOUT_RULES,
+        "format_version": FORMAT if newest else _WITH_RULES if rules else _WITHOUT_RULES,
         "tailtune": __version__,
         "classifier": described,
         "decoder": bundle.decoder.config.as_json(),
@@ -216,7 +218,7 @@ def _build(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         precision=precision,
         about=manifest["about"],
         golden=golden,
-        rules=Rules.from_json(manifest.get("rules", {}), len(labels)),
+        rules=read_rules(manifest.get("rules", {}), labels),
         scope=_read_scope(folder / SCOPE, manifest["scope"]) if "scope" in manifest else None,
     )
 

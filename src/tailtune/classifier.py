@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 _FRACTIONS = (0.875, 0.125, 0.0)
 # Settings of a run that reads files, tests and writes a report; ignoring them would mislead.
 _FILES = {"data", "text_column", "label_column", "validation", "test", "group", "time", "folds", "out_of_scope_texts"}
-_FILES |= {"out", "recipe", "baselines", "track", "relabel", "doubts", "highlights", "slice_by"}
+_FILES |= {"label_separator", "label_columns", "out", "recipe", "baselines", "track", "relabel", "doubts"}
+_FILES |= {"highlights", "slice_by"}
 
 
 class TextClassifier:
@@ -70,21 +71,25 @@ class TextClassifier:
 
         Args:
             texts: One string per row; blank ones are dropped.
-            labels: One label per row; they become strings.
+            labels: One label per row; they become strings. Or a list (tuple, set) of labels per row, empty for none:
+                each text can then have any number of them.
 
         Raises:
-            ConfigError: If texts or labels are one string, or differ in number.
+            ConfigError: If texts or labels are one string, differ in number, or a setting does not go with lists.
             DataError: If there are fewer than two classes, or a class with one row.
         """
         from tailtune.data.check import require_trainable
         from tailtune.data.read import dataset_from_lists
         from tailtune.data.split import split_dataset
+        from tailtune.label_aims import refuse_one_label_settings
         from tailtune.learn import learn, store_root
         from tailtune.runs import Stopwatch
 
         dataset = dataset_from_lists(_listed(texts), _listed(labels))
         require_trainable(dataset)
         config = self._config
+        if dataset.sets is not None:
+            refuse_one_label_settings(config)
         split = split_dataset(
             dataset,
             seed=config.seed,
@@ -104,14 +109,24 @@ class TextClassifier:
 
         return np.array(self._fitted().labels)
 
-    def predict(self, texts: Sequence[str]) -> NDArray[np.str_]:
-        """Return [texts] the label of each text: the most probable one, or as the bundle's decision has it."""
+    def predict(self, texts: Sequence[str]) -> NDArray[np.str_] | Any:
+        """Return [texts] the label of each text: the most probable one, or as the bundle's decision has it.
+
+        Where a text can have several: a list of lists, the labels whose probability reaches their threshold, in the
+        order of ``classes_``.
+        """
         fitted = self._fitted()
-        decided: NDArray[np.str_] = self.classes_[fitted.bundle.rules.decide(self.predict_proba(texts))]
-        return decided
+        decided = fitted.bundle.rules.decide(self.predict_proba(texts))
+        if fitted.bundle.labels.several:
+            return [self.classes_[row].tolist() for row in decided]
+        chosen: NDArray[np.str_] = self.classes_[decided]
+        return chosen
 
     def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Return [texts, C] probabilities; columns in the order of ``classes_``, each row sums to 1."""
+        """Return [texts, C] probabilities; columns in the order of ``classes_``.
+
+        Each row sums to 1 where a text has one label; where it can have several, each probability is its label's own.
+        """
         return self._fitted().predict_proba(_listed(texts))
 
     def explain(self, texts: Sequence[str]) -> list[Prediction]:
@@ -119,7 +134,7 @@ class TextClassifier:
         return self._fitted().predict(_listed(texts))
 
     def score(self, texts: Sequence[str], labels: Iterable[Any]) -> float:
-        """Return the share of texts whose most probable label is right.
+        """Return the share of texts whose most probable label is right, or whose whole list of labels is.
 
         No reading for the ledger of test parts: scikit-learn's searches ask this of every fold. `tailtune evaluate` is.
 
@@ -128,10 +143,15 @@ class TextClassifier:
         """
         import numpy as np
 
-        kept_texts, truth = _listed(texts), [str(label) for label in _listed(labels)]
+        kept_texts, truth = _listed(texts), _listed(labels)
         if len(kept_texts) != len(truth):
             raise ConfigError(f"got {len(kept_texts)} texts and {len(truth)} labels, expected one label per text")
-        return float(np.mean(self.predict(kept_texts) == np.array(truth)))
+        pairs = list(zip(self.predict(kept_texts), truth, strict=True))
+        if self._fitted().bundle.labels.several:
+            right = [set(found) == {str(label) for label in own} for found, own in pairs]
+        else:
+            right = [str(found) == str(own) for found, own in pairs]
+        return float(np.mean(right))
 
     def save(self, path: str | Path) -> None:
         """Write the bundle to ``path``, absent or an empty folder; it is reloaded and compared before it gets its name.

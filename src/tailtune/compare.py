@@ -81,6 +81,11 @@ def _metrics(folder: Path) -> Mapping[str, Any]:
     except (OSError, ValueError) as error:
         raise BundleError(f"{file}: cannot be read: {error}", hint="give folders that `tailtune train` made") from error
     test = metrics.get("test") if isinstance(metrics, dict) else None
+    if isinstance(test, dict) and test.get("micro_f1") is not None:
+        raise BundleError(
+            f"{folder}: its texts can have several labels, and runs of one label per text are compared",
+            hint="set the micro F1 and its interval in the two reports beside each other",
+        )
     if not isinstance(test, dict) or any(test.get(key) is None for key in _NEEDED):
         raise BundleError(f"{file}: holds no test result", hint="give folders that `tailtune train` made")
     found: Mapping[str, Any] = metrics

@@ -61,6 +61,10 @@ class TrainConfig:
     data: Annotated[str, "file of labelled texts (CSV, TSV, JSONL, Parquet) or the name of a public data set"]
     text_column: Annotated[str | None, "column with the texts (found by its name when not given)"] = None
     label_column: Annotated[str | None, "column with the labels (found by its name when not given)"] = None
+    label_separator: Annotated[str | None, "between the labels of a text that can have several, such as ','"] = None
+    label_columns: Annotated[
+        str | None, "columns of 0 and 1, one per label, of texts that can have several: toxic,insult,threat"
+    ] = None
     validation: Annotated[str | None, "file with the validation part, instead of splitting it off"] = None
     test: Annotated[str | None, "file with the test part, instead of splitting it off"] = None
     split_by: Annotated[

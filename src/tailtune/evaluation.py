@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,20 @@ from tailtune.aims import describe
 from tailtune.bundle import Bundle
 from tailtune.data.catalog import open_dataset
 from tailtune.data.check import check_dataset
+from tailtune.data.dataset import Dataset
+from tailtune.data.groups import group_rows
+from tailtune.data.several import ONE_NAME_OR_LIST, LabelForm
 from tailtune.errors import DataError
 from tailtune.evaluate.decisions import measure_rules
+from tailtune.evaluate.label_intervals import Draws, scored_labels
 from tailtune.evaluate.metrics import score
 from tailtune.evaluate.reliability import calibration_intervals, reliability
+from tailtune.label_rules import LabelRules
+from tailtune.labels import SEVERAL
 from tailtune.ledger import overlap, record, settings_hash, with_worth
 from tailtune.predict import Predictor
 from tailtune.progress import Progress, Say, ignore, silent
+from tailtune.rules import Doubles, Indices, Rules
 
 
 def evaluate_bundle(
@@ -27,6 +34,7 @@ def evaluate_bundle(
     *,
     text_column: str | None = None,
     label_column: str | None = None,
+    form: LabelForm = ONE_NAME_OR_LIST,
     progress: Progress = silent,
     say: Say = ignore,
 ) -> dict[str, Any]:
@@ -37,6 +45,7 @@ def evaluate_bundle(
         data: File or name of a data set.
         text_column: Column with the texts, found by its name when not given.
         label_column: Column with the labels, found by its name when not given.
+        form: How labels are written; lists of names are seen without being told.
         progress: Told tokens done.
         say: Told what people should know.
 
@@ -45,20 +54,17 @@ def evaluate_bundle(
         DataError: If the data cannot be read, or holds a label that the classifier does not know.
     """
     predictor = Predictor.load(path)
-    dataset = open_dataset(data, text_column=text_column, label_column=label_column, progress=progress)
+    dataset = open_dataset(data, text_column=text_column, label_column=label_column, form=form, progress=progress)
     if not len(dataset):
         raise DataError("no rows with a text", path=dataset.source)
-    unknown = [row for row, label in enumerate(dataset.labels) if label not in predictor.labels]
-    if unknown:
-        first = unknown[0]
-        raise DataError(
-            f"row {dataset.rows[first]}: label {dataset.labels[first]!r} is unknown to the classifier "
-            f"({len(unknown)} such rows); it knows {', '.join(map(repr, predictor.labels[:20]))}",
-            path=dataset.source,
-        )
-    truth = predictor.bundle.labels.ids(dataset.labels)
-    rules, rows = predictor.bundle.rules, predictor.predict_proba(dataset.texts, progress=progress)
-    scores = score(truth, rows, predictor.labels).as_json()
+    _require_known(dataset, predictor.labels)
+    truth = dataset.ids(predictor.bundle.labels)
+    rows = predictor.predict_proba(dataset.texts, progress=progress)
+    rules, names = predictor.bundle.rules, predictor.labels
+    if isinstance(rules, LabelRules):
+        scores = _of_labels(rules, rows, truth, names, groups=group_rows(dataset).ids)
+    else:
+        scores = _of_label(rules, rows, truth, names)
     read_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     reading = record(
         dataset.texts,
@@ -69,9 +75,9 @@ def evaluate_bundle(
         settings=_settings(predictor.bundle),
         say=say,
     )
-    about, measured = describe(rules, predictor.labels), measure_rules(rules, rows, truth)
+    scores["test"] |= {"read_at": read_at, "reading": with_worth(reading, scores["test"])}
     return {
-        **{part: {**about[part], "test": found} for part, found in measured.items()},
+        **scores,
         "data": {
             "source": dataset.source,
             "sha256": dataset.sha256,
@@ -79,15 +85,39 @@ def evaluate_bundle(
             "findings": [asdict(finding) for finding in check_dataset(dataset)],
         },
         "bundle": str(path),
-        "labels": list(predictor.labels),
+        "labels": list(names),
         "overlap": overlap(Path(path), dataset.texts),
-        "test": {
-            **scores,
-            **calibration_intervals(truth, rows),
-            "reliability": reliability(truth, rows),
-            "read_at": read_at,
-            "reading": with_worth(reading, scores),
-        },
+    }
+
+
+def _require_known(dataset: Dataset, names: Sequence[str]) -> None:
+    unknown = [row for row, own in enumerate(dataset.members) if not set(own) <= set(names)]
+    if unknown:
+        first = unknown[0]
+        label = next(name for name in dataset.members[first] if name not in names)
+        raise DataError(
+            f"row {dataset.rows[first]}: label {label!r} is unknown to the classifier "
+            f"({len(unknown)} such rows); it knows {', '.join(map(repr, names[:20]))}",
+            path=dataset.source,
+        )
+
+
+def _of_label(rules: Rules, rows: Doubles, truth: Indices, names: Sequence[str]) -> dict[str, Any]:
+    about, measured = describe(rules, names), measure_rules(rules, rows, truth)
+    test = score(truth, rows, names).as_json() | calibration_intervals(truth, rows)
+    return {
+        **{part: {**about[part], "test": found} for part, found in measured.items()},
+        "test": test | {"reliability": reliability(truth, rows)},
+    }
+
+
+def _of_labels(
+    rules: LabelRules, rows: Doubles, truth: Indices, names: Sequence[str], *, groups: Indices
+) -> dict[str, Any]:
+    return {
+        "problem_type": SEVERAL,
+        "thresholds": dict(zip(names, rules.thresholds, strict=True)),
+        "test": scored_labels(truth, rows, rules.decide(rows), names, Draws.of(groups, seed=0)),
     }
 
 

@@ -29,6 +29,7 @@ from tailtune.learn import Learnt
 from tailtune.methods.learning import learning_curve
 from tailtune.methods.probe import Rows
 from tailtune.methods.scorers import ProbeScorer
+from tailtune.rules import Doubles, Indices
 
 # Texts of middling length that are answered one by one to say what an answer costs.
 TIMED = 7
@@ -68,19 +69,39 @@ class Tested:
         found: NDArray[np.int64] = self.probabilities.argmax(axis=1)
         return found
 
+    def detail(self, split: Split, learnt: Learnt) -> dict[str, Any]:
+        """Return ``examine`` of this part."""
+        return examine(self, split, learnt)
+
+    def lines(self) -> Iterator[str]:
+        """Yield ``prediction_lines`` of this part."""
+        return prediction_lines(self)
+
+    def worst(self) -> list[dict[str, Any]]:
+        """Return ``worst`` of this part."""
+        return worst(self)
+
 
 def tested(
-    dataset: Dataset, split: Split, learnt: Learnt, probabilities: NDArray[np.float64], config: TrainConfig
+    dataset: Dataset, split: Split, learnt: Learnt, answers: tuple[Doubles, Indices], config: TrainConfig
 ) -> Tested:
-    """Return the test part with the answers ``probabilities`` [n, C], in the order of ``split.test``."""
+    """Return the test part with the answers, in the order of ``split.test``.
+
+    Args:
+        dataset: The rows that serve a part.
+        split: Of them.
+        learnt: The classifier.
+        answers: Probabilities [n, C] and ids [n] of the labels given.
+        config: Says what to slice by.
+    """
     places = split.test.tolist()
     texts = tuple(dataset.texts[at] for at in places)
     return Tested(
         rows=tuple(dataset.rows[at] for at in places),
         texts=texts,
         truth=learnt.ids[split.test],
-        probabilities=probabilities,
-        decided=learnt.settled.rules.decide(probabilities),
+        probabilities=answers[0],
+        decided=answers[1],
         lengths=learnt.features.windows.lengths[split.test],
         longer=learnt.features.windows.longer[split.test],
         names=tuple(learnt.labels.names),
@@ -123,7 +144,7 @@ def examine(part: Tested, split: Split, learnt: Learnt) -> dict[str, Any]:
     squares[np.arange(len(truth)), truth] -= 1
     confidence = answers.max(axis=1)
     return {
-        "test_sha256": rows_hash(part),
+        "test_sha256": rows_hash(part.texts, [part.names[label] for label in part.truth.tolist()]),
         "intervals": {
             "macro_f1": macro_f1_interval(confusion_matrix(truth, part.predicted, len(part.names))),
             "log_loss": mean_interval(row_losses(truth, answers)),
@@ -134,8 +155,8 @@ def examine(part: Tested, split: Split, learnt: Learnt) -> dict[str, Any]:
         "slices": slices(truth, answers, part.lengths, part.names),
         "slices_by": {name: slices_by(truth, answers, values) for name, values in part.columns.items()},
         "long": _long(part, split, learnt),
-        "learning_curve": _learning_curve(split, learnt),
-        "milliseconds_per_text": _milliseconds(part, learnt),
+        "learning_curve": probe_learning_curve(split, learnt),
+        "milliseconds_per_text": milliseconds_alone(part.texts, part.lengths, learnt),
     }
 
 
@@ -173,10 +194,9 @@ def seen_rows(split: Split, learnt: Learnt) -> Rows:
     )
 
 
-def rows_hash(part: Tested) -> str:
-    """Return a SHA-256 of texts and labels of the part, in order: equal for two runs tested on the same rows."""
-    lines = zip(part.texts, part.truth.tolist(), strict=True)
-    pairs = json.dumps([[text, part.names[label]] for text, label in lines])
+def rows_hash(texts: Sequence[str], labels: Sequence[Any]) -> str:
+    """Return a SHA-256 of texts and labels (names or lists), in order: equal for runs tested on the same rows."""
+    pairs = json.dumps([[text, label] for text, label in zip(texts, labels, strict=True)])
     return hashlib.sha256(pairs.encode()).hexdigest()
 
 
@@ -249,7 +269,8 @@ def worst(part: Tested) -> list[dict[str, Any]]:
     ]
 
 
-def _learning_curve(split: Split, learnt: Learnt) -> dict[str, Any] | None:
+def probe_learning_curve(split: Split, learnt: Learnt) -> dict[str, Any] | None:
+    """Return the learning curve of the chosen probe; None for a tail."""
     scorer = learnt.fitted.scorer
     chosen = next((choice for choice in learnt.fitted.choices if choice.get("chosen")), {})
     if not isinstance(scorer, ProbeScorer) or "penalty" not in chosen:
@@ -258,13 +279,13 @@ def _learning_curve(split: Split, learnt: Learnt) -> dict[str, Any] | None:
     return learning_curve(learnt.features, rows, scorer, penalty=chosen["penalty"])
 
 
-def _milliseconds(part: Tested, learnt: Learnt) -> float:
-    """The median over test texts of middling length, each answered alone, tokens to probabilities, on this machine."""
-    order = np.argsort(part.lengths, kind="stable")
+def milliseconds_alone(texts: Sequence[str], lengths: NDArray[np.int64], learnt: Learnt) -> float:
+    """Return the median over texts of middling length, each alone, tokens to probabilities, on this machine."""
+    order = np.argsort(lengths, kind="stable")
     first = max(0, (len(order) - TIMED) // 2)
     times = []
     for at in order[first : first + TIMED].tolist():
         started = time.perf_counter()
-        learnt.predictor.predict_proba([part.texts[at]])
+        learnt.predictor.predict_proba([texts[at]])
         times.append(1000 * (time.perf_counter() - started))
     return float(np.median(times))

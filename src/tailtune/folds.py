@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tailtune.aims import Settled
 from tailtune.config import TrainConfig
 from tailtune.data.dataset import Dataset
 from tailtune.data.folds import draw_folds, fold_split
 from tailtune.data.split import Split, without_unused
-from tailtune.evaluate.baselines import BaselineResult, brought_to_shares, fit_baselines, score_baselines
+from tailtune.evaluate.baselines import Baseline, BaselineResult, brought_to_shares, fit_baselines, score_baselines
 from tailtune.evaluate.decisions import measure_rules
 from tailtune.evaluate.metrics import Scores, correct_rows, score
 from tailtune.evaluate.reliability import calibration_intervals, reliability
@@ -158,12 +159,16 @@ def _fold(
         say=ignore,
     )
     raw = probabilities(score_features(learnt.fitted.scorer, learnt.features, parts.test))
-    answers = learnt.settled.rules.apply(raw)
+    settled = learnt.settled
+    assert isinstance(settled, Settled)  # of several labels per text no folds are made: see label_aims
+    answers = settled.rules.apply(raw)
+    fitted = baselines_of(config, used, parts, learnt, progress=progress)
+    texts = [used.texts[row] for row in parts.test]
     return Fold(
         rows=split.test,
         raw=raw,
         answers=answers,
-        decided=learnt.settled.rules.decide(answers),
+        decided=settled.rules.decide(answers),
         lengths=learnt.features.windows.lengths[parts.test],
         longer=learnt.features.windows.longer[parts.test],
         trained=len(parts.train) + len(parts.validation),
@@ -173,15 +178,15 @@ def _fold(
             "precision": learnt.precision,
             "calibration": learnt.settled.about["calibration"]["method"],
         },
-        measured=measure_rules(learnt.settled.rules, answers, truth[split.test]),
-        baselines=baselines_beside(config, used, parts, learnt, progress=progress),
+        measured=measure_rules(settled.rules, answers, truth[split.test]),
+        baselines=score_baselines(fitted, texts, learnt.ids[parts.test], learnt.labels.names),
     )
 
 
-def baselines_beside(
+def baselines_of(
     config: TrainConfig, dataset: Dataset, split: Split, learnt: Learnt, *, progress: Progress
-) -> dict[str, BaselineResult]:
-    """Return how the baselines fare on the test rows, fitted on the training rows; none where none are wanted.
+) -> Mapping[str, Baseline]:
+    """Return the baselines fitted on the training rows; none where none are wanted.
 
     Args:
         config: Says whether.
@@ -199,9 +204,10 @@ def baselines_beside(
     fitted = fit_baselines(
         *of(split.train), classes=len(learnt.labels), weights=learnt.weights, seed=config.seed, progress=progress
     )
-    if learnt.settled.moved is not None:
-        fitted = brought_to_shares(fitted, learnt.settled.moved, *of(split.validation))
-    return score_baselines(fitted, *of(split.test), learnt.labels.names)
+    settled = learnt.settled
+    if isinstance(settled, Settled) and settled.moved is not None:
+        return brought_to_shares(fitted, settled.moved, *of(split.validation))
+    return fitted
 
 
 def _note(number: int, fold: Fold, scores: Scores, of: int) -> str:

@@ -1,9 +1,13 @@
-"""Label names and their numbers, in an order that is recorded. Knows nothing about texts or models."""
+"""Label names and their numbers, in an order that is recorded. Knows nothing about texts or models.
+
+A text has one label of a set, or any number of them; which of the two is a property of the set, written as Hugging Face
+configurations write it (``problem_type``).
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -12,6 +16,9 @@ from numpy.typing import NDArray
 
 from tailtune.errors import BundleError, ConfigError, DataError
 
+# The two problems, in the words of Hugging Face configurations.
+ONE, SEVERAL = "single_label_classification", "multi_label_classification"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelSet:
@@ -19,9 +26,11 @@ class LabelSet:
 
     Attributes:
         names: Label names; a label's id is its position.
+        several: Whether a text can have any number of them, none included.
     """
 
     names: tuple[str, ...]
+    several: bool = False
 
     def __post_init__(self) -> None:
         if not self.names or len(set(self.names)) != len(self.names):
@@ -35,18 +44,44 @@ class LabelSet:
         """Return the set of the distinct names in ``labels``, integers in numeric order before the others."""
         return cls(names=order_labels(labels))
 
+    @classmethod
+    def over(cls, sets: Iterable[Iterable[str]]) -> Self:
+        """Return the set of the distinct names in ``sets``, of which a text can have any number."""
+        return cls(names=order_labels(name for names in sets for name in names), several=True)
+
     def ids(self, labels: Iterable[str]) -> NDArray[np.int64]:
         """Return int64[rows]: the id of each label.
 
         Raises:
             DataError: If a label is none of the names; it lists those there are.
         """
-        numbers = {name: number for number, name in enumerate(self.names)}
+        numbers = self._numbers()
         try:
             return np.fromiter((numbers[label] for label in labels), dtype=np.int64)
         except KeyError as error:
-            known = ", ".join(map(repr, self.names[:20])) + (" …" if len(self.names) > 20 else "")
-            raise DataError(f"unknown label {error.args[0]!r}; the classifier knows {known}") from None
+            raise self._unknown(error) from None
+
+    def matrix(self, sets: Sequence[Iterable[str]]) -> NDArray[np.int64]:
+        """Return int64[rows, L]: 1 where the row has the label, else 0.
+
+        Raises:
+            DataError: If a label is none of the names; it lists those there are.
+        """
+        numbers = self._numbers()
+        found = np.zeros((len(sets), len(self.names)), dtype=np.int64)
+        try:
+            for row, names in enumerate(sets):
+                found[row, [numbers[name] for name in names]] = 1
+        except KeyError as error:
+            raise self._unknown(error) from None
+        return found
+
+    def _numbers(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.names)}
+
+    def _unknown(self, error: KeyError) -> DataError:
+        known = ", ".join(map(repr, self.names[:20])) + (" …" if len(self.names) > 20 else "")
+        return DataError(f"unknown label {error.args[0]!r}; the classifier knows {known}")
 
     def name(self, number: int) -> str:
         """Return the name of label ``number``.
@@ -58,17 +93,21 @@ class LabelSet:
             raise ConfigError(f"no label {number}: ids run from 0 to {len(self.names) - 1}")
         return self.names[number]
 
-    def to_json(self) -> dict[str, dict[str, str]]:
-        """Return ``{"id2label": {"0": name, …}}``, the form Hugging Face configurations use."""
-        return {"id2label": {str(number): name for number, name in enumerate(self.names)}}
+    def to_json(self) -> dict[str, Any]:
+        """Return ``{"id2label": {"0": name, …}}``, and ``problem_type`` where a text can have several labels."""
+        names = {"id2label": {str(number): name for number, name in enumerate(self.names)}}
+        return {**names, "problem_type": SEVERAL} if self.several else names
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Return the set that ``to_json`` wrote; the order of the JSON keys does not matter.
 
         Raises:
-            BundleError: If ids are not 0, 1, 2 …, names are not strings, or two are the same.
+            BundleError: If ids are not 0, 1, 2 …, names are not strings, two are the same, or the problem is another.
         """
+        problem = value.get("problem_type", ONE)
+        if problem not in (ONE, SEVERAL):
+            raise BundleError(f"problem_type {problem!r} is not known", hint="install a newer tailtune")
         table = value.get("id2label")
         if not isinstance(table, dict) or not table:
             raise BundleError("id2label is missing or empty")
@@ -76,7 +115,7 @@ class LabelSet:
         kept = tuple(name for name in names if isinstance(name, str))
         if len(kept) != len(table) or len(set(kept)) != len(kept):
             raise BundleError(f"id2label must give ids 0 to {len(table) - 1} distinct names, got {table}")
-        return cls(names=kept)
+        return cls(names=kept, several=problem == SEVERAL)
 
 
 def order_labels(labels: Iterable[str]) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tailtune.aims import Aims, Settled, aims_of, settle
+from tailtune.aims import Aims, Settled, aims_of
 from tailtune.bundle import Bundle
 from tailtune.class_values import class_weights
 from tailtune.config import TrainConfig, parse_milliseconds
@@ -27,11 +26,13 @@ from tailtune.errors import ConfigError
 from tailtune.features.backbone import Wanted
 from tailtune.features.passes import Passes
 from tailtune.features.store import Features
+from tailtune.label_aims import LabelAims, LabelsSettled, label_aims_of
+from tailtune.label_rules import AnyRules
 from tailtune.labels import LabelSet
 from tailtune.methods import auto
 from tailtune.methods.familiar import fit_scope, require_rows
 from tailtune.methods.losses import Objective
-from tailtune.methods.probe import PENALTIES, Rows
+from tailtune.methods.probe import Rows
 from tailtune.methods.scan import Limits, Scan, scan
 from tailtune.methods.scope import Scope
 from tailtune.methods.scorers import probabilities, score_features
@@ -44,7 +45,7 @@ from tailtune.predict import Predictor
 from tailtune.progress import Progress, Say, ignore, silent
 from tailtune.reading import Reading, long_note, pass_note, read, token_counts
 from tailtune.report.losses import loss_line
-from tailtune.rules import Doubles, Rules
+from tailtune.rules import Doubles
 from tailtune.runs import Stopwatch
 from tailtune.storage import cache_home, parse_bytes
 
@@ -60,7 +61,7 @@ class Learnt:
         fitted: The choice and the way to it.
         features: Of all texts of the data set.
         labels: The classes.
-        ids: [rows] class ids.
+        ids: [rows] class ids, or [rows, C] 0/1 where a text can have several.
         weights: [C] weights of the classes in what was fitted; None for equal ones.
         events: Steps and epochs of a tail.
         model: Name, source and hash of the pretrained weights.
@@ -84,8 +85,13 @@ class Learnt:
     scan: Scan | None
     blocks_total: int
     tokens: dict[str, Any]
-    settled: Settled
+    settled: Settled | LabelsSettled
     strangeness: Doubles | None = None
+
+    def raw(self, texts: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return [texts, C] probabilities as the scorer gives them, before the rules."""
+        scores = score_features(self.fitted.scorer, self.features, texts)
+        return probabilities(scores, several=self.labels.several)
 
 
 @contextlib.contextmanager
@@ -124,11 +130,9 @@ def learn(
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     limits = limits_of(config)
-    labels = LabelSet.of(dataset.labels)
+    labels = dataset.label_set
     rows = _rows(labels, dataset, split, config)
-    trained, validation = rows.labels[rows.train], len(rows.validation)
-    counts, weights = counts or Counter(dataset.labels), rows.weights
-    aims = aims_of(config, labels, counts=counts, trained=trained, validation=validation, weights=weights)
+    aims = _aims(config, labels, rows, counts or dataset.counts)
     ready = _ready(dataset, config, store=store, watch=watch, progress=progress, say=say)
     reading, passes = ready.reading, ready.passes
     with watch.stage("scan"):
@@ -150,16 +154,7 @@ def learn(
         settled = _settled(aims, fitted, features, rows)
     for note in (f"chosen: {fitted.reason}", *_loss_notes(config, events), *settled.notes):
         say(note)
-    scope, strangeness = _scope(
-        passes,
-        reading,
-        rows,
-        config,
-        cut=fitted.scorer.wanted.depth,
-        precision=precision,
-        watch=watch,
-        progress=progress,
-    )
+    scope, strangeness = _scope(ready, rows, config, fitted, precision=precision, watch=watch, progress=progress)
     about = {"data": {"source": dataset.source, "sha256": dataset.sha256}, "seed": config.seed}
     bundle = _bundle(ready, fitted, labels, precision, settled.rules, about=about, scope=scope)
     return Learnt(
@@ -264,7 +259,7 @@ def _choose(
         rows,
         pooling=config.pooling,
         settings=_tail_settings(config),
-        penalties=PENALTIES if config.penalty == "auto" else (config.penalty,),
+        penalties=rows.penalties if config.penalty == "auto" else (config.penalty,),
         progress=progress,
         happened=events.append,
         found=found,
@@ -278,22 +273,30 @@ def _loss_notes(config: TrainConfig, events: list[Event]) -> list[str]:
     return [f"{told}; {effect}"] if told else []
 
 
-def _settled(aims: Aims, fitted: auto.Fitted, features: Features, rows: Rows) -> Settled:
+def _aims(config: TrainConfig, labels: LabelSet, rows: Rows, counts: Mapping[str, int]) -> Aims | LabelAims:
+    validation = len(rows.validation)
+    if labels.several:
+        return label_aims_of(config, labels, validation=validation)
+    trained = rows.labels[rows.train]
+    return aims_of(config, labels, counts=counts, trained=trained, validation=validation, weights=rows.weights)
+
+
+def _settled(aims: Aims | LabelAims, fitted: auto.Fitted, features: Features, rows: Rows) -> Settled | LabelsSettled:
     held_out = rows.validation
     if len(held_out):
-        given = probabilities(score_features(fitted.scorer, features, held_out))
+        scores = score_features(fitted.scorer, features, held_out)
+        given = probabilities(scores, several=aims.labels.several)
     else:
         given = np.empty((0, rows.classes))
-    return settle(aims, given, rows.labels[held_out], rows.groups[held_out])
+    return aims.settle(given, rows.labels[held_out], rows.groups[held_out])
 
 
 def _scope(
-    passes: Passes,
-    reading: Reading,
+    ready: _Ready,
     rows: Rows,
     config: TrainConfig,
+    fitted: auto.Fitted,
     *,
-    cut: int,
     precision: Precision,
     watch: Stopwatch,
     progress: Progress,
@@ -301,8 +304,10 @@ def _scope(
     """What tells strange texts and how strange each text is, where it was asked for."""
     if not config.out_of_scope:
         return None, None
+    cut = fitted.scorer.wanted.depth
     with watch.stage("scope"):
-        features = passes.features(reading.tokens, Wanted(pooled=(cut,)), precision=precision, progress=progress)
+        wanted = Wanted(pooled=(cut,))
+        features = ready.passes.features(ready.reading.tokens, wanted, precision=precision, progress=progress)
         scope = fit_scope(features, rows, cut)
         return scope, scope.strangeness(features.pooled(cut))
 
@@ -312,7 +317,7 @@ def _bundle(
     fitted: auto.Fitted,
     labels: LabelSet,
     precision: Precision,
-    rules: Rules,
+    rules: AnyRules,
     *,
     about: Mapping[str, Any],
     scope: Scope | None,
@@ -354,14 +359,14 @@ def _precision(config: TrainConfig, found: Scan | None) -> Precision:
 def _rows(labels: LabelSet, dataset: Dataset, split: Split, config: TrainConfig) -> Rows:
     if config.out_of_scope:
         require_rows(len(split.validation))
-    ids = labels.ids(dataset.labels)
+    ids = dataset.ids(labels)
     return Rows(
         train=split.train,
         validation=split.validation,
         labels=ids,
         groups=split.groups,
         classes=len(labels),
-        weights=class_weights(config.weighting, labels, ids[split.train]),
+        weights=None if labels.several else class_weights(config.weighting, labels, ids[split.train]),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tailtune.bundle import Bundle, read_bundle, write_bundle
 from tailtune.errors import BundleError
 from tailtune.features.backbone import Backbone, choose_device
+from tailtune.label_rules import LabelRules
 from tailtune.methods.scorers import Scorer, TailScorer, in_order, probabilities
 from tailtune.progress import Progress, silent
 from tailtune.rules import Rules
@@ -52,6 +53,7 @@ class Prediction:
         out_of_scope: Share of held-out texts that are less unlike the training texts; None where the bundle cannot
             tell. Of texts like those at most a share of a reaches 1 - a.
         rejected: Whether ``out_of_scope`` reaches what the caller allows; None where nothing was asked.
+        thresholds: Label -> least probability with which it is given, above 1 for never; empty where a text has one.
     """
 
     label: str
@@ -66,6 +68,57 @@ class Prediction:
     labels: tuple[str, ...] = ()
     out_of_scope: float | None = None
     rejected: bool | None = None
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The labels that the text is given: the one, or any number where it can have several."""
+        return (self.label,)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values, ready for json.dumps; what the classifier does not have leaves out its key."""
+        value: dict[str, Any] = {
+            "label": self.label,
+            "probabilities": dict(self.probabilities),
+            "confidence": self.confidence,
+            **self._read(),
+        }
+        if self.rule is not None:
+            value["rule"] = self.rule
+        if self.abstained is not None:
+            value |= {"abstained": self.abstained, "labels": list(self.labels)}
+        if self.out_of_scope is not None:
+            value["out_of_scope"] = self.out_of_scope
+        if self.rejected is not None:
+            value["rejected"] = self.rejected
+        return value
+
+    def _read(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("tokens", "tokens_total", "truncated", "windows")}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelsPrediction(Prediction):
+    """What a classifier says of one text that can have any number of labels.
+
+    ``labels`` are those whose probability reaches their threshold, likeliest first, perhaps none; ``label`` is the
+    likeliest of all, given or not, and the probabilities are each label's own, so that they sum to nothing in
+    particular.
+    """
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The labels that the text is given, likeliest first, perhaps none."""
+        return self.labels
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values, ready for json.dumps."""
+        return {
+            "labels": list(self.labels),
+            "probabilities": dict(self.probabilities),
+            "thresholds": dict(self.thresholds),
+            **self._read(),
+        }
 
 
 class Predictor:
@@ -123,15 +176,17 @@ class Predictor:
         """
         tokens, windows = self._bundle.tokenizer.read(texts)
         rows, strange = self._answers(tokens, windows, progress)
-        decided = self._bundle.rules.decide(rows).tolist()
-        read = (windows.lengths.tolist(), windows.full_lengths.tolist(), windows.counts.tolist())
-        found = [self._prediction(*each) for each in zip(rows, decided, *read, strict=True)]
+        rules, lengths = self._bundle.rules, (windows.lengths, windows.full_lengths, windows.counts)
+        read = zip(rows, rules.decide(rows).tolist(), *(each.tolist() for each in lengths), strict=True)
+        if isinstance(rules, LabelRules):
+            return [_with_labels(rules, self.labels, *each) for each in read]
+        found = [_with_label(rules, self.labels, *each) for each in read]
         if strange is None:
             return found
         return [replace(each, out_of_scope=share) for each, share in zip(found, strange.tolist(), strict=True)]
 
     def predict_proba(self, texts: Sequence[str], *, progress: Progress = silent) -> Probabilities:
-        """Return [texts, C] probabilities; columns in the order of ``labels``."""
+        """Return [texts, C] probabilities, columns in the order of ``labels``; of one label per text, rows sum to 1."""
         return self._answers(*self._bundle.tokenizer.read(texts), progress)[0]
 
     def strangeness(self, texts: Sequence[str], *, progress: Progress = silent) -> NDArray[np.float64]:
@@ -166,23 +221,9 @@ class Predictor:
                 )
             done += piece.batch.tokens
             progress("predict", done, total, "tokens")
-        rows = self._bundle.rules.apply(probabilities(windows.merged(in_order(pieces))))
+        scores, several = windows.merged(in_order(pieces)), self._bundle.labels.several
+        rows = self._bundle.rules.apply(probabilities(scores, several=several))
         return rows, None if scope is None else scope.unlike(in_order(strange)[:, 0].astype(np.float64))
-
-    def _prediction(self, row: NDArray[np.float64], decided: int, tokens: int, total: int, windows: int) -> Prediction:
-        rules, confidence = self._bundle.rules, float(row[decided])
-        return Prediction(
-            label=self.labels[decided],
-            probabilities=dict(zip(self.labels, row.tolist(), strict=True)),
-            confidence=confidence,
-            tokens=tokens,
-            tokens_total=total,
-            truncated=tokens < total,
-            windows=windows,
-            rule=None if rules.decision is None else rules.decision.say(self.labels),
-            abstained=None if rules.abstain is None else confidence <= rules.abstain.above,
-            labels=tuple(self.labels[number] for number in rules.label_set(row)),
-        )
 
     def save(
         self, path: str | Path, *, extra: Mapping[str, str] | None = None, about: Mapping[str, Any] | None = None
@@ -215,3 +256,34 @@ class Predictor:
         got = self.predict_proba([text for text, _ in self._bundle.golden])
         if not (worst := float(np.abs(saved - got).max(initial=0.0))) <= SAME:  # NaN too
             raise BundleError(f"the saved classifier answers differently: probabilities are off by {worst:.2g}")
+
+
+def _with_label(rules: Rules, names: Sequence[str], row: Probabilities, decided: int, *read: int) -> Prediction:
+    confidence = float(row[decided])
+    return Prediction(
+        label=names[decided],
+        probabilities=dict(zip(names, row.tolist(), strict=True)),
+        confidence=confidence,
+        **_read(*read),
+        rule=None if rules.decision is None else rules.decision.say(names),
+        abstained=None if rules.abstain is None else confidence <= rules.abstain.above,
+        labels=tuple(names[number] for number in rules.label_set(row)),
+    )
+
+
+def _with_labels(
+    rules: LabelRules, names: Sequence[str], row: Probabilities, given: Sequence[bool], *read: int
+) -> LabelsPrediction:
+    order = np.argsort(-row, kind="stable").tolist()
+    return LabelsPrediction(
+        label=names[order[0]],
+        probabilities=dict(zip(names, row.tolist(), strict=True)),
+        confidence=float(row[order[0]]),
+        **_read(*read),
+        labels=tuple(names[number] for number in order if given[number]),
+        thresholds=dict(zip(names, rules.thresholds, strict=True)),
+    )
+
+
+def _read(tokens: int, total: int, windows: int) -> dict[str, Any]:
+    return {"tokens": tokens, "tokens_total": total, "truncated": tokens < total, "windows": windows}

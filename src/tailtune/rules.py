@@ -236,7 +236,7 @@ class Rules:
         """
         abstain = value.get("abstain")
         return cls(
-            steps=tuple(_step(step, classes) for step in value.get("steps", ())),
+            steps=tuple(read_step(step, classes) for step in value.get("steps", ())),
             decision=_decision(value["decision"], classes) if "decision" in value else None,
             abstain=None if abstain is None else Abstain(**_floats(abstain)),
         )
@@ -246,7 +246,13 @@ def _floats(value: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(number) for name, number in value.items()}
 
 
-def _step(value: Mapping[str, Any], classes: int) -> Step:
+def read_step(value: Mapping[str, Any], classes: int) -> Step:
+    """Return the step that its ``as_json`` wrote, for C ``classes``.
+
+    Raises:
+        BundleError: If its kind is unknown or its numbers are not for C classes.
+        KeyError: If a key is missing.
+    """
     if value["kind"] == "scaling":
         scaling = Scaling(scale=tuple(map(float, value["scale"])), shift=tuple(map(float, value["shift"])))
         _require(len(scaling.scale) == len(scaling.shift) == classes, value)

@@ -7,49 +7,41 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tailtune.aims import Settled, measure_spared
 from tailtune.aims import judge as judge_rules
-from tailtune.aims import measure_spared
 from tailtune.config import TrainConfig
-from tailtune.data import catalog
-from tailtune.data.chapter import chapter_split
-from tailtune.data.check import check_dataset, require_trainable
-from tailtune.data.corrections import relabelled
 from tailtune.data.dataset import Dataset
-from tailtune.data.folds import split_for_folds
 from tailtune.data.marks import marks_by_part
 from tailtune.data.read import read_texts
-from tailtune.data.scripts import require_languages
 from tailtune.data.split import (
     PARTS,
     Split,
-    given_parts,
-    leaked_test_rows,
     split_ids,
-    with_findings,
     without_unused,
 )
-from tailtune.data.timed import split_by_time
-from tailtune.errors import ConfigError, DataError
-from tailtune.evaluate.metrics import correct_rows, score
+from tailtune.errors import ConfigError
+from tailtune.evaluate.baselines import Baseline, score_baselines
+from tailtune.evaluate.metrics import correct_rows
 from tailtune.evaluate.verdict import judge
-from tailtune.examine import Tested, examine, examine_scope, folds_of, prediction_lines, tested
-from tailtune.folds import baselines_beside, cross_validate
+from tailtune.examine import Tested, examine_scope, folds_of, tested
+from tailtune.folds import baselines_of, cross_validate
+from tailtune.label_aims import LabelsSettled
+from tailtune.label_examine import TestedLabels, measure_labels
+from tailtune.labels import SEVERAL
 from tailtune.learn import Learnt, learn, store_root
 from tailtune.ledger import SEEN, bundle_record, record, settings_hash, with_worth
-from tailtune.methods.scorers import probabilities, score_features
+from tailtune.parts import describe_data, prepare
 from tailtune.progress import Progress, Say, ignore, silent
 from tailtune.quoted import Quoted, quote
 from tailtune.report.markdown import model_card, render_report
 from tailtune.report.page import render_page
-from tailtune.rules import Doubles, Indices
 from tailtune.runs import Run, Stopwatch, new_folder, peak_rss_mib, versions
 from tailtune.storage import canonical_json, folder_bytes, writing_folder
 from tailtune.tracking import record_of, required, tell
@@ -91,12 +83,13 @@ def train(
             config,
             store=root,
             watch=watch,
-            counts=Counter(dataset.labels),
+            counts=dataset.counts,
             progress=progress,
             say=say,
         )
-        metrics = {"data": _describe_data(dataset, split), **_describe(config, parts, learnt)}
+        metrics = {"data": describe_data(dataset, split), **_describe(config, parts, learnt)}
         asked = {"run": folder.name, "settings": settings_hash(config.as_json(), dataset.sha256)}
+        part: Tested | TestedLabels
         if config.folds:
             results, part = cross_validate(
                 *(config, dataset, split.groups, learnt),
@@ -109,15 +102,19 @@ def train(
         else:
             results, part = _test(config, used, parts, learnt, asked=asked, watch=watch, progress=progress, say=say)
         with watch.stage("report"):
-            metrics |= results | {"detail": examine(part, parts, learnt)}
+            metrics |= results | {"detail": part.detail(parts, learnt)}
             metrics |= examine_scope(parts, learnt, outside)
-        quoted = quote(part, used, parts, learnt, config, watch=watch, say=say)
+        quoted = (
+            quote(part, used, parts, learnt, config, watch=watch, say=say)
+            if isinstance(part, Tested)
+            else Quoted(worst=part.worst())
+        )
         metrics |= quoted.about
-        if config.measure_unused:
-            metrics |= _measure_unused(dataset, split, learnt, watch=watch, progress=progress)
+        if config.measure_unused and isinstance(learnt.settled, Settled):
+            metrics |= _measure_unused(dataset, split, learnt, learnt.settled, watch=watch, progress=progress)
     metrics |= {"config": config.as_json(), "origins": dict(origins or {}), "command": command}
     seen = marks_by_part(used.texts, {name: getattr(parts, name) for name in PARTS})
-    rows = split_ids(dataset, split) | folds_of(part)
+    rows = split_ids(dataset, split) | (folds_of(part) if isinstance(part, Tested) else {})
     _save(folder, metrics, learnt, rows, watch=watch, part=part, quoted=quoted, seen=seen)
     tell(trackers, record_of(folder, metrics, learnt.events), say)
     return Run(folder=folder, metrics=metrics)
@@ -131,130 +128,6 @@ def _outside(config: TrainConfig, progress: Progress) -> tuple[str, ...]:
         hint = "leave out --folds, or measure later" if config.folds else "add --out-of-scope"
         raise ConfigError("--out-of-scope-texts needs --out-of-scope and a test part", hint=hint)
     return read_texts(Path(config.out_of_scope_texts), text_column=config.text_column, progress=progress).texts
-
-
-def prepare(config: TrainConfig, progress: Progress = silent) -> tuple[Dataset, Split]:
-    """Return the checked data and its split, as ``config`` asks for them.
-
-    Raises:
-        DataError: If the texts cannot be read, or no classifier can be trained on them.
-        ConfigError: If flags contradict each other.
-    """
-    _require_one_split(config)
-    if config.slices_by_language:
-        require_languages()
-    dataset, split = (_chapter if config.recipe == "chapter" else _timed if config.time else _drawn)(config, progress)
-    if config.relabel:
-        dataset = relabelled(dataset, split, Path(config.relabel))
-    require_trainable(dataset)
-    _require_parts(dataset, split, config.folds)
-    return replace(dataset, findings=check_dataset(dataset)), split
-
-
-def _require_one_split(config: TrainConfig) -> None:
-    """Refuse flags that ask for two splits at once."""
-    given = {"--validation": config.validation, "--test": config.test, "--group": config.group, "--time": config.time}
-    hash_split = config.split_by == "hash"
-    elsewhere = [config.validation, config.test, config.time, hash_split, config.recipe == "chapter"]
-    if config.folds and any(elsewhere):
-        hint = "leave out --validation, --test, --time, --split-by hash and --recipe chapter, or --folds"
-        raise ConfigError(f"--folds {config.folds} makes its own parts", hint=hint)
-    if config.recipe == "chapter" and (named := [flag for flag, value in given.items() if value]):
-        raise ConfigError("--recipe chapter makes its own split", hint=f"leave out {' and '.join(named)}")
-    if config.recipe == "chapter" and config.slice_columns:
-        raise ConfigError("--recipe chapter reads texts and labels alone", hint="leave out the columns of --slice-by")
-    if config.recipe == "chapter" and hash_split:
-        raise ConfigError("--recipe chapter makes its own split", hint="leave out --split-by hash")
-    if config.time and (config.validation or config.test or hash_split):
-        hint = "leave out --validation, --test and --split-by hash, or --time"
-        raise ConfigError(f"--time {config.time} makes its own split", hint=hint)
-
-
-def _read(config: TrainConfig, name: str, also: tuple[str | None, ...], progress: Progress) -> Dataset:
-    others = tuple(dict.fromkeys(column for column in (*also, *config.slice_columns) if column))
-    return catalog.open_dataset(
-        name, text_column=config.text_column, label_column=config.label_column, others=others, progress=progress
-    )
-
-
-def _chapter(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
-    named = catalog.locate(config.data, progress)
-    columns = {"text_column": config.text_column, "label_column": config.label_column}
-    dataset, split = chapter_split(named.path, **columns, progress=progress)
-    return catalog.with_source(dataset, named), split
-
-
-def _timed(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
-    assert config.time is not None
-    dataset = _read(config, config.data, (config.time, config.group), progress)
-    require_trainable(dataset)
-    split = split_by_time(
-        dataset,
-        config.time,
-        seed=config.seed,
-        balance=config.balance,
-        alike=config.near_duplicates,
-        group=config.group,
-    )
-    return with_findings(dataset, split), split
-
-
-def _drawn(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
-    """The split drawn from one file, or the parts that were given."""
-    dataset = _read(config, config.data, (config.group,), progress)
-    validation, test = (
-        None if name is None else _read(config, name, (), progress) for name in (config.validation, config.test)
-    )
-    if config.folds:
-        require_trainable(dataset)
-        return split_for_folds(
-            dataset,
-            folds=config.folds,
-            seed=config.seed,
-            balance=config.balance,
-            alike=config.near_duplicates,
-            group=config.group,
-        )
-    if config.split_by == "hash":
-        require_trainable(dataset)  # said before what the hash makes of too few rows
-    return given_parts(
-        dataset,
-        validation,
-        test,
-        seed=config.seed,
-        balance=config.balance,
-        alike=config.near_duplicates,
-        group=config.group,
-        by=config.split_by,
-    )
-
-
-def _require_parts(dataset: Dataset, split: Split, folds: int | None) -> None:
-    learnt = {dataset.labels[row] for row in split.train}
-    if len(learnt) < 2:
-        raise DataError(
-            f"the training part holds {len(learnt)} class(es), expected at least two",
-            path=dataset.source,
-            hint="add rows that are not near-duplicates of each other",
-        )
-    if not len(split.test) and not folds:
-        hint = "add rows, give --test FILE, or set --near-duplicates marks"
-        raise DataError("no rows are left for the test part", path=dataset.source, hint=hint)
-
-
-def _describe_data(dataset: Dataset, split: Split) -> dict[str, Any]:
-    counts = Counter(dataset.labels)
-    return {
-        "source": dataset.source,
-        "sha256": dataset.sha256,
-        "rows": len(dataset),
-        "classes": {name: counts[name] for name in dataset.classes},
-        "split": split.kind,
-        "parts": {name: len(getattr(split, name)) for name in ("train", "validation", "test", "unused")},
-        "duplicates": len(dataset) - len(np.unique(split.groups)),
-        "leaked_test_rows": leaked_test_rows(dataset, split),
-        "findings": [asdict(finding) for finding in dataset.findings],
-    }
 
 
 def _describe(config: TrainConfig, split: Split, learnt: Learnt) -> dict[str, Any]:
@@ -271,6 +144,7 @@ def _describe(config: TrainConfig, split: Split, learnt: Learnt) -> dict[str, An
         "depth_scan": learnt.scan.as_json() if learnt.scan else None,
         "pooling": config.pooling if learnt.fitted.method == "probe" else "last",
         "labels": list(names),
+        **({"problem_type": SEVERAL} if learnt.labels.several else {}),
         "reason": learnt.fitted.reason,
         "choices": learnt.fitted.choices,
         "curves": learnt.fitted.curves,
@@ -278,14 +152,9 @@ def _describe(config: TrainConfig, split: Split, learnt: Learnt) -> dict[str, An
         "seed": config.seed,
     }
     if len(split.validation):
-        rows = learnt.settled.rules.apply(_raw(learnt, split.validation))
-        metrics["validation"] = score(learnt.ids[split.validation], rows, names).as_json()
+        held_out = split.validation
+        metrics["validation"] = learnt.settled.score(learnt.raw(held_out), learnt.ids[held_out], names)
     return metrics | learnt.settled.about
-
-
-def _raw(learnt: Learnt, positions: Indices) -> Doubles:
-    """Probabilities as the scorer gives them, before the rules."""
-    return probabilities(score_features(learnt.fitted.scorer, learnt.features, positions))
 
 
 def _test(
@@ -298,31 +167,47 @@ def _test(
     watch: Stopwatch,
     progress: Progress,
     say: Say,
-) -> tuple[dict[str, Any], Tested]:
+) -> tuple[dict[str, Any], Tested | TestedLabels]:
     """Read the test part: everything is chosen by now, and nothing is changed after."""
-    truth, names = learnt.ids[split.test], learnt.labels.names
-    texts = [dataset.texts[row] for row in split.test]
     with watch.stage("baselines"):
-        results = baselines_beside(config, dataset, split, learnt, progress=progress)
+        fitted = baselines_of(config, dataset, split, learnt, progress=progress)
     with watch.stage("test"):
         read_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        say(f"everything is chosen; the test part ({len(truth)} rows) is read now, {read_at}")
-        labels = [dataset.labels[row] for row in split.test]
+        say(f"everything is chosen; the test part ({len(split.test)} rows) is read now, {read_at}")
+        texts, labels = ([values[row] for row in split.test] for values in (dataset.texts, dataset.labels))
         reading = record(texts, labels, date=read_at, purpose="train", **asked, say=say)
-        rows, judged = judge_rules(learnt.settled, _raw(learnt, split.test), truth, names, seed=config.seed)
-    metrics: dict[str, Any] = {
-        **judged,
-        "test": {**judged["test"], "read_at": read_at, "reading": with_worth(reading, judged["test"])},
-        "baselines": {name: result.as_json() for name, result in results.items()},
-    }
+        settled = learnt.settled
+        metrics, part = (
+            measure_labels(dataset, split, learnt, settled, fitted, seed=config.seed)
+            if isinstance(settled, LabelsSettled)
+            else _measure(config, dataset, split, learnt, settled=settled, fitted=fitted)
+        )
+    metrics["test"] |= {"read_at": read_at, "reading": with_worth(reading, metrics["test"])}
+    return metrics, part
+
+
+def _measure(
+    config: TrainConfig,
+    dataset: Dataset,
+    split: Split,
+    learnt: Learnt,
+    *,
+    settled: Settled,
+    fitted: Mapping[str, Baseline],
+) -> tuple[dict[str, Any], Tested]:
+    """The scores of the test part, where each text has one label; the counterpart of ``measure_labels``."""
+    truth, names = learnt.ids[split.test], learnt.labels.names
+    rows, judged = judge_rules(settled, learnt.raw(split.test), truth, names, seed=config.seed)
+    results = score_baselines(fitted, [dataset.texts[row] for row in split.test], truth, names)
+    metrics: dict[str, Any] = {**judged, "baselines": {name: result.as_json() for name, result in results.items()}}
     if results:
         baselines = {name: correct_rows(truth, result.probabilities) for name, result in results.items()}
         metrics["verdict"] = judge(correct_rows(truth, rows), baselines).as_json()
-    return metrics, tested(dataset, split, learnt, rows, config)
+    return metrics, tested(dataset, split, learnt, (rows, settled.rules.decide(rows)), config)
 
 
 def _measure_unused(
-    dataset: Dataset, split: Split, learnt: Learnt, *, watch: Stopwatch, progress: Progress
+    dataset: Dataset, split: Split, learnt: Learnt, settled: Settled, *, watch: Stopwatch, progress: Progress
 ) -> dict[str, Any]:
     """Errors on the rows that undersampling left out, near-duplicates of training rows aside.
 
@@ -335,7 +220,7 @@ def _measure_unused(
     with watch.stage("unused"):
         rows = learnt.predictor.predict_proba([dataset.texts[row] for row in spared], progress=progress)
     truth = learnt.labels.ids(dataset.labels[row] for row in spared)
-    return {"unused": measure_spared(learnt.settled.rules, rows, truth, learnt.labels.names)}
+    return {"unused": measure_spared(settled.rules, rows, truth, learnt.labels.names)}
 
 
 def _save(
@@ -345,7 +230,7 @@ def _save(
     rows: Mapping[str, Any],
     *,
     watch: Stopwatch,
-    part: Tested,
+    part: Tested | TestedLabels,
     seen: Mapping[str, Any],
     quoted: Quoted,
 ) -> None:
@@ -365,7 +250,7 @@ def _save(
             # Texts of users stand in these and nowhere else in a run; the bundle, which is passed on, has none.
             "report.html": render_page(metrics, quoted.worst, quoted.doubtful),
             **quoted.files,
-            "predictions.jsonl": "".join(line + "\n" for line in prediction_lines(part)),
+            "predictions.jsonl": "".join(line + "\n" for line in part.lines()),
             "config.json": canonical_json({"config": metrics["config"], "origins": metrics["origins"]}),
             "split.json": canonical_json(dict(rows)),
             SEEN: json.dumps(seen) + "\n",

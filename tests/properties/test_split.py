@@ -187,3 +187,37 @@ def test_planted_duplicates_never_straddle_a_hash_or_a_border_in_time() -> None:
                 for at in positions:
                     places[rows[at][1]].add(name)
             assert {len(names - {"unused"}) for names in places.values()} == {1}
+
+
+@settings(deadline=None, max_examples=25)
+@given(SEEDS, st.integers(2, 6), st.sampled_from([0.05, 0.3, 0.6]))
+def test_each_of_several_labels_has_its_share_in_each_part(seed: int, count: int, share: float) -> None:
+    """Within three rows of 70, 10 and 20 %, rows without a label included, also where labels go together."""
+    random_state = np.random.default_rng(seed)
+    mood = random_state.random(400)[:, None]  # shared by the labels of a row: they go together
+    have = random_state.random((400, count)) < np.clip(share * 2 * mood, 0, 1)
+    texts = [
+        f"{number * 7919 % 100003:05d} {chr(97 + number % 26)}{chr(97 + number // 26)} row" for number in range(400)
+    ]
+    words = ["".join(chr(97 + int(digit)) for digit in text[:5]) + text[5:] for text in texts]
+    dataset = dataset_from_lists(words, [[f"label {at}" for at in np.flatnonzero(row)] for row in have])
+    split = split_dataset(dataset, seed=seed)
+    whole = np.column_stack([have, ~have.any(axis=1)])
+    for positions, wanted in ((split.train, 0.7), (split.validation, 0.1), (split.test, 0.2)):
+        assert np.abs(whole[positions].sum(axis=0) - wanted * whole.sum(axis=0)).max() <= 3
+        assert abs(len(positions) - wanted * 400) <= 8
+
+
+def test_a_rare_label_is_learnt() -> None:
+    """Of three rows with it one goes to each part, of two one to training: never none."""
+    labels = [["common"] if number % 2 else [] for number in range(60)]
+    labels[3] = labels[10] = labels[20] = ["common", "rare"]
+    labels[30] = labels[31] = ["scarce"]
+    words = [
+        f"{chr(97 + n // 26)}{chr(97 + n % 26)} {chr(97 + 7 * n % 26)}q{chr(97 + 3 * n % 26)} text" for n in range(60)
+    ]
+    for seed in range(20):
+        dataset = dataset_from_lists(words, labels)
+        split = split_dataset(dataset, seed=seed)
+        for name in ("rare", "scarce"):
+            assert any(name in dataset.members[at] for at in split.train), seed

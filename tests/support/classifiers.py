@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tailtune.bundle import Bundle
+from tailtune.label_rules import LabelRules
 from tailtune.labels import LabelSet
 from tailtune.methods.scope import Scope
 from tailtune.methods.scorers import ProbeScorer, Scorer
@@ -73,6 +74,15 @@ def reading(bundle: Bundle, long: LongRule, *, max_tokens: int = 16) -> Bundle:
 def windows_bundle(model: Path) -> Bundle:
     """Return ``ruled_bundle`` that reads 16 tokens at once, longer texts in windows that start every 8."""
     return reading(ruled_bundle(model), LongRule(kind="windows"))
+
+
+def several_bundle(model: Path) -> Bundle:
+    """Return ``probe_bundle`` for texts with any number of labels, one of them calibrated, with thresholds."""
+    rules = LabelRules(
+        steps=(None, Scaling(scale=(0.6, 0.7), shift=(0.1, -0.3)), None),
+        thresholds=(0.5, 0.2, 2.0),
+    )
+    return replace(probe_bundle(model), labels=LabelSet(names=LABELS.names, several=True), rules=rules)
 
 
 def int8_bundle(model: Path) -> Bundle:

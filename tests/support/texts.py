@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +32,27 @@ def messages(count: int) -> tuple[list[str], list[str]]:
         texts.append(forms[number // 2 % len(forms)].format(words, number))
         labels.append(label)
     return texts, labels
+
+
+_FEELINGS = {"anger": "this is outrageous", "joy": "so glad today", "love": "I adore you"}
+
+
+def tagged(count: int) -> tuple[list[str], list[list[str]]]:
+    """Return ``count`` distinct short messages and the labels of each: every set of three, none included, in turn."""
+    texts, labels = [], []
+    for number in range(count):
+        own = [name for place, name in enumerate(_FEELINGS) if number >> place & 1]
+        words = f"{_PLACES[number % len(_PLACES)]} {_letters(number)} {_letters(7 * number + 3)}"
+        texts.append(" and ".join([*(_FEELINGS[name] for name in own), f"see you at {words} later"]))
+        labels.append(own)
+    return texts, labels
+
+
+def write_tagged(path: Path, texts: Sequence[str], labels: Sequence[Sequence[str]]) -> Path:
+    """Write JSON lines with the keys text and labels, a list, and return their path."""
+    rows = ({"text": text, "labels": list(own)} for text, own in zip(texts, labels, strict=True))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
 
 
 def _letters(number: int) -> str:

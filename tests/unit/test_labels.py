@@ -48,6 +48,23 @@ def test_json_form() -> None:
     assert LabelSet(names=("ham", "spam")).to_json() == {"id2label": {"0": "ham", "1": "spam"}}
 
 
+def test_several_labels_per_text() -> None:
+    """Rows are sets of names, ids 0 and 1 in the order of names; the JSON names the problem as Hugging Face does."""
+    labels = LabelSet.over([["love"], [], ["joy", "love"]])
+    assert (labels.names, labels.several) == (("joy", "love"), True)
+    assert labels.matrix([["love", "joy"], [], ("love",)]).tolist() == [[1, 1], [0, 0], [0, 1]]
+    assert labels.matrix([]).shape == (0, 2)
+    with pytest.raises(DataError, match="unknown label 'egg'; the classifier knows 'joy', 'love'"):
+        labels.matrix([["joy", "egg"]])
+    value = labels.to_json()
+    assert value["problem_type"] == "multi_label_classification"
+    assert LabelSet.from_json(json.loads(json.dumps(value))) == labels
+    single = {"id2label": {"0": "a"}, "problem_type": "single_label_classification"}
+    assert not LabelSet.from_json(single).several
+    with pytest.raises(BundleError, match="problem_type 'regression' is not known"):
+        LabelSet.from_json({"id2label": {"0": "a"}, "problem_type": "regression"})
+
+
 @pytest.mark.parametrize(
     "value",
     [{}, {"id2label": {}}, {"id2label": ["a"]}, {"id2label": {"1": "a"}}, {"id2label": {"0": 5}},

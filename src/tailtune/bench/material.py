@@ -18,8 +18,8 @@ from tailtune.labels import LabelSet
 from tailtune.models import catalog
 from tailtune.models.families import read_config
 from tailtune.models.weights import read_json
+from tailtune.parts import prepare
 from tailtune.text.tokenizer import Tokenizer, Tokens
-from tailtune.train import prepare
 
 Ids = NDArray[np.int64]
 

@@ -75,6 +75,12 @@ def _check(
     test: Annotated[str | None, typer.Option(metavar="FILE", help="The test part, to look for leaks.")] = None,
     text_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column with the texts.")] = None,
     label_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column with the labels.")] = None,
+    label_separator: Annotated[
+        str | None, typer.Option(metavar="SEPARATOR", help="Between the labels of a text that can have several.")
+    ] = None,
+    label_columns: Annotated[
+        str | None, typer.Option(metavar="NAME,NAME", help="Columns of 0 and 1, one per label.")
+    ] = None,
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="Count lengths in the tokens of this model.")
     ] = None,
@@ -90,11 +96,17 @@ def _check(
     from tailtune.data.clean import require_new_csv, write_clean
     from tailtune.data.columns import Wanted
     from tailtune.data.review import review
+    from tailtune.data.several import LabelForm
 
     with Screen(quiet=quiet) as screen:
         if fix is not None:
             require_new_csv(fix, locate(data, screen.progress).path)
-        wanted = Wanted(text_column=text_column, label_column=label_column, others=() if fix is None else None)
+        wanted = Wanted(
+            text_column=text_column,
+            label_column=label_column,
+            others=() if fix is None else None,
+            label_form=LabelForm.given(label_separator, label_columns),
+        )
         parts = review(data, validation=validation, test=test, wanted=wanted, model=model, progress=screen.progress)
         cleaned = None if fix is None else write_clean(parts[0].dataset, fix)
     from tailtune.cli import findings

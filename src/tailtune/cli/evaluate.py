@@ -20,10 +20,17 @@ def _evaluate(
     data: Annotated[str, typer.Argument(metavar="DATA", help="File of labelled texts or name of a public data set.")],
     text_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column with the texts.")] = None,
     label_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column with the labels.")] = None,
+    label_separator: Annotated[
+        str | None, typer.Option(metavar="SEPARATOR", help="Between the labels of a text that can have several.")
+    ] = None,
+    label_columns: Annotated[
+        str | None, typer.Option(metavar="NAME,NAME", help="Columns of 0 and 1, one per label.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as one JSON object.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No notes and no progress.")] = False,
 ) -> None:
     """Measure a saved classifier on labelled texts it has not seen."""
+    from tailtune.data.several import LabelForm
     from tailtune.evaluation import evaluate_bundle
 
     with Screen(quiet=quiet) as screen:
@@ -32,6 +39,7 @@ def _evaluate(
             data,
             text_column=text_column,
             label_column=label_column,
+            form=LabelForm.given(label_separator, label_columns),
             progress=screen.progress,
             say=screen.say,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +59,7 @@ def _part(part: Reviewed) -> dict[str, Any]:
         for found in part.findings
     ]
     dataset = part.dataset
-    counts = Counter(dataset.labels)
+    counts = dataset.counts
     return {
         "source": dataset.source,
         "sha256": dataset.sha256,

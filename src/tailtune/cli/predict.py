@@ -173,7 +173,9 @@ def _require_same_answers(predictor: Predictor, chunk: Sequence[Record], held: S
     asked = chunk[: min(len(held), _ASKED_AGAIN)]
     for record, old, new in zip(asked, held, _predictions(predictor, asked), strict=False):
         before, now = old["probabilities"], new.probabilities
-        same = list(before) == list(now) and old.get("rule") == new.rule
+        # A rule that decides, or thresholds: with others the labels given would be others.
+        decided = all(old.get(key) == new.as_json().get(key) for key in ("rule", "thresholds"))
+        same = list(before) == list(now) and decided
         if not same or any(abs(before[label] - now[label]) > _SAME for label in now):
             raise DataError(
                 f"the answer to line {record.line} in the part differs from what the classifier says now",
@@ -182,25 +184,7 @@ def _require_same_answers(predictor: Predictor, chunk: Sequence[Record], held: S
 
 
 def _json_line(record: Record, prediction: Prediction, highlights: Sequence[Highlight] | None = None) -> str:
-    answer = {
-        "line": record.line,
-        **record.kept,
-        "label": prediction.label,
-        "probabilities": dict(prediction.probabilities),
-        "confidence": prediction.confidence,
-        "tokens": prediction.tokens,
-        "tokens_total": prediction.tokens_total,
-        "truncated": prediction.truncated,
-        "windows": prediction.windows,
-    }
-    if prediction.rule is not None:
-        answer["rule"] = prediction.rule
-    if prediction.abstained is not None:
-        answer |= {"abstained": prediction.abstained, "labels": list(prediction.labels)}
-    if prediction.out_of_scope is not None:
-        answer["out_of_scope"] = prediction.out_of_scope
-    if prediction.rejected is not None:
-        answer["rejected"] = prediction.rejected
+    answer = {"line": record.line, **record.kept, **prediction.as_json()}
     if highlights is not None:
         answer["highlights"] = [each.as_json() for each in highlights]
     return json.dumps(answer, ensure_ascii=False, allow_nan=False)

@@ -13,6 +13,8 @@ from tailtune.report.folds import folds_line
 from tailtune.report.losses import losses_lines
 from tailtune.report.reading import again_line, overlap_lines, worth_line
 from tailtune.report.scope import scope_lines
+from tailtune.report.several import is_several, rule_line
+from tailtune.report.words import percent, percents
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,6 +31,8 @@ _MEASURES = (
     *("accuracy", "95 % interval", "macro F1", "log loss", "test rows", "method", "depth", "size", "one text"),
     "time to make",
 )
+_ONE_LABEL = ("accuracy", "95 % interval", "macro F1")
+_LABELS = ("micro F1", "95 % interval", "macro F1", "mean average precision")
 _VERDICT_STYLES = {"better": "bold green", "worse": "bold red"}
 
 
@@ -63,11 +67,14 @@ def prediction(
     for column in ("left", "right", "left"):
         table.add_column(justify=column)
     for label, probability in sorted(answer.probabilities.items(), key=lambda pair: -pair[1]):
-        style = "bold" if label == answer.label else "dim"
-        table.add_row(_text(label, style), _text(f"{100 * probability:.1f} %", style), _text(bar(probability), "cyan"))
+        style = "bold" if label in answer.given else "dim"
+        cells = (_text(label, style), _text(f"{100 * probability:.1f} %", style), _text(bar(probability), "cyan"))
+        table.add_row(*cells, *(_text(cell, "dim") for cell in _threshold(answer, label)))
     console = _console()
     console.print(_text(title, "italic"), soft_wrap=True)
     console.print(table)
+    if answer.thresholds:
+        console.print(_text(f"  labels: {', '.join(answer.given) or 'none'}"))
     if answer.rule is not None:
         console.print(_text(f"  decided: {answer.label} ({answer.rule})"))
     if answer.abstained:
@@ -80,6 +87,14 @@ def prediction(
         console.print(_text(said if highlights else "  no words to leave out", "dim"))
         console.print(_words(highlights))
     console.print()
+
+
+def _threshold(answer: Prediction, label: str) -> tuple[str, ...]:
+    """Return what a label has to reach, in a cell of its own; none where each text has one label."""
+    if not answer.thresholds:
+        return ()
+    least = answer.thresholds[label]
+    return ("never given" if least > 1 else f"from {100 * least:.1f} %",)
 
 
 def _read(answer: Prediction, long: str) -> str:
@@ -135,6 +150,7 @@ def training(metrics: Mapping[str, Any], folder: Path) -> None:
         folds_line(metrics),
         *losses_lines(metrics),
         calibration_line(metrics),
+        rule_line(metrics),
         *decision_lines(metrics),
         *scope_lines(metrics),
         long_line(metrics),
@@ -187,11 +203,12 @@ def evaluation(metrics: Mapping[str, Any]) -> None:
     console.print()
     test = metrics["test"]
     table = _table("category", "precision", "recall", "F1", "texts")
-    for name, scores in test["per_class"].items():
+    for name, scores in (test.get("per_class") or test["per_label"]).items():
         values = (f"{scores[key]:.3f}" for key in ("precision", "recall", "f1"))
         table.add_row(_text(name), *values, f"{scores['support']:,}")
     console.print(table)
-    said = [f"{name} {test[key]:.4f}" for key, name in (("log_loss", "log loss"), ("ece", "calibration error"))]
+    named = (("log_loss", "log loss"), ("ece", "calibration error"), ("hamming_loss", "wrong labels"))
+    said = [f"{name} {test[key]:.4f}" for key, name in named if key in test]
     console.print(f"{test['rows']:,} texts, {', '.join(said)}")
     for sentence in (*decision_lines(metrics), *overlap_lines(metrics), again_line(metrics)):
         _say(console, sentence)
@@ -285,11 +302,17 @@ def line(text: str) -> None:
 
 
 def _scores(metrics: Mapping[str, Any], own: str) -> Table:
-    table = _table(f"test, {metrics['test']['rows']:,} texts", "accuracy", "95 % interval", "macro F1")
-    table.add_row(_text(own, "bold"), *_score_cells(metrics["test"]))
+    headings, cells = (_LABELS, _label_cells) if is_several(metrics) else (_ONE_LABEL, _score_cells)
+    table = _table(f"test, {metrics['test']['rows']:,} texts", *headings)
+    table.add_row(_text(own, "bold"), *cells(metrics["test"]))
     for name, scores in metrics.get("baselines", {}).items():
-        table.add_row(_text(scores.get("title", name)), *_score_cells(scores))
+        table.add_row(_text(scores.get("title", name)), *cells(scores))
     return table
+
+
+def _label_cells(scores: Mapping[str, Any]) -> tuple[str, ...]:
+    shown = (percent(scores.get(key)) for key in ("macro_f1", "mean_average_precision"))
+    return percent(scores["micro_f1"]), percents(scores["micro_f1_interval"]), *shown
 
 
 def _score_cells(scores: Mapping[str, Any]) -> tuple[str, str, str]:

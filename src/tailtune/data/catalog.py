@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tailtune.data.dataset import Dataset, Finding
-from tailtune.data.read import read_dataset
+from tailtune.data.read import read_dataset, read_numbered
+from tailtune.data.several import ONE_NAME_OR_LIST, LabelForm
 from tailtune.data.sources import ArchiveSource, FolderSource, Source, SourceRefused, WheelSource
 from tailtune.errors import ConfigError, DataError, SetupError, setup_error
 from tailtune.progress import Progress, silent
@@ -27,6 +28,9 @@ class Entry:
         form: How the file is written.
         file_name: What the cached file is called.
         sources: Tried in this order.
+        label_names: Of a file with numbers for labels, see ``read_numbered``; empty for any other.
+        validation: Name of the published validation part, "" where there is none.
+        test: Name of the published test part.
     """
 
     name: str
@@ -35,6 +39,9 @@ class Entry:
     form: str
     file_name: str
     sources: tuple[Source, ...]
+    label_names: tuple[str, ...] = ()
+    validation: str = ""
+    test: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +54,7 @@ class NamedFile:
         licence: Of the texts; "" for a file of one's own.
         form: How the file is written; "" for a file of one's own.
         findings: Which source was used and which were not, and why.
+        label_names: As for ``Entry``.
     """
 
     path: Path
@@ -54,6 +62,7 @@ class NamedFile:
     licence: str = ""
     form: str = ""
     findings: tuple[Finding, ...] = ()
+    label_names: tuple[str, ...] = ()
 
 
 _SMS_SHA256 = "7d039a24a6083ed9ef0f806ebad56bbb976e3aeb8de05669173bfdc4996c239d"
@@ -83,9 +92,56 @@ SMS_SPAM = Entry(
 )
 
 
+_EMOTIONS = (
+    "admiration", "amusement", "anger", "annoyance", "approval", "caring", "confusion", "curiosity", "desire",
+    "disappointment", "disapproval", "disgust", "embarrassment", "excitement", "fear", "gratitude", "grief",
+    "joy", "love", "nervousness", "optimism", "pride", "realization", "relief", "remorse", "sadness",
+    "surprise", "neutral",
+)  # fmt: skip
+
+
+def _goemotions(name: str, part: str, rows: str, sha256: str, *, validation: str = "", test: str = "") -> Entry:
+    return Entry(
+        name=name,
+        description=f"GoEmotions: {rows} comments with any of 28 emotions (Demszky et al. 2020), the {part} part",
+        licence="CC BY 4.0",
+        form="text TAB label numbers with commas TAB comment id, quoting off, no header, UTF-8",
+        file_name=f"{part}.tsv",
+        sources=(FolderSource(variable="TAILTUNE_DATA", member=f"goemotions/{part}.tsv", sha256=sha256),),
+        label_names=_EMOTIONS,
+        validation=validation,
+        test=test,
+    )
+
+
+GOEMOTIONS = (
+    _goemotions(
+        "goemotions",
+        "train",
+        "43,410",
+        "1c254a142be5c00e80d819b9ae1bbd36d94b2eeb8f4b1271846508d57e57d9c5",
+        validation="goemotions-dev",
+        test="goemotions-test",
+    ),
+    _goemotions("goemotions-dev", "dev", "5,426", "575489c079c9de1097062a01738f998590d6b7ead66dd1c9fd1d2ba01fd8bc62"),
+    _goemotions("goemotions-test", "test", "5,427", "0587b2dd8b27b97352adbfc3fb083d46005c8946657fdc2b1ca8b1cc7f1f8be4"),
+)
+
+
 def entries() -> tuple[Entry, ...]:
     """Return every named data set."""
-    return (SMS_SPAM,)
+    return (SMS_SPAM, *GOEMOTIONS)
+
+
+def published_parts(reference: str) -> tuple[str | None, str | None]:
+    """Return the names of the validation and the test part that belong to a named data set, None where there is none.
+
+    A path that exists wins over the name of a data set, as in ``locate``.
+    """
+    found = next((entry for entry in entries() if entry.name == reference), None)
+    if found is None or Path(reference).expanduser().exists():
+        return None, None
+    return found.validation or None, found.test or None
 
 
 def find_entry(name: str) -> Entry:
@@ -174,6 +230,7 @@ def open_dataset(
     text_column: str | None = None,
     label_column: str | None = None,
     others: tuple[str, ...] | None = (),
+    form: LabelForm = ONE_NAME_OR_LIST,
     progress: Progress = silent,
 ) -> Dataset:
     """Return the Dataset of a file or a named data set, with a finding on which source was used for the latter.
@@ -183,6 +240,7 @@ def open_dataset(
         text_column: As for ``read_dataset``.
         label_column: As for ``read_dataset``.
         others: As for ``read_dataset``.
+        form: As for ``read_dataset``.
         progress: Told about lines read and bytes fetched.
 
     Raises:
@@ -190,8 +248,10 @@ def open_dataset(
         SetupError: If a named set cannot be had.
     """
     named = locate(reference, progress)
+    if named.label_names:
+        return with_source(read_numbered(named.path, named.label_names), named)
     dataset = read_dataset(
-        named.path, text_column=text_column, label_column=label_column, others=others, progress=progress
+        named.path, text_column=text_column, label_column=label_column, others=others, form=form, progress=progress
     )
     return with_source(dataset, named)
 
@@ -209,6 +269,7 @@ def _named(entry: Entry, path: Path, title: str, refused: Sequence[str]) -> Name
         licence=entry.licence,
         form=entry.form,
         findings=(Finding(kind="source", message=said),),
+        label_names=entry.label_names,
     )
 
 
@@ -244,7 +305,7 @@ def _fetch(entry: Entry, folder: Path, cached: str | None, refused: list[str], p
     if cached is not None:
         return _named(entry, file, cached, refused)
     raise SetupError(
-        f"data set {entry.name} cannot be had: {'; '.join(refused)}",
+        f"data set {entry.name} cannot be had: {'; '.join(refused) or 'no folder holds it and it has no other source'}",
         hint=f"go online, or set TAILTUNE_DATA to a folder that holds {_folder_member(entry)}",
     )
 

@@ -105,7 +105,7 @@ def check_dataset(dataset: Dataset) -> tuple[Finding, ...]:
     own = (
         _class_counts(dataset),
         _blank(dataset),
-        similar_labels(dataset.labels),
+        similar_labels(dataset.classes),
         _odd_labels(dataset),
         _many_classes(dataset),
         _odd_characters(dataset),
@@ -152,12 +152,15 @@ def require_trainable(dataset: Dataset) -> None:
     """Refuse a Dataset from which no classifier can be trained and tested.
 
     Raises:
-        DataError: If it has no rows, one class only, or a class with one row.
+        DataError: If it has no rows, one class only, or a class with one row; where a text can have several labels, a
+            label that every row has.
     """
     if not len(dataset):
         raise DataError("no rows with a text", path=dataset.source, hint="labelled texts are needed")
-    counts = Counter(dataset.labels)
-    if len(counts) == 1:
+    counts = dataset.counts
+    if dataset.sets is not None:
+        _require_some_with_and_some_without(dataset)
+    elif len(counts) == 1:
         name, rows = counts.most_common(1)[0]
         raise DataError(
             f"one class only: all {rows} rows are {name!r}, expected at least two classes",
@@ -167,7 +170,8 @@ def require_trainable(dataset: Dataset) -> None:
     single = [name for name in order_labels(counts) if counts[name] == 1]
     if single:
         shown = ", ".join(map(repr, single[:10])) + (f" and {len(single) - 10} more" if len(single) > 10 else "")
-        rows_of = sorted(dataset.rows[at] for at, label in enumerate(dataset.labels) if counts[label] == 1)
+        few = set(single)
+        rows_of = sorted(dataset.rows[at] for at, names in enumerate(dataset.members) if few & set(names))
         raise DataError(
             f"one row only for class {shown} ({name_rows(rows_of)}); one to learn from and one to test are needed",
             path=dataset.source,
@@ -175,20 +179,41 @@ def require_trainable(dataset: Dataset) -> None:
         )
 
 
+def _require_some_with_and_some_without(dataset: Dataset) -> None:
+    counts = dataset.counts
+    if not counts:
+        raise DataError("no row has a label", path=dataset.source, hint="labelled texts are needed")
+    if everywhere := [name for name in order_labels(counts) if counts[name] == len(dataset)]:
+        raise DataError(
+            f"label {everywhere[0]!r} is on all {len(dataset)} rows, so there is nothing to tell it from",
+            path=dataset.source,
+            hint="add rows without it, or leave the label out",
+        )
+
+
 def _class_counts(dataset: Dataset) -> Finding:
-    counts = Counter(dataset.labels)
+    counts = dataset.counts
     ordered = sorted(order_labels(counts), key=lambda name: -counts[name])
     parts = [f"{name} {counts[name]} ({counts[name] / len(dataset):.1%})" for name in ordered[:12]]
     more = f" and {len(ordered) - 12} more classes" if len(ordered) > 12 else ""
-    return Finding(kind="class_counts", message=f"{len(dataset)} rows, {len(counts)} classes: {', '.join(parts)}{more}")
+    message = f"{len(dataset)} rows, {len(counts)} classes: {', '.join(parts)}{more}"
+    if dataset.sets is not None:
+        sizes = Counter(map(len, dataset.sets))
+        several = sum(rows for size, rows in sizes.items() if size > 1)
+        message += f"; {several} rows have several labels, {sizes[0]} none"
+    return Finding(kind="class_counts", message=message)
 
 
 def _with_rows(finding: Finding, dataset: Dataset) -> Finding:
     """Name the rows whose label is not the commonest spelling; where labels are found alike, rows have no numbers."""
     if finding.kind != "similar_labels" or finding.rows:
         return finding
-    best = commonest_spellings(dataset.labels)
-    rows = (row for row, label in zip(dataset.rows, dataset.labels, strict=True) if best[label] != label)
+    best = commonest_spellings([name for names in dataset.members for name in names])
+    rows = (
+        row
+        for row, names in zip(dataset.rows, dataset.members, strict=True)
+        if any(best[name] != name for name in names)
+    )
     return replace(finding, rows=tuple(rows))
 
 
@@ -201,13 +226,13 @@ def _odd_labels(dataset: Dataset) -> Finding | None:
     def odd(label: str) -> bool:
         return len(label) > _LONG_LABEL or not label.isprintable() or label[:1] in {'"', "'"}
 
-    names = {label for label in set(dataset.labels) if odd(label)}
+    names = {label for label in dataset.classes if odd(label)}
     what = "labelled with something long, quoted or unprintable"
-    return _rows_finding("odd_labels", what, dataset, (at for at, label in enumerate(dataset.labels) if label in names))
+    return _rows_finding("odd_labels", what, dataset, _having(dataset, names))
 
 
 def _many_classes(dataset: Dataset) -> Finding | None:
-    classes = len(set(dataset.labels))
+    classes = len(dataset.classes)
     if len(dataset) < 20 or classes <= len(dataset) / 3:
         return None
     return Finding(
@@ -263,33 +288,38 @@ def _conflicts(dataset: Dataset) -> tuple[Finding | None, Finding | None]:
         of_fold[fold].add(label)
     torn = [at for at, text in enumerate(dataset.texts) if len(labels[text]) > 1]
     near = [at for at, fold in enumerate(folds) if len(of_fold[fold]) > len(labels[dataset.texts[at]])]
-    says = "a text that appears with another label but for case, digits, punctuation or blanks"
+    what = "label" if dataset.sets is None else "set of labels"
+    says = f"a text that appears with another {what} but for case, digits, punctuation or blanks"
     return (
-        _rows_finding("conflicting_labels", "a text that appears with more than one label", dataset, torn),
+        _rows_finding("conflicting_labels", f"a text that appears with more than one {what}", dataset, torn),
         _rows_finding("near_conflicts", says, dataset, near),
     )
 
 
 def _tiny_classes(dataset: Dataset) -> Finding | None:
-    counts = Counter(dataset.labels)
+    counts = dataset.counts
     tiny = [name for name in order_labels(counts) if counts[name] < SMALL_CLASS]
     if not tiny:
         return None
     shown = ", ".join(f"{name!r} {counts[name]}" for name in tiny[:12])
     more = f" and {len(tiny) - 12} more" if len(tiny) > 12 else ""
-    few = set(tiny)
-    rows = tuple(dataset.rows[at] for at, label in enumerate(dataset.labels) if label in few)
+    rows = tuple(dataset.rows[at] for at in _having(dataset, set(tiny)))
     message = f"fewer than {SMALL_CLASS} rows, so their figures will be rough: {shown}{more}"
     return Finding(kind="tiny_classes", message=message, rows=rows)
 
 
 def _unbalanced(dataset: Dataset) -> Finding | None:
-    ranked = Counter(dataset.labels).most_common()
-    if len(ranked) < 2 or ranked[0][1] < UNBALANCED * ranked[-1][1]:
+    ranked = dataset.counts.most_common()
+    if dataset.sets is not None or len(ranked) < 2 or ranked[0][1] < UNBALANCED * ranked[-1][1]:
         return None
     (large, most), (small, least) = ranked[0], ranked[-1]
     message = f"{most / least:.0f} rows of {large!r} for each of {small!r} ({most} and {least})"
     return Finding(kind="unbalanced", message=message)
+
+
+def _having(dataset: Dataset, names: set[str]) -> Iterable[int]:
+    """Return the places of the rows that have one of ``names``."""
+    return (at for at, own in enumerate(dataset.members) if not names.isdisjoint(own))
 
 
 def _rows_finding(kind: str, what: str, dataset: Dataset, positions: Iterable[int]) -> Finding | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tailtune.data.several import ONE_NAME_OR_LIST, LabelForm
 from tailtune.errors import DataError
 
 Role = Literal["text", "label"]
@@ -33,12 +34,14 @@ class Wanted:
         label_column: Its name, or None to find it by its usual names.
         labelled: Whether labels are read at all; predicting needs none.
         others: Further columns to read beside them, by name; None for all there are.
+        label_form: How labels are written.
     """
 
     text_column: str | None = None
     label_column: str | None = None
     labelled: bool = True
     others: tuple[str, ...] | None = ()
+    label_form: LabelForm = ONE_NAME_OR_LIST
 
     @property
     def named(self) -> bool:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeVar
 
-from tailtune.labels import order_labels
+import numpy as np
+from numpy.typing import NDArray
+
+from tailtune.errors import DataError
+from tailtune.labels import LabelSet, order_labels
 
 __all__ = ["Dataset", "Finding", "Severity", "blank_texts", "is_blank", "name_rows", "order_labels", "similar_labels"]
 
@@ -17,6 +22,7 @@ _BLANK = re.compile(r"[\s\ufeff\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2064]*\Z
 
 
 Severity = Literal["error", "warning", "note"]
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,13 +52,15 @@ class Dataset:
 
     Attributes:
         texts: One string per row, never blank.
-        labels: One label name per row; labels are strings end to end.
+        labels: One label name per row; labels are strings end to end. Where a text can have several, a spelling of its
+            set: equal for equal sets.
         rows: 1-based row number in the source (header not counted), before anything was dropped.
         source: Where it came from, as a person would say it: a path, or a named set with the source that answered.
         sha256: Hash of the bytes that were read.
         findings: What reading and checking had to say.
         columns: Further columns that were asked for: name -> one value per row, "" where it has none.
         names: What the text and the label column are called in the source.
+        sets: The label names of each row, in the order of ``label_set``, where a text can have several; else None.
     """
 
     texts: tuple[str, ...]
@@ -63,14 +71,60 @@ class Dataset:
     findings: tuple[Finding, ...] = ()
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     names: tuple[str, str] = ("text", "label")
+    sets: tuple[tuple[str, ...], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
 
     @property
+    def members(self) -> tuple[tuple[str, ...], ...]:
+        """The label names of each row: one each, or any number where a text can have several."""
+        return tuple((label,) for label in self.labels) if self.sets is None else self.sets
+
+    @property
+    def label_set(self) -> LabelSet:
+        """The distinct label names, integers in numeric order before the others in text order (1, 2, 10, ham, spam)."""
+        return LabelSet.of(self.labels) if self.sets is None else LabelSet.over(self.sets)
+
+    @property
     def classes(self) -> tuple[str, ...]:
-        """Distinct label names, integers in numeric order before the others in text order (1, 2, 10, ham, spam)."""
-        return order_labels(self.labels)
+        """The names of ``label_set``."""
+        return order_labels(self._names())
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Label name -> rows that have it."""
+        return Counter(self._names())
+
+    def _names(self) -> Iterable[str]:
+        return self.labels if self.sets is None else itertools.chain.from_iterable(self.sets)
+
+    def ids(self, labels: LabelSet) -> NDArray[np.int64]:
+        """Return int64[rows] the id of each row's label in ``labels``, or int64[rows, L] 0/1 where it has several.
+
+        Raises:
+            DataError: If ``labels`` does not know a name, or rows have several labels and ``labels`` are for one.
+        """
+        if labels.several:
+            return labels.matrix(self.members)
+        if self.sets is not None:
+            raise DataError("these texts have lists of labels, expected one label per text", path=self.source)
+        return labels.ids(self.labels)
+
+    def take(self, places: Sequence[int]) -> Dataset:
+        """Return the rows at ``places``, in that order, with their columns."""
+
+        def taken(values: Sequence[_T]) -> tuple[_T, ...]:
+            return tuple(values[at] for at in places)
+
+        return replace(
+            self,
+            texts=taken(self.texts),
+            labels=taken(self.labels),
+            rows=taken(self.rows),
+            columns={name: taken(values) for name, values in self.columns.items()},
+            sets=None if self.sets is None else taken(self.sets),
+        )
 
 
 def is_blank(text: str) -> bool:

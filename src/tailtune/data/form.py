@@ -81,7 +81,7 @@ def _swallowed(dataset: Dataset) -> Finding | None:
     several = [at for at, text in enumerate(dataset.texts) if "\n" in text]
     if not several:
         return None
-    names = "|".join(re.escape(label) for label in sorted(set(dataset.labels), key=len, reverse=True))
+    names = "|".join(re.escape(label) for label in sorted(set(dataset.classes), key=len, reverse=True))
     row = re.compile(rf'\n"?(?:{names})"?[\t,;]|[\t,;]"?(?:{names})"?\r?\n')
     rows = tuple(dataset.rows[at] for at in several if row.search(dataset.texts[at]))
     if not rows:

@@ -50,11 +50,11 @@ def leaks(known: Dataset, part: Dataset, *, known_as: str, part_as: str) -> tupl
 
 def unknown_labels(known: Dataset, part: Dataset, *, part_as: str) -> tuple[Finding, ...]:
     """Return the rows of ``part`` whose label training does not have; training stops there."""
-    names = set(known.labels)
-    rows = tuple(row for row, label in zip(part.rows, part.labels, strict=True) if label not in names)
+    names = set(known.classes)
+    rows = tuple(row for row, own in zip(part.rows, part.members, strict=True) if not names.issuperset(own))
     if not rows:
         return ()
-    lacking = ", ".join(map(repr, sorted(set(part.labels) - names)[:10]))
+    lacking = ", ".join(map(repr, sorted(set(part.classes) - names)[:10]))
     message = f"{len(rows)} {part_as} rows have labels that training does not know ({lacking}): {name_rows(rows)}"
     mend = "correct the labels, or add such rows to training"
     means = "what was never shown cannot be learnt"

@@ -17,11 +17,13 @@ def place_groups(
     """Return the part of each group.
 
     Groups are taken in a shuffled order, the big ones first, and each goes where its class lacks most rows. Groups
-    with several labels come before all others, while every class still has room.
+    with several labels come before all others, while every class still has room; where a row can have several, those
+    with the rarest label first, since common ones are easily made up for (iterative stratification, Sechidis et al.
+    2011).
 
     Args:
         groups: int64[rows] from 0 without gaps; at least one row.
-        labels: int64[rows] class of each row.
+        labels: int64[rows] class of each row, or int64[rows, L] 0/1 where a row can have several.
         shares: Of training, validation and test; they sum to 1.
         rng: Shuffles.
     """
@@ -33,15 +35,20 @@ def place_groups(
 def _placed(
     groups: NDArray[np.int64], labels: NDArray[np.int64], shares: Sequence[float], rng: np.random.Generator
 ) -> _Placing:
-    cells, rows = np.unique(np.stack([groups, labels], axis=1), axis=0, return_counts=True)
+    of_row, of_cell = _cells(labels)
+    cells, rows = np.unique(np.stack([groups[of_row], of_cell], axis=1), axis=0, return_counts=True)
+    totals = np.bincount(of_cell)
     members: list[list[tuple[int, int]]] = [[] for _ in range(int(groups.max()) + 1)]
     for (group, label), count in zip(cells.tolist(), rows.tolist(), strict=True):
         members[group].append((label, count))
     sizes = np.bincount(groups)
     shuffled = rng.permutation(len(members))
     mixed = np.array([len(member) > 1 for member in members])[shuffled]
-    order = shuffled[np.lexsort((-sizes[shuffled], ~mixed))]
-    state = _Placing(members, np.bincount(labels), shares)
+    rarest = np.zeros(len(members), dtype=np.int64)
+    if labels.ndim == 2:
+        rarest = np.array([min(int(totals[label]) for label, _ in member) for member in members])[shuffled]
+    order = shuffled[np.lexsort((-sizes[shuffled], rarest, ~mixed))]
+    state = _Placing(members, totals, shares)
     for group in order.tolist():
         state.place(group)
     state.place_the_rest()
@@ -60,6 +67,16 @@ def deal_groups(
         rng: Shuffles.
     """
     return _placed(groups, labels, (1 / parts,) * parts, rng).part
+
+
+def _cells(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the row and the class of each label; rows without one are a class of their own, after the last."""
+    if labels.ndim == 1:
+        return np.arange(len(labels)), labels
+    whole = np.column_stack([labels, labels.sum(axis=1) == 0])
+    kept = whole[:, : whole.shape[1] - (not whole[:, -1].any())]
+    rows, classes = np.nonzero(kept)
+    return rows, classes
 
 
 class _Placing:

@@ -11,6 +11,7 @@ from tailtune.data.columns import Wanted
 from tailtune.data.dataset import Dataset, Finding, blank_texts, is_blank, similar_labels
 from tailtune.data.decode import read_text, require_file
 from tailtune.data.delimited import Records, is_label_tab_text, parse_delimited, parse_label_tab_text
+from tailtune.data.several import ONE_NAME_OR_LIST, LabelForm, never_used, read_sets, spell
 from tailtune.data.structured import parse_jsonl, parse_parquet, text_value
 from tailtune.errors import ConfigError, DataError
 from tailtune.progress import Progress, silent
@@ -45,6 +46,7 @@ def read_dataset(
     text_column: str | None = None,
     label_column: str | None = None,
     others: tuple[str, ...] | None = (),
+    form: LabelForm = ONE_NAME_OR_LIST,
     progress: Progress = silent,
 ) -> Dataset:
     """Return the labelled texts of a CSV, TSV, JSONL, Parquet or "label TAB text" file.
@@ -54,19 +56,26 @@ def read_dataset(
         text_column: Name of its text column; by default found by its usual names.
         label_column: Name of its label column; by default found by its usual names.
         others: Names of further columns to read; None for all there are.
+        form: How labels are written; lists of names are seen without being told.
         progress: Told about lines read.
 
     Raises:
         DataError: If the file is missing, empty, broken or has no clear columns, or a label is blank; with the line.
+            If labels are not written as ``form`` says; with the rows.
         SetupError: If the operating system does not let it be read.
     """
-    wanted = Wanted(text_column=text_column, label_column=label_column, others=others)
+    labelled = not form.columns
+    if not labelled and others is not None:
+        others = (*form.columns, *(name for name in others if name not in form.columns))
+    wanted = Wanted(text_column=text_column, label_column=label_column, labelled=labelled, others=others)
     records, sha256, findings = _parse(Path(path), wanted, progress)
-    return _assemble(records, source=str(path), sha256=sha256, findings=findings)
+    return _assemble(records, source=str(path), sha256=sha256, findings=findings, form=form)
 
 
 def dataset_from_lists(texts: Iterable[str], labels: Iterable[Any], *, source: str = "memory") -> Dataset:
     """Return the Dataset of parallel lists; labels become strings, blank texts are dropped and named.
+
+    A list, tuple or set of labels for each text makes texts with any number of labels.
 
     Raises:
         ConfigError: If the lists differ in length.
@@ -77,7 +86,7 @@ def dataset_from_lists(texts: Iterable[str], labels: Iterable[Any], *, source: s
         raise ConfigError(f"got {len(kept_texts)} texts and {len(kept_labels)} labels, expected one label per text")
     records = Records(
         texts=[text_value(text, source, row) for row, text in enumerate(kept_texts, start=1)],
-        labels=["" if label is None else str(label) for label in kept_labels],
+        labels=[_given_label(label) for label in kept_labels],
         lines=range(1, len(kept_texts) + 1),
     )
     try:
@@ -85,6 +94,47 @@ def dataset_from_lists(texts: Iterable[str], labels: Iterable[Any], *, source: s
     except UnicodeEncodeError as error:
         raise DataError("half a character: a lone surrogate in a text or label", path=source) from error
     return _assemble(records, source=source, sha256=sha256, findings=())
+
+
+def read_numbered(path: Path, names: Sequence[str]) -> Dataset:
+    """Return the texts of a file of lines "text TAB label numbers with commas TAB anything", with any number of labels.
+
+    Args:
+        path: The file: no header, quoting off.
+        names: Of the labels; a number is a place in it, from 0.
+
+    Raises:
+        DataError: If it is missing or a line has another form; with the line.
+        SetupError: If the operating system does not let it be read.
+    """
+    require_file(path)
+    source = read_text(path)
+    known = {str(at): name for at, name in enumerate(names)}
+    texts, labels, numbers = [], [], []
+    for number, line in enumerate(source.text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        text, _, rest = line.partition("\t")
+        try:
+            labels.append(spell([known[cell] for cell in rest.split("\t")[0].split(",") if cell]))
+        except KeyError as error:
+            said = f"expected numbers from 0 to {len(names) - 1} with commas after the first TAB"
+            raise DataError(said, path=path, line=number) from error
+        texts.append(text)
+        numbers.append(number)
+    records = Records(texts=texts, labels=labels, lines=numbers)
+    return _assemble(records, source=str(path), sha256=source.sha256, findings=source.findings)
+
+
+def _given_label(label: Any) -> str:
+    if isinstance(label, (list, tuple, set, frozenset)):
+        return spell([str(name) for name in label])
+    if getattr(label, "ndim", 0):
+        raise ConfigError(
+            "the labels are a matrix, expected one label per text, or a list of label names",
+            hint="write [[name for name, flag in zip(names, row) if flag] for row in matrix]",
+        )
+    return "" if label is None else str(label)
 
 
 def read_texts(path: Path, *, text_column: str | None = None, progress: Progress = silent) -> TextRows:
@@ -133,27 +183,45 @@ def _parse(path: Path, wanted: Wanted, progress: Progress) -> tuple[Records, str
     return records, source.sha256, (*source.findings, *records.findings)
 
 
-def _assemble(records: Records, *, source: str, sha256: str, findings: Sequence[Finding]) -> Dataset:
+def _assemble(
+    records: Records,
+    *,
+    source: str,
+    sha256: str,
+    findings: Sequence[Finding],
+    form: LabelForm = ONE_NAME_OR_LIST,
+) -> Dataset:
     """Drop blank texts by row number, refuse blank labels, warn of labels that look alike."""
     blank = [at for at, text in enumerate(records.texts) if is_blank(text)]
     dropped = set(blank)
     kept = [at for at in range(len(records.texts)) if at not in dropped]
-    no_names = {name for name in set(records.labels) if is_blank(name)}
+    rows = tuple(at + 1 for at in kept)
+    columns = {name: tuple(values[at] for at in kept) for name, values in records.columns.items()}
+    labels = tuple(records.labels[at] for at in kept) if records.labels else ()
+    sets = read_sets(labels, columns, form, rows, source)
+    if sets is not None:
+        labels = tuple(map(spell, sets))
+    no_names = {name for name in set(records.labels) if is_blank(name)} if sets is None else set()
     if no_names and (bad := next((at for at in kept if records.labels[at] in no_names), None)) is not None:
-        raise DataError("the label is blank", path=source, line=records.lines[bad], hint="every text needs a label")
-    labels = tuple(records.labels[at] for at in kept)
+        raise DataError(
+            "the label is blank",
+            path=source,
+            line=records.lines[bad],
+            hint="every text needs a label, or say how several are written, --label-separator",
+        )
     said = list(findings)
     if blank:
         said.append(blank_texts([at + 1 for at in blank]))
-    if alike := similar_labels(labels):
-        said.append(alike)
+    names = labels if sets is None else {name for own in sets for name in own}
+    said += [found for found in (similar_labels(names), never_used(form, sets or ())) if found is not None]
     return Dataset(
         texts=tuple(records.texts[at] for at in kept),
         labels=labels,
-        rows=tuple(at + 1 for at in kept),
+        rows=rows,
         source=source,
         sha256=sha256,
         findings=tuple(said),
-        columns={name: tuple(values[at] for at in kept) for name, values in records.columns.items()},
+        columns={name: values for name, values in columns.items() if name not in form.columns},
         names=records.names,
+        sets=sets,
     )

@@ -84,6 +84,7 @@ def _part(
         text_column=wanted.text_column,
         label_column=wanted.label_column,
         others=wanted.others,
+        form=wanted.label_form,
         progress=progress,
     )
     said = [*check_dataset(read)] if len(read) else [*read.findings]

@@ -91,9 +91,7 @@ def split_dataset(
         raise ConfigError(f"unknown split {by!r}; expected stratified or hash")
     grouped = group_rows(dataset, alike=alike, column=group)
     ids = grouped.ids
-    part_of_group = (
-        place_groups(ids, LabelSet.of(dataset.labels).ids(dataset.labels), shares, rng) if len(dataset) else ()
-    )
+    part_of_group = place_groups(ids, dataset.ids(dataset.label_set), shares, rng) if len(dataset) else ()
     return parts_to_split(
         dataset,
         np.asarray(part_of_group, dtype=np.int64)[ids],
@@ -152,10 +150,11 @@ def require_classes_in_training(dataset: Dataset, part: NDArray[np.int64], hint:
     Raises:
         DataError: It names the class and its rows.
     """
-    known = {dataset.labels[at] for at in np.flatnonzero(part == TRAIN)}
-    lacking = sorted(set(dataset.labels) - known)
+    members = dataset.members
+    known = {name for at in np.flatnonzero(part == TRAIN) for name in members[at]}
+    lacking = sorted({name for names in members for name in names} - known)
     if lacking:
-        rows = [row for row, label in zip(dataset.rows, dataset.labels, strict=True) if label == lacking[0]]
+        rows = [row for row, names in zip(dataset.rows, members, strict=True) if lacking[0] in names]
         message = f"no training row for class {lacking[0]!r}: all of it ({name_rows(rows)}) falls into other parts"
         raise DataError(message, path=dataset.source, hint=hint)
 
@@ -215,14 +214,9 @@ def with_findings(dataset: Dataset, split: Split) -> Dataset:
 def without_unused(dataset: Dataset, split: Split) -> tuple[Dataset, Split]:
     """Return the rows that serve a part, and the same split of them; what balancing took out is gone."""
     kept = np.sort(np.concatenate((split.train, split.validation, split.test)))
-    texts, labels, rows = (
-        tuple(column[at] for at in kept.tolist()) for column in (dataset.texts, dataset.labels, dataset.rows)
-    )
     parts = {name: np.searchsorted(kept, getattr(split, name)) for name in PARTS}
     none = np.empty(0, dtype=np.int64)
-    columns = {name: tuple(values[at] for at in kept.tolist()) for name, values in dataset.columns.items()}
-    small = replace(dataset, texts=texts, labels=labels, rows=rows, columns=columns)
-    return small, replace(split, unused=none, groups=split.groups[kept], **parts)
+    return dataset.take(kept.tolist()), replace(split, unused=none, groups=split.groups[kept], **parts)
 
 
 def leaked_test_rows(dataset: Dataset, split: Split) -> int:
@@ -257,6 +251,8 @@ def _balanced(
         raise ConfigError(f"unknown balance {balance!r}; expected none, undersample or weights")
     if balance != "undersample" or not len(train):
         return train, np.empty(0, dtype=np.int64)
+    if dataset.sets is not None:
+        raise ConfigError("--balance undersample needs one label per text", hint="leave it away")
     names = [dataset.labels[at] for at in train]
     ids = LabelSet.of(names).ids(names)
     smallest = int(np.bincount(ids).min())
@@ -268,9 +264,13 @@ def _balanced(
 def _require_same_classes(train: Dataset, part: Dataset) -> None:
     if not len(part):
         raise DataError("no rows with a text", path=part.source, hint="leave the part away to split it off training")
-    known = set(train.labels)
-    for at, label in enumerate(part.labels):
-        if label not in known:
+    if (train.sets is None) != (part.sets is None):
+        kinds = ("one label per text", "lists of labels")
+        got, expected = kinds[part.sets is not None], kinds[train.sets is not None]
+        raise DataError(f"got {got}, expected {expected} as in {train.source}", path=part.source)
+    known = set(train.classes)
+    for at, names in enumerate(part.members):
+        for label in sorted(set(names) - known):
             raise DataError(
                 f"row {part.rows[at]}: label {label!r} is not among the training labels of {train.source}",
                 path=part.source,
@@ -285,6 +285,7 @@ def _concatenate(parts: Sequence[Dataset]) -> Dataset:
         texts=tuple(text for part in parts for text in part.texts),
         labels=tuple(label for part in parts for label in part.labels),
         rows=tuple(row for part in parts for row in part.rows),
+        sets=None if parts[0].sets is None else tuple(names for part in parts for names in part.members),
         source=" + ".join(part.source for part in parts),
         sha256=joined,
         findings=tuple(

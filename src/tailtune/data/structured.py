@@ -10,6 +10,7 @@ from tailtune.data.columns import Wanted, choose_columns, choose_others
 from tailtune.data.dataset import is_blank
 from tailtune.data.decode import require_file
 from tailtune.data.delimited import Records
+from tailtune.data.several import spell
 from tailtune.errors import DataError
 from tailtune.progress import Progress
 
@@ -154,10 +155,10 @@ def _get(value: dict[str, Any], key: str, path: Path, number: int) -> Any:
 
 
 def label_value(value: Any, path: Path | str, number: int) -> str:
-    """Return ``value`` as a label name; integers and booleans become their JSON text.
+    """Return ``value`` as a label name; integers and booleans become their JSON text, and a list of names too.
 
     Raises:
-        DataError: If it is null, a fraction, a list or an object; with the line.
+        DataError: If it is null, a fraction or an object, or one is in the list; with the line.
     """
     if isinstance(value, str):
         return value
@@ -165,10 +166,10 @@ def label_value(value: Any, path: Path | str, number: int) -> str:
         return "true" if value else "false"
     if isinstance(value, int):
         return str(value)
-    hint = None
-    if isinstance(value, (list, dict)):
-        hint = "one label per text; several labels per text are not supported yet"
-    raise DataError(f"the label is {_kind(value)}, expected a string or an integer", path=path, line=number, hint=hint)
+    if isinstance(value, list) and not any(isinstance(name, list) for name in value):
+        return spell([label_value(name, path, number) for name in value])
+    message = f"the label is {_kind(value)}, expected a string, an integer or a list of them"
+    raise DataError(message, path=path, line=number)
 
 
 def _bad_line(value: Any, path: Path, number: int) -> DataError:

@@ -103,7 +103,8 @@ def fit_baselines(
 
     Args:
         train_texts: n >= 1 texts.
-        train_ids: int [n], values 0..classes-1; not every class needs a row.
+        train_ids: int [n], values 0..classes-1; not every class needs a row. Or 0/1 [n, classes], where a text can have
+            several: one regression per class then, and each class's share in place of the commonest.
         classes: Number of classes C.
         weights: float [C] weights of the classes in the two regressions, as the classifier had them.
         seed: Handed to the solver.
@@ -184,7 +185,7 @@ def _fit(
     seed: int,
 ) -> tuple[Callable[[Sequence[str]], FloatArray], bool]:
     """Return the classifying function of one baseline, and whether its solver converged."""
-    if name == "majority" or len(np.unique(ids)) == 1:
+    if name == "majority" or len(np.unique(ids, axis=0)) == 1:
         return _class_shares(ids, classes), True
     vectorizer = _vectorizer(name, classes)
     analyse = vectorizer.build_analyzer()
@@ -195,7 +196,7 @@ def _fit(
 
 def _class_shares(ids: IdArray, classes: int) -> Callable[[Sequence[str]], FloatArray]:
     """Return a function that gives every text the classes' shares of the training rows."""
-    shares = np.bincount(ids, minlength=classes) / len(ids)
+    shares = (np.bincount(ids, minlength=classes) if ids.ndim == 1 else ids.sum(axis=0)) / len(ids)
     return lambda texts: np.tile(shares, (len(texts), 1))
 
 
@@ -221,16 +222,30 @@ def _fit_regression(
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    regression = LogisticRegression(C=10, max_iter=_ITERATIONS, random_state=seed)
-    of_rows = None if weights is None else weights[ids]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # told by ``converged`` instead
-        regression.fit(vectorizer.fit_transform(texts), ids, sample_weight=of_rows)
+    vectors = vectorizer.fit_transform(texts)
+
+    def regression(of: IdArray, of_rows: FloatArray | None = None) -> LogisticRegression:
+        fitted = LogisticRegression(C=10, max_iter=_ITERATIONS, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # told by ``converged`` instead
+            return fitted.fit(vectors, of, sample_weight=of_rows)
+
+    # Each regression, the classes it speaks of and the columns of its answer that say so.
+    if ids.ndim == 1:
+        whole = regression(ids, None if weights is None else weights[ids])
+        parts: list[tuple[LogisticRegression, Any, Any]] = [(whole, whole.classes_, slice(None))]
+    else:
+        both = np.flatnonzero((ids == 1).any(axis=0) & (ids == 0).any(axis=0))
+        parts = [(regression(ids[:, label]), label, 1) for label in both]
+    shares = _class_shares(ids, classes)
 
     def classify(new_texts: Sequence[str]) -> FloatArray:
-        probabilities = np.zeros((len(new_texts), classes))
+        # Of one label per text a class never seen gets 0; of several a label without choice gets its share.
+        probabilities = shares(new_texts) if ids.ndim == 2 else np.zeros((len(new_texts), classes))
         if new_texts:
-            probabilities[:, regression.classes_] = regression.predict_proba(vectorizer.transform(new_texts))
+            new_vectors = vectorizer.transform(new_texts)
+            for fitted, spoken_of, columns in parts:
+                probabilities[:, spoken_of] = fitted.predict_proba(new_vectors)[:, columns]
         return probabilities
 
-    return classify, bool(np.max(regression.n_iter_) < _ITERATIONS)
+    return classify, all(bool(np.max(fitted.n_iter_) < _ITERATIONS) for fitted, _, _ in parts)

@@ -67,6 +67,12 @@ def average_precision(positive: NDArray[np.bool_], scores: FloatArray) -> float:
     return float((steps * hits / (hits + false)).sum() / hits[-1])
 
 
+def precision_recall(positive: NDArray[np.bool_], scores: FloatArray) -> dict[str, list[float]]:
+    """Return the points of the curve of precision (y) by recall (x), thinned for drawing; arguments as above."""
+    hits, false = _cumulative(positive, scores)
+    return _thinned(hits / hits[-1], hits / (hits + false))
+
+
 def binary_ranking(positive: NDArray[np.bool_], scores: FloatArray) -> dict[str, Any]:
     """Return both areas with their intervals, the share of positive rows, and the points of both curves.
 
@@ -75,7 +81,6 @@ def binary_ranking(positive: NDArray[np.bool_], scores: FloatArray) -> dict[str,
         scores: float [n].
     """
     hits, false = _cumulative(positive, scores)
-    precision = hits / (hits + false)
     area, mean_precision = auroc(positive, scores), average_precision(positive, scores)
     return {
         "auroc": area,
@@ -84,7 +89,7 @@ def binary_ranking(positive: NDArray[np.bool_], scores: FloatArray) -> dict[str,
         "average_precision_interval": _logit_interval(mean_precision, int(hits[-1])),
         "share": float(positive.mean()),
         "roc": _thinned(np.r_[0, false / false[-1]], np.r_[0, hits / hits[-1]]),
-        "precision_recall": _thinned(hits / hits[-1], precision),
+        "precision_recall": precision_recall(positive, scores),
     }
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tailtune.evaluate.baselines import TITLES
 from tailtune.evaluate.intervals import mcnemar_p
+from tailtune.evaluate.metrics import FloatArray
 
 Kind = Literal["better", "not distinguishable", "worse"]
 
@@ -23,8 +24,8 @@ class Verdict:
         text: One or two sentences for people.
         against: Name of the baseline.
         kind: What the test says at its level.
-        p_value: Exact McNemar test, two-sided.
-        difference: Accuracy of the model less that of the baseline, a fraction.
+        p_value: Exact McNemar test, two-sided; of several labels per text that of the paired bootstrap.
+        difference: Accuracy of the model less that of the baseline, a fraction; of several labels per text micro F1.
     """
 
     text: str
@@ -58,8 +59,37 @@ def judge(correct_model: NDArray[np.bool_], baselines: Mapping[str, NDArray[np.b
     p_value = mcnemar_p(correct_model, correct_baseline)
     model, baseline = float(np.mean(correct_model)), float(np.mean(correct_baseline))
     kind = _kind(model - baseline, p_value, level)
-    text = _sentence(kind, TITLES.get(against, against), model, baseline, p_value)
+    chance = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+    text = _sentence(kind, TITLES.get(against, against), (model, baseline), f"McNemar {chance}")
     return Verdict(text=text, against=against, kind=kind, p_value=p_value, difference=model - baseline)
+
+
+def judge_labels(
+    model: tuple[float, FloatArray], baselines: Mapping[str, tuple[float, FloatArray]], level: float = 0.05
+) -> Verdict:
+    """Return the verdict on the model by micro F1 against the best baseline, from paired bootstrap draws.
+
+    Args:
+        model: Its micro F1, and float [draws] that of each draw of the test rows.
+        baselines: The same of each baseline, of the same draws; at least one.
+        level: Differences with a p-value below it count as real.
+
+    Raises:
+        ValueError: If there is no baseline.
+    """
+    if not baselines:
+        raise ValueError("want baselines, got none")
+    against = max(baselines, key=lambda name: baselines[name][0])
+    (score, drawn), (other, other_drawn) = model, baselines[against]
+    gaps = drawn - other_drawn
+    # One draw more on each side: no finite number of draws shows that the other side is impossible.
+    below, above = (int(np.count_nonzero(side)) + 1 for side in (gaps <= 0, gaps >= 0))
+    p_value = min(1.0, 2 * min(below, above) / (len(gaps) + 1))
+    kind = _kind(score - other, p_value, level)
+    low, high = np.percentile(100 * gaps, [2.5, 97.5])
+    chance = f"difference {low:+.1f} to {high:+.1f} points in 95 % of the draws"
+    text = _sentence(kind, TITLES.get(against, against), (score, other), f"micro F1, {chance}")
+    return Verdict(text=text, against=against, kind=kind, p_value=p_value, difference=score - other)
 
 
 def _kind(difference: float, p_value: float, level: float) -> Kind:
@@ -68,11 +98,11 @@ def _kind(difference: float, p_value: float, level: float) -> Kind:
     return "better" if difference > 0 else "worse"
 
 
-def _sentence(kind: Kind, title: str, model: float, baseline: float, p_value: float) -> str:
+def _sentence(kind: Kind, title: str, scores: tuple[float, float], test: str) -> str:
     opening = {"better": "Better than", "not distinguishable": "Not distinguishable from", "worse": "Worse than"}[kind]
     advice = {"better": ".", "not distinguishable": "; the cheaper model would do.", "worse": "; use the baseline."}
-    chance = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+    model, baseline = scores
     return (
         f"{opening} the best cheap baseline ({title}): "
-        f"{100 * model:.1f} % against {100 * baseline:.1f} %, McNemar {chance}{advice[kind]}"
+        f"{100 * model:.1f} % against {100 * baseline:.1f} %, {test}{advice[kind]}"
     )

@@ -17,7 +17,7 @@ from tailtune.features.backbone import Wanted
 from tailtune.features.store import Features
 from tailtune.methods.probe import PENALTIES, Doubles, Rows, choose_probe
 from tailtune.methods.scan import Scan
-from tailtune.methods.scorers import Pooling, Scorer, TailScorer, probabilities, score_features
+from tailtune.methods.scorers import Pooling, Scorer, TailScorer, score_features
 from tailtune.methods.tail import Epoch, Step, TailSettings, fit_tail, new_tail
 from tailtune.models.decoder import Decoder
 from tailtune.progress import Progress, silent
@@ -271,10 +271,8 @@ Judged = tuple[Doubles, NDArray[np.bool_]]
 
 def _losses(scorer: Scorer, features: Features, rows: Rows) -> Judged:
     """Log loss of every validation row, and whether its best class is right."""
-    scores = probabilities(score_features(scorer, features, rows.validation))
-    truth = rows.labels[rows.validation]
-    losses = -np.log(np.maximum(scores[np.arange(len(truth)), truth], 1e-15))
-    return losses, scores.argmax(axis=1) == truth
+    logits = score_features(scorer, features, rows.validation).astype(np.float64)
+    return rows.task.judge(logits, rows.labels[rows.validation])
 
 
 def _tail_entry(tail: TailScorer, judged: Judged | None) -> dict[str, Any]:

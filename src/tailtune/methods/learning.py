@@ -7,15 +7,18 @@ on the validation part. The test part is not touched.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tailtune.evaluate.curves import mean_interval, row_losses
+from tailtune.evaluate.curves import mean_interval
 from tailtune.evaluate.intervals import wilson
+from tailtune.features.backbone import Floats
 from tailtune.features.store import Features, Indices
 from tailtune.methods.probe import Doubles, Rows, fit_linear
-from tailtune.methods.scorers import ProbeScorer, pool, probabilities, score_features
+from tailtune.methods.scorers import ProbeScorer, pool, score_features
 
 # Shares of the training rows, descending: each part holds the next one.
 SHARES = (1 / 2, 1 / 4, 1 / 8, 1 / 16)
@@ -44,14 +47,20 @@ def learning_curve(features: Features, rows: Rows, scorer: ProbeScorer, *, penal
     width = scorer.weight.shape[2] * len(scorer.depths) * (1 if rows.classes == 2 else rows.classes)
     sizes = sorted({round(share * len(order)) for share in SHARES})
     sizes = [size for size in sizes if max(FEWEST, 2 * rows.classes) <= size and size * width <= MOST_WORK]
-    sizes = [size for size in sizes if len(np.unique(rows.labels[order[:size]])) > 1]
-    truth = rows.labels[rows.validation]
+    sizes = [size for size in sizes if len(np.unique(rows.labels[order[:size]], axis=0)) > 1]
     if not sizes:
         return _at_cut(features, rows, scorer, order, penalty=penalty)
-    judged = [_refit(features, rows, scorer, order[:size], penalty=penalty) for size in sizes]
-    judged.append(probabilities(score_features(scorer, features, rows.validation)))
-    points = [_point(size, truth, each) for size, each in zip([*sizes, len(order)], judged, strict=True)]
-    return {"points": points, "last_step": _step(truth, judged[-2], judged[-1])}
+    scores = [_refit(features, rows, scorer, order[:size], penalty=penalty) for size in sizes]
+    scores.append(score_features(scorer, features, rows.validation))
+    return _curve(rows, [*sizes, len(order)], scores)
+
+
+def _curve(rows: Rows, sizes: Sequence[int], scores: Sequence[Floats]) -> dict[str, Any]:
+    """Points and last step of the scores [validation rows, C] that were reached with so many training rows."""
+    truth = rows.labels[rows.validation]
+    judged = [rows.task.judge(each.astype(np.float64), truth) for each in scores]
+    points = [_point(size, *each) for size, each in zip(sizes, judged, strict=True)]
+    return {"points": points, "last_step": _step(judged[-2][0], judged[-1][0])}
 
 
 def _at_cut(
@@ -64,18 +73,16 @@ def _at_cut(
     sizes = [size for size in sizes if max(FEWEST, 2 * rows.classes) <= size]
     if len(sizes) < 2:
         return None
-    truth = rows.labels[rows.validation]
     single = dataclasses.replace(scorer, depths=scorer.depths[-1:])
-    judged = [_refit(features, rows, single, order[:size], penalty=penalty) for size in sizes]
-    points = [_point(size, truth, each) for size, each in zip(sizes, judged, strict=True)]
-    return {"points": points, "last_step": _step(truth, judged[-2], judged[-1]), "depth": scorer.depths[-1]}
+    scores = [_refit(features, rows, single, order[:size], penalty=penalty) for size in sizes]
+    return {**_curve(rows, sizes, scores), "depth": scorer.depths[-1]}
 
 
 def nested(rows: Rows) -> Indices:
     """Return the training rows in an order whose every beginning holds the classes in about their shares."""
     random = np.random.default_rng(0)
     shuffled = random.permutation(rows.train)
-    labels = rows.labels[shuffled]
+    labels = rows.task.strata(rows.labels[shuffled])
     places = np.empty(len(shuffled))
     for label in np.unique(labels):
         of_label = np.flatnonzero(labels == label)
@@ -84,8 +91,8 @@ def nested(rows: Rows) -> Indices:
     return ordered
 
 
-def _refit(features: Features, rows: Rows, scorer: ProbeScorer, learn: Indices, *, penalty: float) -> Doubles:
-    """Probabilities [validation, C] of the same probe fitted on ``learn`` alone."""
+def _refit(features: Features, rows: Rows, scorer: ProbeScorer, learn: Indices, *, penalty: float) -> Floats:
+    """Scores [validation, C] of the same probe fitted on ``learn`` alone."""
     scores = []
     for depth in scorer.depths:
         vectors = pool(features.pooled(depth), scorer.pooling)
@@ -94,23 +101,23 @@ def _refit(features: Features, rows: Rows, scorer: ProbeScorer, learn: Indices, 
             vectors[windows], labels, penalty=penalty, classes=rows.classes, weights=rows.weights, shares=shares
         )
         scores.append(linear.scores(vectors[features.windows.of(rows.validation)]))
-    return probabilities(features.windows.merged(np.mean(scores, axis=0, dtype=np.float32), rows.validation))
+    return features.windows.merged(np.mean(scores, axis=0, dtype=np.float32), rows.validation)
 
 
-def _point(size: int, truth: Indices, judged: Doubles) -> dict[str, Any]:
-    hits, losses = int(np.count_nonzero(judged.argmax(axis=1) == truth)), row_losses(truth, judged)
+def _point(size: int, losses: Doubles, correct: NDArray[np.bool_]) -> dict[str, Any]:
+    hits = int(np.count_nonzero(correct))
     return {
         "rows": size,
-        "accuracy": hits / len(truth),
-        "interval": list(wilson(hits, len(truth))),
+        "accuracy": hits / len(losses),
+        "interval": list(wilson(hits, len(losses))),
         "log_loss": float(losses.mean()),
         "log_loss_interval": mean_interval(losses),
     }
 
 
-def _step(truth: Indices, before: Doubles, after: Doubles) -> dict[str, Any] | None:
+def _step(before: Doubles, after: Doubles) -> dict[str, Any] | None:
     """What the last enlargement gained in log loss, row by row, with its 95 % interval."""
-    gains = row_losses(truth, before) - row_losses(truth, after)
+    gains = before - after
     if len(gains) < 2:
         return None
     half = _Z * float(gains.std(ddof=1)) / np.sqrt(len(gains))

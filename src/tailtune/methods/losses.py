@@ -39,10 +39,13 @@ class Objective:
 
         Args:
             scores: [N, C] fp32 class scores.
-            targets: [N] int64 class ids.
+            targets: [N] int64 class ids; or [N, C] 0/1 where a text can have several: the binary cross-entropy, mean
+                over texts and labels, whatever else was asked for (which ``label_aims`` refuses).
             weights: [C] weights of the classes; None for equal ones.
             shares: [N] how much each row counts beside its class, 1 on average; None for alike.
         """
+        if targets.ndim == 2:
+            return functional.binary_cross_entropy_with_logits(scores, targets.to(scores.dtype))
         if shares is None:
             return self._reduced(scores, targets, weights, "mean")
         losses = self._reduced(scores, targets, weights, "none")

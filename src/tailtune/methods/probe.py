@@ -9,7 +9,6 @@ merged scores, as in prediction.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from tailtune.features.backbone import Floats
 from tailtune.features.store import Features, Indices
 from tailtune.methods.scorers import Pooling, ProbeScorer, pool
+from tailtune.methods.tasks import Task, task_of
 from tailtune.progress import Progress, silent
 
 Doubles = NDArray[np.float64]
@@ -28,16 +28,11 @@ Doubles = NDArray[np.float64]
 PENALTIES = (0.03, 0.1, 0.3, 1.0)
 SCOUT = 0.3
 FOLDS = 5
-# A fit ends when no part of its gradient is larger: probabilities are then within about 1e-3 of the optimum's.
-TOLERANCE = 1e-4
 # Above so many multiply-adds per pass over the data (rows x features x classes) the validation part is used alone,
 # which then has hundreds of rows: five folds at seven depths would take minutes. For the penalty less is at stake than
 # for the depth: five folds on 4,459 messages took 20 s to tell penalties apart whose test accuracies were the same.
 DEPTH_WORK = 2e7
 PENALTY_WORK = 3e6
-# Below this many multiply-adds per step one thread fits faster: two spend 8 to 50 times as long waiting for each other
-# (1,045 x 1,152 vectors, two classes: 6 ms against 84 to 307 ms on two cores that other programs use too).
-ONE_THREAD_WORK = 1e8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +42,7 @@ class Rows:
     Attributes:
         train: Texts to learn from.
         validation: Texts to choose by.
-        labels: [texts] class ids of all texts.
+        labels: [texts] class ids of all texts, or [texts, C] 0/1 where a text can have several.
         groups: [texts] group ids; near-duplicates share one.
         classes: C.
         weights: [C] weights of the classes in what is fitted; None for equal ones. Held-out rows count alike.
@@ -59,6 +54,21 @@ class Rows:
     groups: Indices
     classes: int
     weights: Doubles | None = None
+
+    @property
+    def task(self) -> Task:
+        """One label per text, or any number of them."""
+        return task_of(self.labels)
+
+    @property
+    def penalties(self) -> tuple[float, ...]:
+        """Inverse penalties that are worth trying, ascending."""
+        return tuple(penalty * self.task.penalty_scale for penalty in PENALTIES)
+
+    @property
+    def scout(self) -> float:
+        """The inverse penalty by which depths are compared."""
+        return SCOUT * self.task.penalty_scale
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,35 +136,22 @@ def fit_linear(
 
     Args:
         vectors: [rows, F] pooled vectors.
-        labels: [rows] class ids; a class that does not occur scores -30 nats.
+        labels: [rows] class ids, or [rows, C] 0/1; see ``Task.regress``.
         penalty: C, the inverse strength of the L2 penalty.
         classes: Number of all classes.
         weights: [C] weights of the classes, 1 on average over the rows so that the penalty keeps its meaning; None for
             equal ones.
         shares: [rows] how much each row counts beside its class, a window less than a whole text; None for alike.
     """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits
-
     # Summed in fp64: the fp32 mean of 5,000 equal numbers is off by 4e-5 of them, which would pass for spread.
     mean = _mean(vectors, shares).astype(np.float32)
-    centred = vectors - mean
-    scale = np.sqrt(_mean(np.square(centred), shares))
-    scale = np.where(scale > 1e-6 * (1.0 + np.abs(mean)), scale, 1.0).astype(np.float32)
-    model = LogisticRegression(C=penalty, max_iter=300, tol=TOLERANCE)
-    of_rows = shares if weights is None else weights[labels] * (1.0 if shares is None else shares)
-    small = vectors.size * (1 if classes == 2 else classes) < ONE_THREAD_WORK
-    with warnings.catch_warnings(), threadpool_limits(1 if small else None):
-        # What 300 steps leave open is far below what a choice between settings turns on.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(centred / scale, labels, sample_weight=of_rows)
-    weight, bias = np.zeros((classes, vectors.shape[1]), np.float32), np.full(classes, -30.0, np.float32)
-    if len(model.classes_) == 2:
-        bias[model.classes_] = 0.0, model.intercept_[0]
-        weight[model.classes_[1]] = model.coef_[0]
-    else:
-        bias[model.classes_], weight[model.classes_] = model.intercept_, model.coef_
+    centred: Floats = vectors - mean
+    spread = np.sqrt(_mean(np.square(centred), shares))
+    scale: Floats = np.where(spread > 1e-6 * (1.0 + np.abs(mean)), spread, 1.0).astype(np.float32)
+    of_rows = shares
+    if weights is not None:
+        of_rows = weights[labels] * (1.0 if shares is None else shares)
+    weight, bias = task_of(labels).regress(centred / scale, labels, penalty=penalty, classes=classes, of_rows=of_rows)
     return Linear(mean=mean, scale=scale, weight=weight, bias=bias)
 
 
@@ -188,15 +185,8 @@ class HeldOut:
         """Return the averaged probes of these depths, judged on the held-out rows."""
         scores: Doubles = np.mean([self._depth(depth, penalty) for depth in depths], axis=0, dtype=np.float64)
         logits = self._features.windows.merged(scores, self._judged)
-        logits -= logits.max(axis=1, keepdims=True)
-        log_probabilities = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        truth = self._rows.labels[self._judged]
-        return Candidate(
-            depths=depths,
-            penalty=penalty,
-            losses=-log_probabilities[np.arange(len(truth)), truth],
-            correct=logits.argmax(axis=1) == truth,
-        )
+        losses, correct = self._rows.task.judge(logits, self._rows.labels[self._judged])
+        return Candidate(depths=depths, penalty=penalty, losses=losses, correct=correct)
 
     def _depth(self, depth: int, penalty: float) -> Floats:
         if (depth, penalty) not in self._scores:
@@ -233,7 +223,7 @@ def _folds(rows: Rows, width: int, most: float) -> Iterator[tuple[Indices, Indic
     is nothing can be held out.
     """
     everything = np.concatenate((rows.train, rows.validation))
-    labels, groups = rows.labels[everything], rows.groups[everything]
+    labels, groups = rows.task.strata(rows.labels[everything]), rows.groups[everything]
     work = len(everything) * width * (1 if rows.classes == 2 else rows.classes)
     folds = min(FOLDS, *(len(np.unique(groups[labels == label])) for label in np.unique(labels)))
     if len(rows.validation) and (work > most or folds < FOLDS):

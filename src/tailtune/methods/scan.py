@@ -22,7 +22,7 @@ from tailtune.features.cost import middling, milliseconds, stored_bytes
 from tailtune.features.passes import Passes
 from tailtune.features.segments import Keys
 from tailtune.features.store import Indices, text_keys, whole_keys
-from tailtune.methods.probe import SCOUT, Candidate, HeldOut, Rows, one_standard_error
+from tailtune.methods.probe import Candidate, HeldOut, Rows, one_standard_error
 from tailtune.methods.scorers import Pooling
 from tailtune.models.int8 import Precision, int8_is_faster
 from tailtune.progress import Progress, silent
@@ -167,8 +167,9 @@ def sample(keys: Keys, rows: Rows, size: int) -> Indices:
     rank = np.empty(len(keys), dtype=np.int64)
     rank[order] = np.arange(len(keys))
     chosen = rank < round(size * len(keys) / len(seen))
-    by_class = seen[np.lexsort((rank[seen], rows.labels[seen]))]
-    counts = np.bincount(rows.labels[by_class], minlength=rows.classes)
+    strata = rows.task.strata(rows.labels[seen])
+    by_class = seen[np.lexsort((rank[seen], strata))]
+    counts = np.bincount(strata, minlength=rows.classes)
     inside = np.arange(len(by_class)) - np.repeat(np.cumsum(counts) - counts, counts)
     chosen[by_class[inside < SAMPLE_PER_CLASS]] = True
     return np.flatnonzero(chosen)
@@ -281,7 +282,7 @@ class _Scanner:
         points = []
         for place, depth in enumerate(depths, start=1):
             point = Point(
-                candidate=held_out.candidate(depths[:place], SCOUT),
+                candidate=held_out.candidate(depths[:place], self.whole.rows.scout),
                 milliseconds=times[depth],
                 megabytes=sizes[depth] / 1e6,
                 within=self.limits.allow(times[depth], sizes[depth]),
@@ -294,7 +295,7 @@ class _Scanner:
 
     def compare(self, depths: tuple[int, ...]) -> tuple[Precision, str]:
         """int8 unless the held-out rows prefer fp32: by MARGIN, and by two standard errors of the paired difference."""
-        int8, fp32 = (self._held_out(self.part, name, depths).candidate(depths, SCOUT) for name in _BOTH)
+        int8, fp32 = (self._held_out(self.part, name, depths).candidate(depths, self.part.rows.scout) for name in _BOTH)
         worse = int8.losses - fp32.losses
         said = f"log loss {int8.loss:.3f} against {fp32.loss:.3f} in fp32 on {len(worse)} rows"
         if worse.mean() <= max(MARGIN, 2 * worse.std() / np.sqrt(len(worse))):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from tailtune.features.backbone import Floats, Piece, Wanted
 from tailtune.features.store import Features, Indices
+from tailtune.label_rules import sigmoid
 from tailtune.models.decoder import Decoder, Packed
 from tailtune.rules import softmax
 from tailtune.text.packing import batches
@@ -175,10 +176,11 @@ def in_order(pieces: list[tuple[Indices, Floats]]) -> Floats:
     return out
 
 
-def probabilities(logits: Floats) -> NDArray[np.float64]:
-    """Return [N, C] float64 probabilities, the softmax of each row.
+def probabilities(logits: Floats, *, several: bool = False) -> NDArray[np.float64]:
+    """Return [N, C] float64 probabilities: the softmax of each row, or the sigmoid of each score.
 
     Args:
         logits: [N, C].
+        several: Whether a text can have several labels, so that each has a probability by itself.
     """
-    return softmax(logits.astype(np.float64))
+    return (sigmoid if several else softmax)(logits.astype(np.float64))

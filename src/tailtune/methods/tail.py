@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from tailtune.errors import TrainingDiverged
 from tailtune.features.store import Features, Indices
 from tailtune.methods.losses import Objective
 from tailtune.methods.scorers import TailScorer, score_features
+from tailtune.methods.tasks import task_of
 from tailtune.models.decoder import Decoder
 from tailtune.text.packing import pack
 
@@ -131,7 +131,7 @@ def fit_tail(
     Args:
         tail: From ``new_tail``.
         features: Token states at the tail's cut.
-        labels: [texts] class ids of all texts of ``features``.
+        labels: [texts] class ids of all texts of ``features``, or [texts, C] 0/1.
         train: Texts to learn from.
         validation: Texts to choose the epoch by; when empty the last epoch is kept.
         settings: How.
@@ -194,13 +194,13 @@ def _taught(features: Features, labels: Indices, *, most: float) -> Taught:
 
     Args:
         features: Of the windows of all texts.
-        labels: [texts] class ids.
+        labels: [texts] class ids, or [texts, C] 0/1.
         most: Weight of a text's only window: training windows per training text.
     """
     if features.windows.single:
         return labels, None
     counts = features.windows.counts
-    return np.repeat(labels, counts), np.repeat(most / counts, counts).astype(np.float32)
+    return np.repeat(labels, counts, axis=0), np.repeat(most / counts, counts).astype(np.float32)
 
 
 def _loss(
@@ -234,10 +234,9 @@ def _held_out(tail: TailScorer, features: Features, labels: Indices, validation:
     """Validation loss and accuracy; both NaN without validation texts."""
     if not len(validation):
         return math.nan, math.nan
-    logits = torch.from_numpy(score_features(tail, features, validation))
-    targets = torch.from_numpy(labels[validation])
-    loss = functional.cross_entropy(logits.double(), targets).item()
-    return loss, (logits.argmax(1) == targets).double().mean().item()
+    logits = score_features(tail, features, validation).astype(np.float64)
+    losses, correct = task_of(labels).judge(logits, labels[validation])
+    return float(losses.mean()), float(correct.mean())
 
 
 class _Best:

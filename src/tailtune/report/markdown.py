@@ -7,15 +7,15 @@ Every text that came from data, flags or file names is escaped: none can break a
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from tailtune.report import making, ranks, sections
+from tailtune.report import making, ranks, sections, several
 from tailtune.report.blocks import Section, Table
 from tailtune.report.decisions import calibration_line, decisions_page
 from tailtune.report.folds import folds
+from tailtune.report.front_matter import front_matter
 from tailtune.report.long import limit_line, long_texts
 from tailtune.report.losses import losses_lines
 from tailtune.report.reading import reading_line
@@ -60,6 +60,7 @@ def render_report(metrics: Metrics) -> str:
         _as_text(folds(metrics)),
         _per_class(metrics),
         _confusion(metrics),
+        *map(_as_text, several.sections(metrics)),
         *(_as_text(made(metrics)) for made in (ranks.ranking, sections.slices, long_texts, making.learning)),
         decisions_page(metrics, escape, table),
         "\n\n".join(map(escape, scope_lines(metrics))),
@@ -85,7 +86,7 @@ def model_card(metrics: Metrics) -> str:
     use = '    tailtune predict PATH/OF/THIS/FOLDER "a text"\n\n    from tailtune import TextClassifier\n'
     use += '    TextClassifier.load("PATH/OF/THIS/FOLDER").predict_proba(["a text"])'
     pieces = [
-        _front_matter(metrics),
+        front_matter(metrics),
         f"# Text classifier: {source}",
         f"Tells which of these categories a text belongs to, with a probability for each: {labels}." if labels else "",
         f"{_recipe(metrics)} The folder runs alone, without a network. {limit_line(metrics)}".strip(),
@@ -94,6 +95,7 @@ def model_card(metrics: Metrics) -> str:
         _test(metrics),
         _comparison(metrics),
         _per_class(metrics),
+        *(_as_text(made) for made in several.sections(metrics) if made.name in ("baselines", "labels")),
         _data(metrics),
         _reproduce({key: metrics[key] for key in ("command", "seed") if key in metrics}),
     ]
@@ -162,21 +164,27 @@ def _test(metrics: Metrics) -> str:
         ("rows", _cell, "rows"),
         ("accuracy", percent, "accuracy"),
         ("95 % interval (Wilson)", percents, "accuracy_interval"),
+        ("micro F1", percent, "micro_f1"),
         ("macro F1", percent, "macro_f1"),
+        ("mean average precision", percent, "mean_average_precision"),
+        ("whole sets right", percent, "subset_accuracy"),
+        ("wrong labels (Hamming loss)", percent, "hamming_loss"),
         ("log loss", _cell, "log_loss"),
         ("calibration error (ECE, 15 bins)", _cell, "ece"),
         ("Brier score", _cell, "brier"),
     ]
     columns = [scores for scores in (test, validation) if scores]
-    lines = [(title, *(show(scores.get(key)) for scores in columns)) for title, show, key in rows]
+    known = [row for row in rows if any(scores.get(row[2]) is not None for scores in columns)]
+    lines = [(title, *(show(scores.get(key)) for scores in columns)) for title, show, key in known]
     header = ("", "test", "validation")[: 1 + len(columns)]
-    said = [escape(line) for line in (calibration_line(metrics), *losses_lines(metrics), reading_line(metrics))]
+    rule = calibration_line(metrics) or several.rule_line(metrics)
+    said = [escape(line) for line in (rule, *losses_lines(metrics), reading_line(metrics))]
     return _joined(["## Result", table(header, lines), _spread(metrics), *said, _recipe(metrics)]).rstrip("\n")
 
 
 def _comparison(metrics: Metrics) -> str:
     baselines = part(metrics, "baselines")
-    if not baselines:
+    if not baselines or several.is_several(metrics):
         return ""
     seconds = part(metrics, "seconds").get("total")
     model = {"title": "this classifier", **part(metrics, "test"), "seconds": seconds}
@@ -352,42 +360,3 @@ def _reproduce(metrics: Metrics) -> str:
 def _versions(metrics: Metrics) -> str:
     versions = part(metrics, "versions")
     return f"## Versions\n\n{_pairs(('package', 'version'), versions)}" if versions else ""
-
-
-def _front_matter(metrics: Metrics) -> str:
-    lines = ["---", "library_name: tailtune", "pipeline_tag: text-classification"]
-    if hub_id := part(metrics, "model").get("hub_id"):
-        lines.append(f"base_model: {_yaml(hub_id)}")
-    test = part(metrics, "test")
-    if "accuracy" in test:
-        lines += ["metrics:", "- accuracy", "- f1", *_model_index(metrics, test)]
-    return "\n".join([*lines, "---"])
-
-
-def _model_index(metrics: Metrics, test: Metrics) -> list[str]:
-    data = part(metrics, "data")
-    source = str(data.get("source", "labelled texts"))
-    kind = re.sub(r"[^a-z0-9]+", "-", source.lower()).strip("-") or "labelled-texts"
-    measured = [
-        ("accuracy", "Accuracy", "accuracy"),
-        ("f1", "Macro F1", "macro_f1"),
-        ("log_loss", "Log loss", "log_loss"),
-        ("expected_calibration_error", "Expected calibration error", "ece"),
-        ("brier_score", "Brier score", "brier"),
-    ]
-    lines = ["model-index:", f"- name: {_yaml(f'tailtune-{kind}')}", "  results:"]
-    lines += ["  - task:", "      type: text-classification", "      name: Text Classification"]
-    lines += ["    dataset:", f"      type: {_yaml(kind)}", f"      name: {_yaml(source)}", "      split: test"]
-    if "sha256" in data:
-        lines += ["      args:", f"        sha256: {_yaml(data['sha256'])}"]
-    lines.append("    metrics:")
-    for type_name, title, key in measured:
-        if test.get(key) is not None:
-            # Fixed notation: YAML 1.1 reads 1e-05 as a string.
-            lines += [f"    - type: {type_name}", f"      value: {test[key]:.6f}", f"      name: {title}"]
-    return lines
-
-
-def _yaml(text: object) -> str:
-    """Return ``text`` on one line as a double-quoted YAML scalar; of printable text JSON's quoting is YAML's too."""
-    return json.dumps(one_line(text), ensure_ascii=False)

@@ -13,7 +13,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from tailtune.report import making, quotes, ranks, sections, trust
+from tailtune.report import making, quotes, ranks, sections, several, trust
 from tailtune.report.blocks import Section
 from tailtune.report.folds import folds
 from tailtune.report.long import long_texts
@@ -49,15 +49,15 @@ def render_page(metrics: Metrics, worst: Rows = (), doubtful: Rows = ()) -> str:
         verdict=one_line(verdict.get("text") or ""),
         tone=_TONES.get(str(verdict.get("kind")), "even"),
         read=reading_line(metrics),
-        figures=making.headline(metrics),
+        figures=several.headline(metrics) or making.headline(metrics),
         sections=sections_of(metrics, worst, doubtful),
     )
     return page + "\n"
 
 
-def sections_of(metrics: Metrics, worst: Rows = (), doubtful: Rows = ()) -> list[Section]:
-    """Return the sections that have something to show, in the order of the page."""
-    made = (
+def _of_one(metrics: Metrics, worst: Rows, doubtful: Rows) -> list[Section | None]:
+    """The sections on how good it is, where each text has one label; the counterpart of ``several.sections``."""
+    return [
         sections.baselines(metrics),
         folds(metrics),
         sections.classes(metrics),
@@ -70,6 +70,13 @@ def sections_of(metrics: Metrics, worst: Rows = (), doubtful: Rows = ()) -> list
         scope(metrics),
         sections.slices(metrics),
         long_texts(metrics),
+    ]
+
+
+def sections_of(metrics: Metrics, worst: Rows = (), doubtful: Rows = ()) -> list[Section]:
+    """Return the sections that have something to show, in the order of the page."""
+    made = (
+        *(several.sections(metrics, worst) if several.is_several(metrics) else _of_one(metrics, worst, doubtful)),
         making.learning(metrics),
         making.depth(metrics),
         making.losses(metrics),

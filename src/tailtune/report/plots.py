@@ -19,13 +19,20 @@ def _percent(share: float) -> str:
     return f"{100 * share:.4g}"
 
 
-def forest(entries: Sequence[tuple[str, float, Sequence[float]]], *, said: str, first: bool = True) -> Markup:
+def forest(
+    entries: Sequence[tuple[str, float, Sequence[float]]],
+    *,
+    said: str,
+    first: bool = True,
+    title: str = "share of right answers, %",
+) -> Markup:
     """Return shares with their intervals, one below the other.
 
     Args:
         entries: (name, share, interval) from the top; at least one.
         said: For screen readers.
         first: Whether the first entry is the one that the plot is about, drawn in the main colour.
+        title: Of the axis.
     """
     bounds = [bound for _, share, interval in entries for bound in (share, *interval)]
     height = _ROW * len(entries) + 44
@@ -34,7 +41,7 @@ def forest(entries: Sequence[tuple[str, float, Sequence[float]]], *, said: str, 
     for value, words in svg.named(svg.ticks(*axes.x, most=5), _percent):
         at = axes.across(value)
         parts += [svg.line((at, 6), (at, bottom), "grid"), svg.text(at, bottom + 17, words)]
-    parts.append(svg.text(svg.WIDTH / 2, height - 8, "share of right answers, %", "title"))
+    parts.append(svg.text(svg.WIDTH / 2, height - 8, title, "title"))
     for place, (name, share, interval) in enumerate(entries):
         y = place * _ROW + 30
         kind = "main" if place == 0 or not first else "other"

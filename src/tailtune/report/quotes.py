@@ -43,7 +43,7 @@ def worst(metrics: Metrics, rows: Sequence[Mapping[str, Any]]) -> Section | None
         if wrong:
             said += [(", is ", False), (one_line(row["label"]), True)]
             said.append((f" ({percent(row['probability_of_label'])})", False))
-        quotes.append(_quote(row, said, wrong=wrong))
+        quotes.append(quote(row, said, wrong=wrong))
     return Section(name="worst", title="Worst errors", lead=lead + _explained(rows), blocks=(Quotes(rows=quotes),))
 
 
@@ -68,7 +68,7 @@ def doubtful(metrics: Metrics, rows: Sequence[Mapping[str, Any]]) -> Section | N
         said = [("Labelled ", False), (one_line(row["label"]), True), (", perhaps ", False)]
         said += [(one_line(row["predicted"]), True), (f" ({percent(row['probability'])})", False)]
         said.append((", counted as wrong" if row["issue"] else ", not counted as wrong", False))
-        quotes.append(_quote(row, said, wrong=bool(row["issue"])))
+        quotes.append(quote(row, said, wrong=bool(row["issue"])))
     blocks = (Quotes(rows=quotes),) if quotes else ()
     explained = _explained(rows)
     explained += " Here a classifier answers that did not learn from these rows." if explained else ""
@@ -92,7 +92,14 @@ def _explained(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _quote(row: Mapping[str, Any], said: Sequence[tuple[str, bool]], *, wrong: bool) -> Quote:
+def quote(row: Mapping[str, Any], said: Sequence[tuple[str, bool]], *, wrong: bool) -> Quote:
+    """Return one row with its text.
+
+    Args:
+        row: With ``row``, ``text`` and perhaps ``highlights``.
+        said: What is said of it: words, and whether they are a label.
+        wrong: Whether it is set off as wrong.
+    """
     highlights = row.get("highlights") or ()
     return Quote(
         row=value_of(row["row"]),

@@ -10,7 +10,7 @@ import pytest
 from support.texts import messages
 from tailtune.bench.material import Material, load_material, pieces
 from tailtune.config import resolve
-from tailtune.train import prepare
+from tailtune.parts import prepare
 
 
 def texts_of(material: Material) -> tuple[list[str], list[str]]:

@@ -124,7 +124,7 @@ def test_data_list_names_licence_and_sources(capsys: pytest.CaptureFixture[str])
     """Nothing is fetched to say what there is."""
     assert main(["data", "list", "--json"]) == 0
     known = json.loads(capsys.readouterr().out)["data_sets"]
-    assert [item["name"] for item in known] == ["sms-spam"]
+    assert [item["name"] for item in known] == ["sms-spam", "goemotions", "goemotions-dev", "goemotions-test"]
     assert known[0]["licence"]
     assert len(known[0]["sources"]) >= 2
     assert main(["data", "list"]) == 0

@@ -254,7 +254,7 @@ def test_a_worse_copy_is_kept_until_asked_again(own_home: Path) -> None:
 
 def test_names() -> None:
     """The named sets, and the nearest name for one that is not there."""
-    assert [item.name for item in entries()] == ["sms-spam"]
+    assert [item.name for item in entries()] == ["sms-spam", "goemotions", "goemotions-dev", "goemotions-test"]
     assert find_entry("sms-spam").licence == "CC BY 4.0"
     with pytest.raises(ConfigError, match="no data set named 'smsspam'; there is sms-spam"):
         find_entry("smsspam")

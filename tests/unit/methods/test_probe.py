@@ -19,7 +19,6 @@ from tailtune.methods.probe import (
     DEPTH_WORK,
     PENALTIES,
     SCOUT,
-    TOLERANCE,
     Candidate,
     HeldOut,
     Linear,
@@ -30,6 +29,7 @@ from tailtune.methods.probe import (
     one_standard_error,
 )
 from tailtune.methods.scorers import Pooling, ProbeScorer, probabilities, score_features
+from tailtune.methods.tasks import TOLERANCE
 
 
 def blobs(rows: int, width: int, classes: int, *, seed: int = 0, spread: float = 1.5) -> tuple[Floats, Indices]:
