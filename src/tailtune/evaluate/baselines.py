@@ -118,7 +118,8 @@ def fit_baselines(
     if train_ids.min() < 0 or train_ids.max() >= classes:
         raise ValueError(f"want ids in 0..{classes - 1}, got {train_ids.min()}..{train_ids.max()}")
     fitted: dict[str, Baseline] = {}
-    for name, title in TITLES.items():
+    titles = TITLES if train_ids.ndim == 1 else TITLES | {"majority": "each label at its share"}
+    for name, title in titles.items():
         progress("baselines", len(fitted), len(TITLES), "baselines")
         started = time.perf_counter()
         classify, converged = _fit(name, train_texts, train_ids, classes, weights=weights, seed=seed)

@@ -245,6 +245,7 @@ def test_baselines_of_several_labels() -> None:
     texts = [f"{word} place {at}" for at in range(20) for word in ("glad", "adore", "plain")]
     ids = np.array([[word == "glad", word == "adore", True] for _ in range(20) for word in ("glad", "adore", "plain")])
     fitted = fit_baselines(texts, ids.astype(np.int64), classes=3)
+    assert fitted["majority"].title == "each label at its share"
     shares = fitted["majority"].predict_proba(["anything"])
     assert shares.tolist() == [[pytest.approx(1 / 3), pytest.approx(1 / 3), 1.0]]
     for name in ("word_tfidf_lr", "char_tfidf_lr"):
