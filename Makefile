@@ -39,7 +39,7 @@ clean:
 
 .venv/.installed: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "installing Tailtune into .venv (once; PyTorch is the large part)"
-	@$(PIP) --editable .
+	@$(PIP) --editable '.[cleanlab]'
 	@touch $@
 
 .venv/.installed-bench: .venv/.installed

@@ -1,4 +1,4 @@
-"""The README cannot rot: its code runs, its settings are accepted, its commands, codes and folders exist."""
+"""README and guide cannot rot: code runs, settings are accepted, commands, codes, scripts, links and folders exist."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tailtune.config import resolve
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
 
 PRIZES = ("holiday", "phone", "voucher", "ringtone", "car", "laptop")
 PLANS = ("lunch", "the match", "dinner", "the film", "a walk", "the lecture")
@@ -30,9 +31,9 @@ def fenced(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
-def commands() -> list[list[str]]:
-    """Return the tailtune command lines of the README without comments; what is piped into them is left out."""
-    lines = re.findall(r"^    (?:.*\| )?(tailtune .*)$", README, re.MULTILINE)
+def commands(page: str) -> list[list[str]]:
+    """Return the tailtune command lines of a page without comments; what is piped into them is left out."""
+    lines = re.findall(r"^    (?:.*\| )?(tailtune .*)$", page, re.MULTILINE)
     return [shlex.split(line, comments=True)[1:] for line in lines]
 
 
@@ -62,9 +63,11 @@ def test_settings_are_accepted(tmp_path: Path) -> None:
 
 def test_commands_and_flags_exist(capsys: pytest.CaptureFixture[str]) -> None:
     """Each command shows its help, and the help names each flag used."""
-    found = commands()
+    found = commands(README)
     assert {line[0] for line in found} == {"cache", "compare", "data", "evaluate", "inspect", "predict", "train"}
-    for line in found:
+    of_guide = commands(GUIDE)
+    assert {line[0] for line in of_guide} == {"predict", "train"}
+    for line in found + of_guide:
         name = line[:2] if line[0] in {"data", "inspect", "models"} else line[:1]
         assert main([*name, "--help"]) == 0
         shown = capsys.readouterr().out
@@ -92,8 +95,12 @@ def test_folders_exist() -> None:
     assert packages <= set(named)
 
 
-def test_linked_files_exist() -> None:
-    """Relative links lead somewhere."""
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
+@pytest.mark.parametrize(("page", "folder"), [(README, ROOT), (GUIDE, ROOT / "docs")])
+def test_linked_files_and_named_scripts_exist(page: str, folder: Path) -> None:
+    """Relative links lead somewhere, and so do the scripts behind numbers."""
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", page)
     assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    assert [link for link in links if not (folder / link).exists()] == []
+    scripts = re.findall(r"`[^`]*\b(bench/[a-z_]+\.py)", page)
+    assert scripts
+    assert [script for script in scripts if not (ROOT / script).exists()] == []
