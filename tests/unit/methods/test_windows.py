@@ -90,7 +90,7 @@ def test_held_out_texts_are_judged_by_merged_scores(merge: Merge) -> None:
     np.testing.assert_allclose(chosen.losses, -np.log(expected[np.arange(20), truth]), rtol=1e-4)
     np.testing.assert_allclose(probabilities(score_features(probe, features, VALIDATION)), expected, atol=1e-5)
     again = _refit(features, rows, probe, TRAIN, penalty=SCOUT)
-    np.testing.assert_allclose(again, expected, atol=1e-5)
+    np.testing.assert_allclose(probabilities(again), expected, atol=1e-5)
 
 
 def test_folds_hold_whole_texts() -> None:
