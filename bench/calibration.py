@@ -3,7 +3,7 @@
 Beside each error stands the one that exact probabilities would show on as many rows: chance alone makes gaps in every
 bin, and what is not above it cannot be lowered. Writes bench/results/calibration.json.
 
-    TAILTUNE_DATA=DIR .venv/bin/python bench/calibration.py [--rows 5000] [--seeds 3]
+    TAILTUNE_DATA=DIR .venv/bin/python bench/calibration.py [--rows 4000] [--seeds 3]
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def written(rows: Sequence[Labelled], most: int, file: Path) -> str:
 def main() -> None:
     """Measure all and print a line for each set."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rows", type=int, default=5000, help="rows of a set at most")
+    parser.add_argument("--rows", type=int, default=4000, help="rows of a set at most")
     parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args()
     root, result = Path(os.environ["TAILTUNE_DATA"]), {}
