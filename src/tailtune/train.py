@@ -29,7 +29,7 @@ from tailtune.data.split import (
 from tailtune.errors import ConfigError
 from tailtune.evaluate.baselines import Baseline, score_baselines
 from tailtune.evaluate.metrics import correct_rows
-from tailtune.evaluate.verdict import judge
+from tailtune.evaluate.verdict import judge, with_decided
 from tailtune.examine import Tested, examine_scope, folds_of, tested
 from tailtune.folds import baselines_of, cross_validate
 from tailtune.label_aims import LabelsSettled
@@ -102,7 +102,7 @@ def train(
         else:
             results, part = _test(config, used, parts, learnt, asked=asked, watch=watch, progress=progress, say=say)
         with watch.stage("report"):
-            metrics |= results | {"detail": part.detail(parts, learnt)}
+            metrics |= with_decided(results) | {"detail": part.detail(parts, learnt)}
             metrics |= examine_scope(parts, learnt, outside)
         quoted = (
             quote(part, used, parts, learnt, config, watch=watch, say=say)

@@ -92,6 +92,23 @@ def judge_labels(
     return Verdict(text=text, against=against, kind=kind, p_value=p_value, difference=score - other)
 
 
+def with_decided(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return test results whose verdict also says what the labels given come to, where a rule gives other ones.
+
+    The verdict compares likeliest classes, since the baselines know no threshold and no costs; alone it would promise
+    an accuracy that the labels given do not have.
+
+    Args:
+        metrics: With ``verdict`` and ``decision``, or without.
+    """
+    decided = metrics.get("decision", {}).get("test", {}).get("accuracy")
+    if "verdict" not in metrics or not decided:
+        return dict(metrics)
+    rule = metrics["decision"].get("rule", "decided in each fold")
+    told = f" That is by the likeliest class; of the labels given ({rule}) {100 * decided['share']:.1f} % are right."
+    return {**metrics, "verdict": {**metrics["verdict"], "text": metrics["verdict"]["text"] + told}}
+
+
 def _kind(difference: float, p_value: float, level: float) -> Kind:
     if p_value >= level:
         return "not distinguishable"

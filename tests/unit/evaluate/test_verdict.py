@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tailtune.evaluate.intervals import mcnemar_p
-from tailtune.evaluate.verdict import judge
+from tailtune.evaluate.verdict import judge, with_decided
 
 
 def _right(count: int, rows: int = 300) -> NDArray[np.bool_]:
@@ -72,3 +72,16 @@ def test_json_and_refusals() -> None:
         judge(_right(3), {})
     with pytest.raises(ValueError, match="0 rows"):
         judge(_right(0, 0), {"majority": _right(0, 0)})
+
+
+def test_labels_given_by_a_rule_are_told_beside_the_verdict() -> None:
+    """The accuracy of the labels given, where a rule gives them; nothing is added or lost otherwise."""
+    verdict = {"text": "Better: 99.6 %.", "kind": "better"}
+    decision = {"rule": "spam at 0.9 or more", "test": {"accuracy": {"share": 0.985, "count": 197, "of": 200}}}
+    told = with_decided({"verdict": verdict, "decision": decision, "test": {"rows": 200}})
+    assert told["verdict"]["text"] == (
+        "Better: 99.6 %. That is by the likeliest class; of the labels given (spam at 0.9 or more) 98.5 % are right."
+    )
+    assert (told["verdict"]["kind"], told["test"]) == ("better", {"rows": 200})
+    for alone in ({"verdict": verdict}, {"decision": decision}, {}):
+        assert with_decided(alone) == alone
