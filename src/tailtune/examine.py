@@ -20,7 +20,7 @@ from tailtune.data.dataset import Dataset
 from tailtune.data.scripts import NO_LETTERS, languages_of, script_of
 from tailtune.data.split import Split
 from tailtune.evaluate.classes import ranking
-from tailtune.evaluate.curves import macro_f1_interval, mean_interval, reliability, row_losses
+from tailtune.evaluate.curves import macro_f1_interval, mean_interval, row_losses
 from tailtune.evaluate.long import long_rows
 from tailtune.evaluate.metrics import confusion_matrix
 from tailtune.evaluate.scope import marked, told_apart
@@ -142,7 +142,6 @@ def examine(part: Tested, split: Split, learnt: Learnt) -> dict[str, Any]:
     truth, answers = part.truth, part.probabilities
     squares = answers.copy()
     squares[np.arange(len(truth)), truth] -= 1
-    confidence = answers.max(axis=1)
     return {
         "test_sha256": rows_hash(part.texts, [part.names[label] for label in part.truth.tolist()]),
         "intervals": {
@@ -150,7 +149,6 @@ def examine(part: Tested, split: Split, learnt: Learnt) -> dict[str, Any]:
             "log_loss": mean_interval(row_losses(truth, answers)),
             "brier": mean_interval((squares**2).sum(axis=1) / 2),
         },
-        "reliability": reliability(part.predicted == truth, confidence),
         "ranking": ranking(truth, answers),
         "slices": slices(truth, answers, part.lengths, part.names),
         "slices_by": {name: slices_by(truth, answers, values) for name, values in part.columns.items()},

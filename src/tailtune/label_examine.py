@@ -133,12 +133,13 @@ def measure_labels(
         seed: Of the bootstrap.
     """
     names, truth = learnt.labels.names, learnt.ids[split.test]
-    rows = settled.rules.apply(learnt.raw(split.test))
+    raw = learnt.raw(split.test)
+    rows = settled.rules.apply(raw)
     given = settled.rules.decide(rows)
     part = _tested(dataset, split, learnt, rows, given)
     draws = Draws.of(split.groups[split.test], seed=seed)
     test = scored_labels(truth, rows, given, names, draws)
-    test["raw"] = {"log_loss": settled.score(learnt.raw(split.test), truth, names)["log_loss"]}
+    test["raw"] = {"log_loss": settled.score(raw, truth, names)["log_loss"]}
     measured = _Beside(dataset, split, learnt.ids, names, draws)
     found = {name: measured.scores(baseline) for name, baseline in baselines.items()}
     metrics: dict[str, Any] = {"test": test, "baselines": {name: scores for name, (scores, _) in found.items()}}

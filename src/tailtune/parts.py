@@ -158,12 +158,8 @@ def describe_data(dataset: Dataset, split: Split) -> dict[str, Any]:
         dataset: As it was checked.
         split: Of it.
     """
-    counts = dataset.counts
     return {
-        "source": dataset.source,
-        "sha256": dataset.sha256,
-        "rows": len(dataset),
-        "classes": {name: counts[name] for name in dataset.classes},
+        **dataset.about(),
         "split": split.kind,
         "parts": {name: len(getattr(split, name)) for name in ("train", "validation", "test", "unused")},
         "duplicates": len(dataset) - len(np.unique(split.groups)),

@@ -139,7 +139,7 @@ def test_answers_and_report_agree_with_the_metrics(whole: Path) -> None:
         sum(answer["label"] == answer["predicted"] for answer in answers) / len(answers) == metrics["test"]["accuracy"]
     )
     assert all(abs(sum(answer["probabilities"]) - 1) < 1e-5 for answer in answers)
-    assert sum(each["rows"] for each in metrics["detail"]["reliability"]) == len(answers)
+    assert sum(each["rows"] for each in metrics["test"]["reliability"]) == len(answers)
     assert metrics["bundle_bytes"] == sum(path.stat().st_size for path in (whole / "bundle").iterdir())
     texts = [text for text in messages(100)[0] if "'" not in text]
     marks = re.compile(rb'<mark[^>]*>|<span class="spoken">.*?</span></mark>')

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from tailtune.evaluate.classes import ranking
-from tailtune.evaluate.curves import macro_f1_interval, mean_interval, reliability, row_losses
+from tailtune.evaluate.curves import macro_f1_interval, mean_interval, row_losses
 from tailtune.evaluate.decisions import counted
 from tailtune.evaluate.metrics import confusion_matrix, score
+from tailtune.evaluate.reliability import reliability
 from tailtune.evaluate.slices import slices, worst_rows
 from tailtune.explain import units
 
@@ -41,14 +42,13 @@ def run_metrics(names: Sequence[str] = ("ham", "spam"), rows: int = 300) -> tupl
             "log_loss": mean_interval(row_losses(truth, answers)),
             "brier": [0.001, 0.004],
         },
-        "reliability": reliability(predicted == truth, answers.max(axis=1)),
         "ranking": ranking(truth, answers),
         "slices": slices(truth, answers, random.integers(3, 90, rows), names),
         "learning_curve": _learning(),
         "milliseconds_per_text": 54.3,
     }
-    raw = {**score(truth, answers, names).as_json(), "reliability": detail["reliability"], "ece_interval": [0.01, 0.03]}
-    test = {**score(truth, answers, names).as_json(), "raw": raw, "read_at": "2026-01-02T03:04:05+00:00"}
+    told = {**score(truth, answers, names).as_json(), "reliability": reliability(truth, answers)}
+    test = {**told, "raw": {**told, "ece_interval": [0.01, 0.03]}, "read_at": "2026-01-02T03:04:05+00:00"}
     metrics = {**_about(names), **_decided(names[-1]), "detail": detail, "test": test}
     metrics["decision"]["test"]["accuracy"] = counted(int((predicted == truth).sum()), rows)
     worst = [

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tailtune.cli.options import Data, LabelColumn, LabelColumns, LabelSeparator, TextColumn
 from tailtune.cli.screen import Screen
 
 _NAME = Annotated[str, typer.Argument(metavar="NAME", help="A data set of `tailtune data list`.")]
@@ -68,19 +69,15 @@ def _pull(
 
 def _check(
     *,
-    data: Annotated[str, typer.Argument(metavar="DATA", help="File of labelled texts or name of a public data set.")],
+    data: Data,
     validation: Annotated[
         str | None, typer.Option(metavar="FILE", help="The validation part, to look for leaks.")
     ] = None,
     test: Annotated[str | None, typer.Option(metavar="FILE", help="The test part, to look for leaks.")] = None,
-    text_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column with the texts.")] = None,
-    label_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column with the labels.")] = None,
-    label_separator: Annotated[
-        str | None, typer.Option(metavar="SEPARATOR", help="Between the labels of a text that can have several.")
-    ] = None,
-    label_columns: Annotated[
-        str | None, typer.Option(metavar="NAME,NAME", help="Columns of 0 and 1, one per label.")
-    ] = None,
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    label_separator: LabelSeparator = None,
+    label_columns: LabelColumns = None,
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="Count lengths in the tokens of this model.")
     ] = None,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tailtune.cli.options import Data, LabelColumn, LabelColumns, LabelSeparator, TextColumn
 from tailtune.cli.screen import Screen
 
 
@@ -17,15 +18,11 @@ def register(app: typer.Typer) -> None:
 def _evaluate(
     *,
     classifier: Annotated[str, typer.Argument(metavar="BUNDLE_OR_RUN", help="Folder made by train.")],
-    data: Annotated[str, typer.Argument(metavar="DATA", help="File of labelled texts or name of a public data set.")],
-    text_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column with the texts.")] = None,
-    label_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column with the labels.")] = None,
-    label_separator: Annotated[
-        str | None, typer.Option(metavar="SEPARATOR", help="Between the labels of a text that can have several.")
-    ] = None,
-    label_columns: Annotated[
-        str | None, typer.Option(metavar="NAME,NAME", help="Columns of 0 and 1, one per label.")
-    ] = None,
+    data: Data,
+    text_column: TextColumn = None,
+    label_column: LabelColumn = None,
+    label_separator: LabelSeparator = None,
+    label_columns: LabelColumns = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as one JSON object.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No notes and no progress.")] = False,
 ) -> None:

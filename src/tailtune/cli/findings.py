@@ -58,15 +58,7 @@ def _part(part: Reviewed) -> dict[str, Any]:
         }
         for found in part.findings
     ]
-    dataset = part.dataset
-    counts = dataset.counts
-    return {
-        "source": dataset.source,
-        "sha256": dataset.sha256,
-        "rows": len(dataset),
-        "classes": {name: counts[name] for name in dataset.classes},
-        "findings": said,
-    }
+    return {**part.dataset.about(), "findings": said}
 
 
 def _advice(finding: Finding) -> list[str]:

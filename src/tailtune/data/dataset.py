@@ -7,7 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +98,12 @@ class Dataset:
 
     def _names(self) -> Iterable[str]:
         return self.labels if self.sets is None else itertools.chain.from_iterable(self.sets)
+
+    def about(self) -> dict[str, Any]:
+        """Return where it came from and what it holds, ready for JSON: source, hash, rows and rows of each class."""
+        counts = self.counts
+        classes = {name: counts[name] for name in self.classes}
+        return {"source": self.source, "sha256": self.sha256, "rows": len(self), "classes": classes}
 
     def ids(self, labels: LabelSet) -> NDArray[np.int64]:
         """Return int64[rows] the id of each row's label in ``labels``, or int64[rows, L] 0/1 where it has several.

@@ -1,4 +1,4 @@
-"""How probabilities rank and how far they mean what they say: ROC, precision and recall, reliability, with intervals.
+"""How probabilities rank: ROC, precision and recall, with intervals.
 
 Plain numpy: importing scikit-learn's metrics costs seconds; tests hold the two equal. Knows nothing about models.
 """
@@ -11,37 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tailtune.evaluate.intervals import wilson
 from tailtune.evaluate.metrics import FloatArray, IdArray
 
-BINS = 10
 # Points kept of a drawn curve: more cannot be told apart at 300 pixels.
 _POINTS = 100
 _Z = 1.959963984540054
 _DRAWS = 1000
-
-
-def reliability(correct: NDArray[np.bool_], confidence: FloatArray, bins: int = BINS) -> list[dict[str, Any]]:
-    """Return the reliability bins, ascending: rows of equal number, their mean confidence and their share of hits.
-
-    Args:
-        correct: bool [n], whether the most probable class was right.
-        confidence: float [n], its probability.
-        bins: Most bins; fewer where there are fewer rows.
-    """
-    order = np.argsort(confidence, kind="stable")
-    found = []
-    for rows in np.array_split(order, min(bins, len(order))):
-        hits = int(np.count_nonzero(correct[rows]))
-        found.append(
-            {
-                "rows": len(rows),
-                "confidence": float(confidence[rows].mean()),
-                "accuracy": hits / len(rows),
-                "interval": list(wilson(hits, len(rows))),
-            }
-        )
-    return found
 
 
 def auroc(positive: NDArray[np.bool_], scores: FloatArray) -> float:

@@ -26,7 +26,7 @@ _AIMS = {"max_false_positives": "at most so many false positives", "min_precisio
 
 def calibration(metrics: Metrics) -> Section | None:
     """Return whether the probabilities mean what they say, before and after they were set right where they were."""
-    bins = records(metrics, "detail", "reliability", needs=_NEEDS)
+    bins = records(metrics, "test", "reliability", needs=_NEEDS)
     if not bins:
         return None
     method = part(metrics, "calibration").get("method")

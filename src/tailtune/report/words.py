@@ -9,7 +9,6 @@ from typing import Any
 Metrics = Mapping[str, Any]
 
 ABSENT = "-"
-LONGEST_TEXT = 400
 
 # Control characters, line separators, lone surrogates (not UTF-8) and marks that turn the direction of writing.
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]+")
@@ -69,14 +68,6 @@ def value_of(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(value_of(item) for item in value)
     return one_line(value)
-
-
-def shortened(text: object) -> str:
-    """Return a text of a user on one line, cut where it is very long, with the number of characters left out."""
-    line = one_line(text)
-    if len(line) <= LONGEST_TEXT:
-        return line
-    return f"{line[:LONGEST_TEXT].rstrip()} … ({len(line) - LONGEST_TEXT:,} more characters)"
 
 
 def decimals(value: float | None, digits: int) -> str:

@@ -12,7 +12,6 @@ from tailtune.evaluate.curves import (
     average_precision,
     macro_f1_interval,
     mean_interval,
-    reliability,
     row_losses,
 )
 from tailtune.evaluate.metrics import FloatArray, IdArray, confusion_matrix
@@ -76,19 +75,6 @@ def test_the_interval_of_an_area_covers() -> None:
     whole = ranking(*_drawn(200_000, 2, 0))["auroc"]
     bounds = [ranking(*_drawn(200, 2, seed))["auroc_interval"] for seed in range(1, 301)]
     assert 0.91 <= np.mean([low <= whole <= high for low, high in bounds]) <= 0.99
-
-
-def test_reliability_bins_hold_equal_numbers() -> None:
-    """103 rows in 10 bins: 10 or 11 each, confidence ascending, all rows once; three rows give three bins."""
-    truth, answers = _drawn(103, 3, 6)
-    bins = reliability(answers.argmax(axis=1) == truth, answers.max(axis=1))
-    assert sorted({each["rows"] for each in bins}) == [10, 11]
-    assert sum(each["rows"] for each in bins) == 103
-    assert np.all(np.diff([each["confidence"] for each in bins]) >= 0)
-    assert sum(each["accuracy"] * each["rows"] for each in bins) == pytest.approx(
-        (answers.argmax(axis=1) == truth).sum()
-    )
-    assert len(reliability(np.ones(3, dtype=np.bool_), np.ones(3))) == 3
 
 
 def test_intervals_of_means() -> None:
