@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from tailtune.bench.machine import library
 from tailtune.bundle import read_bundle
 from tailtune.errors import ConfigError
 from tailtune.methods.scorers import TailScorer
-from tailtune.models.families import FAMILIES, Weight
+from tailtune.models.weights import reference_tensors
 
 
 def classifier(folder: Path, classes: int) -> Any:
@@ -68,20 +66,6 @@ def fine_tuned(folder: Path, bundle: Path) -> Any:
     tail = read_bundle(bundle).scorer
     assert isinstance(tail, TailScorer)
     model = classifier(folder, tail.head.out_features)
-    state = model.state_dict()
-    given = {"score.weight": tail.head.weight, **_reference_names(tail.decoder.state_dict(), state)}
-    model.load_state_dict({**state, **given})
+    given = {"score.weight": tail.head.weight, **reference_tensors(tail.decoder)}
+    model.load_state_dict({**model.state_dict(), **given})
     return model.requires_grad_(False)
-
-
-def _reference_names(tensors: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our tensors under the reference library's names, fused ones taken apart."""
-    family = FAMILIES["llama"]
-    found: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        _, number, inner = name.split(".", 2) if name.startswith("blocks.") else ("", "", "")
-        weight: Weight = family.block_weights[inner] if inner else family.weights[name]
-        names = [family.prefix + part.format(number) for part in weight.names]
-        sizes = [len(state[part]) for part in names]
-        found |= dict(zip(names, torch.split(tensor, sizes), strict=True))
-    return found

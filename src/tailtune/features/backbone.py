@@ -34,7 +34,7 @@ class Wanted:
     """What a pass shall give.
 
     Attributes:
-        pooled: Depths at which the last and the mean state of each text are wanted, ascending.
+        pooled: Depths at which the read and the mean state of each text are wanted, ascending.
         states: Depths at which the states of all tokens are wanted, ascending.
     """
 
@@ -58,7 +58,8 @@ class Piece:
 
     Attributes:
         batch: Which texts, in which order.
-        pooled: Depth -> [N, 2, D]: the last and the mean state of each text.
+        pooled: Depth -> [N, 2, D]: of each text the state at the token that is read (the last one, or
+            the first one of an encoder) and the mean of all.
         states: Depth -> [T, D] packed token states.
     """
 
@@ -128,9 +129,9 @@ class Backbone:
     @torch.inference_mode()
     def _piece(self, tokens: Tokens, batch: Batch, wanted: Wanted) -> Piece:
         piece = Piece(batch=batch, pooled={}, states={})
-        last = torch.from_numpy(batch.last()).to(self.device)
+        read = torch.from_numpy(batch.read(causal=self.decoder.config.causal)).to(self.device)
         for depth, states in self.climb(tokens.take(batch.texts), batch):
-            _keep(piece, depth, states, wanted, last)
+            _keep(piece, depth, states, wanted, read)
             if depth == wanted.depth:
                 break
         return piece
@@ -148,9 +149,9 @@ class Backbone:
         yield from self._fast.climb(states, layout)
 
 
-def _keep(piece: Piece, depth: int, states: Tensor, wanted: Wanted, last: Tensor) -> None:
+def _keep(piece: Piece, depth: int, states: Tensor, wanted: Wanted, read: Tensor) -> None:
     if depth in wanted.pooled:
-        pooled = torch.stack((states[last], mean_states(states, piece.batch)), dim=1)
+        pooled = torch.stack((states[read], mean_states(states, piece.batch)), dim=1)
         piece.pooled[depth] = pooled.cpu().numpy()
     if depth in wanted.states:
         piece.states[depth] = states.cpu().numpy()

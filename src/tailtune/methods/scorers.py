@@ -129,7 +129,7 @@ class TailScorer(nn.Module):
             states_TD: [T, D] packed token states at the cut.
             layout: Their layout.
         """
-        scores: Tensor = self.head(self.decoder.read_last(states_TD, layout))
+        scores: Tensor = self.head(self.decoder.read_rows(states_TD, layout))
         return scores.float()
 
     @torch.inference_mode()

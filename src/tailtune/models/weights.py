@@ -7,7 +7,9 @@ Pickles are not read.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,13 @@ from torch import Tensor
 
 from tailtune.errors import ModelError, TailtuneError
 from tailtune.models.decoder import Decoder
-from tailtune.models.families import FAMILIES, DecoderConfig, Family, Weight, read_config
+from tailtune.models.families import FAMILIES, read_config
+from tailtune.models.family import Family, Weight
+from tailtune.models.shape import DecoderConfig
 from tailtune.storage import sha256_bytes, sha256_file
 
-# Known in every family and not needed: LM and class heads, masks and angles that the maths gives.
-_SURPLUS = ("lm_head.weight", "score.weight", ".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
+# How norms were called in files converted from the first TensorFlow checkpoints of BERT.
+_OLD_NORM_NAMES = ((".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias"))
 
 
 def read_json(path: Path, error: type[TailtuneError] = ModelError) -> dict[str, Any]:
@@ -60,7 +64,7 @@ class SafetensorsFolder:
             files = [folder / name for name in wanted]
         self.folder = folder
         self.files = files
-        self._where = {name: file for file in files for name in _names(file)}
+        self._where = {_today(name): (file, name) for file in files for name in _names(file)}
 
     def names(self) -> set[str]:
         """Return the names of all tensors."""
@@ -72,7 +76,7 @@ class SafetensorsFolder:
         Raises:
             ModelError: If the file is damaged or holds NaN or infinite values.
         """
-        file = self._where[name]
+        file, name = self._where[name]
         try:
             with safe_open(file, framework="pt") as opened:
                 tensor: Tensor = opened.get_tensor(name)
@@ -82,6 +86,13 @@ class SafetensorsFolder:
         if not torch.isfinite(tensor).all():
             raise ModelError(f"{file}: {name} holds NaN or infinite values")
         return tensor
+
+
+def _today(name: str) -> str:
+    for old, new in _OLD_NORM_NAMES:
+        if name.endswith(old):
+            return name.removesuffix(old) + new
+    return name
 
 
 def _names(file: Path) -> list[str]:
@@ -107,43 +118,80 @@ def load_decoder(folder: Path, *, depth: int | None = None) -> Decoder:
     with torch.device("meta"):
         decoder = Decoder(config, blocks=depth)
     files = SafetensorsFolder(folder)
-    names = files.names()
-    prefix = family.prefix if any(name.startswith(family.prefix) for name in names) else ""
-    sources = {name: _source(family, name) for name in decoder.state_dict()}
-    needed = {prefix + part for weight in sources.values() for part in weight.names}
-    _require_names(folder, needed=needed, present=names, known=_known(family, config, prefix))
-    fill(decoder, {name: _join(weight, files, prefix) for name, weight in sources.items()}, where=str(folder))
+    prefix = _require_names(files, family, config, decoder.state_dict())
+    tensors = {name: _join(_source(family, name), files, prefix, config) for name in decoder.state_dict()}
+    fill(decoder, tensors, where=str(folder))
     return decoder
 
 
 def _source(family: Family, name: str) -> Weight:
+    """Where the tensor that we call ``name`` comes from."""
     if not name.startswith("blocks."):
         return family.weights[name]
     _, number, inner = name.split(".", 2)
     weight = family.block_weights[inner]
-    return Weight(names=tuple(part.format(number) for part in weight.names), transposed=weight.transposed)
+    return replace(weight, names=tuple(part.format(number) for part in weight.names))
 
 
-def _join(weight: Weight, files: SafetensorsFolder, prefix: str) -> Tensor:
+def _join(weight: Weight, files: SafetensorsFolder, prefix: str, config: DecoderConfig) -> Tensor:
     parts = [files.read(prefix + name) for name in weight.names]
     joined = parts[0] if len(parts) == 1 else torch.cat(parts)
+    if weight.interleaved and len(joined) == 3 * config.heads * config.head_width:
+        joined = joined.view(config.heads, 3, config.head_width, -1).transpose(0, 1).reshape(joined.shape)
     return joined.t().contiguous() if weight.transposed else joined
 
 
-def _known(family: Family, config: DecoderConfig, prefix: str) -> set[str]:
+def reference_tensors(decoder: Decoder, *, gradients: bool = False) -> dict[str, Tensor]:
+    """Return the tensors of ``decoder`` under the reference library's names, as it stores them.
+
+    Args:
+        decoder: fp32; a part of one gives a part of the names.
+        gradients: Return the gradients of those that have one instead.
+    """
+    config, family = decoder.config, FAMILIES[decoder.config.family]
+    found: dict[str, Tensor] = {}
+    tensors = {
+        name: parameter.grad if gradients else parameter.detach() for name, parameter in decoder.named_parameters()
+    }
+    for name, tensor in tensors.items():
+        if tensor is None:
+            continue
+        weight = _source(family, name)
+        stored = tensor.t().contiguous() if weight.transposed else tensor
+        if weight.interleaved:
+            stored = stored.view(3, config.heads, config.head_width, -1).transpose(0, 1).reshape(stored.shape)
+        names = [family.prefix + part for part in weight.names]
+        found |= dict(zip(names, torch.split(stored, _sizes(len(names), stored, config)), strict=True))
+    return found
+
+
+def _sizes(parts: int, stored: Tensor, config: DecoderConfig) -> list[int]:
+    """Rows of each of the tensors that ours is made of."""
+    if parts == 3:
+        query, shared = (heads * config.head_width for heads in (config.heads, config.key_value_heads))
+        return [query, shared, shared]
+    return [len(stored) // parts] * parts
+
+
+def _require_names(files: SafetensorsFolder, family: Family, config: DecoderConfig, wanted: Iterable[str]) -> str:
+    """The prefix of the names, after checking that all wanted tensors are there and none is unknown."""
+    present = files.names()
+    prefix = family.prefix if any(name.startswith(family.prefix) for name in present) else ""
+    needed = {prefix + part for name in wanted for part in _source(family, name).names}
+    missing = sorted(needed - present)
+    if missing:
+        raise ModelError(f"{files.folder}: {len(missing)} tensors are missing: {_some(missing)}")
     known = {prefix + part for weight in family.weights.values() for part in weight.names}
     for weight in family.block_weights.values():
         known |= {prefix + part.format(number) for part in weight.names for number in range(config.blocks)}
-    return known
-
-
-def _require_names(folder: Path, *, needed: set[str], present: set[str], known: set[str]) -> None:
-    missing = sorted(needed - present)
-    if missing:
-        raise ModelError(f"{folder}: {len(missing)} tensors are missing: {_some(missing)}")
-    surplus = sorted(name for name in present - known if not name.endswith(_SURPLUS))
+    surplus = sorted(name for name in present - known if not _is_ignored(name, family, prefix))
     if surplus:
-        raise ModelError(f"{folder}: {len(surplus)} tensors are not known in this family: {_some(surplus)}")
+        raise ModelError(f"{files.folder}: {len(surplus)} tensors are not known in this family: {_some(surplus)}")
+    return prefix
+
+
+def _is_ignored(name: str, family: Family, prefix: str) -> bool:
+    return any(fnmatchcase(name.removeprefix(prefix), pattern) for pattern in family.ignored)
 
 
 def _some(names: list[str], most: int = 4) -> str:

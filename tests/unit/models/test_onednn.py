@@ -63,7 +63,7 @@ def test_the_pass_gives_the_decoders_states(wide: Path, limit: int, monkeypatch:
         ids = torch.from_numpy(tokens.take(piece.batch.texts).ids)
         states = dict(decoder.climb(decoder.embed(ids, layout), layout))
     np.testing.assert_allclose(piece.states[1], states[1].numpy(), rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(piece.pooled[2][:, 0], states[2][layout.last].numpy(), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(piece.pooled[2][:, 0], states[2][layout.read].numpy(), rtol=1e-5, atol=1e-5)
     for row, text in enumerate(piece.batch.texts.tolist()):
         (alone,) = backbone.run(tokens.take(np.array([text])), wanted)
         np.testing.assert_allclose(alone.pooled[2][0], piece.pooled[2][row], rtol=1e-5, atol=1e-5)

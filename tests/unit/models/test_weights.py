@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from support.reference import write_reference
 from support.tiny_models import write_tiny_gpt2, write_tiny_llama
 from tailtune.errors import ModelError
-from tailtune.models.families import read_config
 from tailtune.models.weights import fingerprint, load_decoder
 
 Edit = Callable[[dict[str, Tensor]], None]
@@ -145,39 +145,19 @@ def test_pickles_are_refused_with_the_way_out(folder: Path) -> None:
         load_decoder(folder)
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"model_type": "mamba"}, r"'mamba' is not supported yet; supported families: GPT-2 \[gpt2\], Llama"),
-        ({"hidden_act": "gelu"}, "hidden_act = 'gelu'"),
-        ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "rotary type 'llama3'"),
-        ({"hidden_size": None}, "no 'hidden_size'"),
-        ({"num_key_value_heads": 3}, "impossible decoder"),
-    ],
-)
-def test_what_is_not_supported_is_said(folder: Path, changes: dict[str, Any], said: str) -> None:
-    """Never computed wrongly in silence: the setting, what it is and what would do."""
-    edit_config(folder, **changes)
-    with pytest.raises(ModelError, match=said):
-        load_decoder(folder)
-
-
-def test_both_spellings_of_the_rotary_base_are_read(folder: Path) -> None:
-    """Version 5 of the reference library moved it into ``rope_parameters``."""
-    raw = json.loads((folder / "config.json").read_text())
-    new = {key: value for key, value in raw.items() if key != "rope_theta"}
-    new["rope_parameters"] = {"rope_type": "default", "rope_theta": raw["rope_theta"]}
-    assert read_config(new) == read_config(raw)
-
-
-def test_a_sliding_window_limits_the_context() -> None:
-    """Texts that fit into the window need none, so longer ones are cut to it."""
-    raw = {
-        "model_type": "mistral", "vocab_size": 9, "hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1,
-        "intermediate_size": 8, "max_position_embeddings": 100, "sliding_window": 16,
-    }  # fmt: skip
-    assert read_config(raw).context == 16
-    assert read_config({**raw, "sliding_window": None}).context == 100
+def test_names_of_the_first_bert_files_are_read(tmp_path: Path) -> None:
+    """gamma and beta of norms, as the oldest files of BERT call them, are weight and bias."""
+    write_reference("bert", tmp_path)
+    first = load_decoder(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    ends = {".LayerNorm.weight": ".LayerNorm.gamma", ".LayerNorm.bias": ".LayerNorm.beta"}
+    old = {}
+    for name, tensor in tensors.items():
+        end = next((end for end in ends if name.endswith(end)), "")
+        old[f"bert.{name.removesuffix(end)}{ends.get(end, '')}"] = tensor
+    save_file(old, tmp_path / "model.safetensors")
+    again = load_decoder(tmp_path).state_dict()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in first.state_dict().items())
 
 
 def test_the_fingerprint_follows_weights_and_config(folder: Path) -> None:
