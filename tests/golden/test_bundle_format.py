@@ -3,7 +3,8 @@
 ``bundle_v1_probe`` and ``bundle_v1_tail`` were written by version 0.1.0 and are never written again; a new format gets
 new folders beside them: ``bundle_v2_probe`` names its precision, ``bundle_v3_ruled`` has calibration and a decision,
 ``bundle_v4_windows`` reads long texts in windows, ``bundle_v4_scoped`` tells strange texts, ``bundle_v4_several`` is
-for any number of labels per text.
+for any number of labels per text, ``bundle_v5_gemma`` and ``bundle_v5_gemma_tail`` stand on a model with windows, caps
+and norms on both sides.
 Made with ``PYTHONPATH=tests python tests/golden/test_bundle_format.py NUMBER NAME ...``.
 """
 
@@ -12,19 +13,23 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from support.architectures import ARCHITECTURES
 from support.classifiers import (
     LABELS,
     probe_bundle,
     ruled_bundle,
     scoped_bundle,
     several_bundle,
+    tail_bundle,
     windows_bundle,
 )
-from support.tiny_models import write_tiny_llama
+from support.reference import write_reference
+from support.tiny_models import VOCABULARY, tiny_tokenizer, write_tiny_llama
 from tailtune.predict import Predictor
 
 FOLDER = Path(__file__).resolve().parent
@@ -42,17 +47,30 @@ def test_an_old_bundle_answers_as_it_did(name: str) -> None:
 def test_there_is_one_of_each_method() -> None:
     """The folders are really there."""
     made = {"bundle_v1_probe", "bundle_v1_tail", "bundle_v2_probe", "bundle_v3_ruled", "bundle_v4_windows"}
-    made |= {"bundle_v4_scoped", "bundle_v4_several"}
+    made |= {"bundle_v4_scoped", "bundle_v4_several", "bundle_v5_gemma", "bundle_v5_gemma_tail"}
     assert made <= {path.name for path in FOLDER.iterdir()}
+
+
+def _write_gemma(folder: Path) -> Path:
+    """A tiny Gemma 3 with the attention cap of Gemma 2; only this needs the reference library."""
+    tiny = ARCHITECTURES["gemma3"]
+    settings = {**tiny.settings, "vocab_size": VOCABULARY, "attn_logit_softcapping": 20.0}
+    write_reference(replace(tiny, settings=settings), folder)
+    tiny_tokenizer(vocabulary=VOCABULARY).save(str(folder / "tokenizer.json"))
+    return folder
 
 
 def _write(number: str, names: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        model = write_tiny_llama(Path(folder), seed=11, blocks=3)
+        llama = write_tiny_llama(Path(folder, "llama"), seed=11, blocks=3)
         kinds = {"probe": probe_bundle, "ruled": ruled_bundle, "windows": windows_bundle, "scoped": scoped_bundle}
-        for name, make in {**kinds, "several": several_bundle}.items():
-            if name in names:
-                Predictor(make(model), device="cpu").save(FOLDER / f"bundle_v{number}_{name}")
+        made = {name: (make, llama) for name, make in {**kinds, "several": several_bundle}.items()}
+        if any(name.startswith("gemma") for name in names):
+            gemma = _write_gemma(Path(folder, "gemma"))
+            made |= {"gemma": (probe_bundle, gemma), "gemma_tail": (tail_bundle, gemma)}
+        for name in names:
+            make, model = made[name]
+            Predictor(make(model), device="cpu").save(FOLDER / f"bundle_v{number}_{name}")
 
 
 if __name__ == "__main__":

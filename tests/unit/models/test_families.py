@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from support.reference import ARCHITECTURES
+from support.architectures import ARCHITECTURES
 from tailtune.errors import ModelError
 from tailtune.models.families import FAMILIES, read_config
 from tailtune.models.shape import DecoderConfig
 
-
 PLAIN = {
-    "gpt2", "llama", "llama-grouped", "llama-one-key-head", "llama-biased", "llama-wide-heads", "mistral", "qwen2", "phi3",
+    "gpt2", "llama", "llama-grouped", "llama-one-key-head", "llama-biased", "llama-wide-heads", "mistral", "qwen2",
+    "phi3",
 }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from support.architectures import ARCHITECTURES
 from support.reference import write_reference
 from support.tiny_models import write_tiny_gpt2, write_tiny_llama
 from tailtune.errors import ModelError
@@ -147,7 +148,7 @@ def test_pickles_are_refused_with_the_way_out(folder: Path) -> None:
 
 def test_names_of_the_first_bert_files_are_read(tmp_path: Path) -> None:
     """gamma and beta of norms, as the oldest files of BERT call them, are weight and bias."""
-    write_reference("bert", tmp_path)
+    write_reference(ARCHITECTURES["bert"], tmp_path)
     first = load_decoder(tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")
     ends = {".LayerNorm.weight": ".LayerNorm.gamma", ".LayerNorm.bias": ".LayerNorm.beta"}
