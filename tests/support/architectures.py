@@ -57,6 +57,14 @@ class Architecture:
     encoder: bool = False
     lengths: tuple[int, ...] = (5, 1, 9, 5, 2, 17)
 
+    @property
+    def model_type(self) -> str:
+        """What config.json calls it."""
+        import transformers
+
+        found: str = getattr(transformers, f"{self.name}Config").model_type
+        return found
+
     def build(self) -> Any:
         """Return a random model."""
         import transformers

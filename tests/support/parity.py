@@ -18,12 +18,14 @@ from torch import Tensor
 from support.architectures import Architecture
 from support.reference import packed, ragged, relative_error, write_reference
 from tailtune.models.families import FAMILIES
+from tailtune.models.int8 import to_int8
 from tailtune.models.weights import SafetensorsFolder, load_decoder, reference_tensors
 
 # Of the largest value, fp32.
 TOLERANCE = 1e-5
 # bf16 has 8 bits of mantissa; the errors of all blocks add up.
 BF16_TOLERANCE = 0.1
+INT8_TOLERANCE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,9 +125,22 @@ def bf16_is_near(pair: Pair) -> None:
         assert relative_error(got[depth].float(), states) < BF16_TOLERANCE, depth
 
 
+def int8_is_near(pair: Pair) -> None:
+    """A backbone with products in int8 gives states within 10 % of the fp32 ones, in the norm."""
+    decoder = load_decoder(pair.folder)
+    part = decoder.below(decoder.config.blocks)
+    _, ids, layout = packed(part, pair.texts)
+    with torch.inference_mode():
+        *_, (_, exact) = part.climb(part.embed(ids, layout), layout)
+        rounded = to_int8(part)
+        *_, (_, got) = rounded.climb(rounded.embed(ids, layout), layout)
+    assert 0 < float((got - exact).norm() / exact.norm()) < INT8_TOLERANCE
+
+
 CHECKS = {
     "states at every depth": states_match,
     "row that is read, every gradient": rows_and_gradients_match,
     "names there and back, same bytes": names_match,
     "bf16 within 10 %": bf16_is_near,
+    "int8 within 10 %": int8_is_near,
 }
