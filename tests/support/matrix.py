@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from itertools import groupby
 from pathlib import Path
 
@@ -40,9 +39,10 @@ TABLES = {"families": families_table}
 def rendered(page: str) -> str:
     """Return the page with every table between its marks made anew."""
     for name, table in TABLES.items():
-        marks = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
-        page, count = re.subn(marks, lambda found, table=table: f"{found[1]}{table()}{found[2]}", page, flags=re.DOTALL)
-        assert count == 1, name
+        before, _, rest = page.partition(f"<!-- {name} -->\n")
+        _, mark, after = rest.partition(f"<!-- /{name} -->")
+        assert mark, f"no marks for {name}"
+        page = f"{before}<!-- {name} -->\n{table()}{mark}{after}"
     return page
 
 

@@ -108,6 +108,10 @@ class Raw:
         self._asked.add(key)
         return self.values.get(key, default)
 
+    def know(self, *keys: str) -> None:
+        """Note that these keys need nothing done: ``refuse_the_rest`` lets them pass."""
+        self._asked.update(keys)
+
     def need(self, *keys: str) -> Any:
         """Return the value of the first of these keys that is there.
 

@@ -23,7 +23,6 @@ def _bert(raw: Raw, family: str, *, offset: int) -> DecoderConfig:
     raw.only("position_embedding_type", "absolute", "absolute")
     raw.only("is_decoder", False, False)
     raw.only("add_cross_attention", False, False)
-    raw.get("layer_norm_eps")
     return _post_norm(
         raw,
         family,
@@ -39,7 +38,7 @@ def _bert(raw: Raw, family: str, *, offset: int) -> DecoderConfig:
 
 
 def _read_distilbert(raw: Raw) -> DecoderConfig:
-    raw.get("sinusoidal_pos_embds")  # how the table was filled; it is in the file
+    raw.know("sinusoidal_pos_embds")  # how the table was filled; it is in the file
     return _post_norm(
         raw,
         "distilbert",
@@ -102,8 +101,7 @@ def _read_modernbert(raw: Raw) -> DecoderConfig:
     whole = read_rotary(raw, theta=float(raw.get("global_rope_theta", 160000.0)), layers="full_attention")
     near = read_rotary(raw, theta=float(raw.get("local_rope_theta", 10000.0)), layers="sliding_attention")
     attention_bias = bool(raw.get("attention_bias", False))
-    for known in ("position_embedding_type", "layer_norm_eps"):  # left over from BERT, not used
-        raw.get(known)
+    raw.know("position_embedding_type", "layer_norm_eps")  # left over from BERT, not used
     return DecoderConfig(
         family="modernbert",
         vocabulary=raw.count("vocab_size"),

@@ -10,7 +10,7 @@ def _read(raw: Raw) -> DecoderConfig:
     raw.only("scale_attn_weights", True, True)
     raw.only("scale_attn_by_inverse_layer_idx", False, False)
     raw.only("add_cross_attention", False, False)
-    raw.get("reorder_and_upcast_attn")  # the same sums in another order
+    raw.know("reorder_and_upcast_attn")  # the same sums in another order
     width, heads = raw.count("n_embd"), raw.count("n_head")
     return DecoderConfig(
         family="gpt2",

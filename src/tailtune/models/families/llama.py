@@ -55,7 +55,7 @@ def windowed(raw: Raw, config: DecoderConfig, local: tuple[int, ...]) -> Decoder
         local: The blocks that have it, where the file does not list the kind of each under ``layer_types``.
     """
     window, kinds = raw.get("sliding_window"), raw.get("layer_types")
-    raw.get("use_sliding_window"), raw.get("max_window_layers")
+    raw.know("use_sliding_window", "max_window_layers")
     if kinds is not None:
         local = tuple(number for number, kind in enumerate(kinds) if kind == "sliding_attention")
     if not window or not local:
@@ -93,7 +93,7 @@ def _read_qwen3(raw: Raw) -> DecoderConfig:
 
 def _qwen_windows(raw: Raw, config: DecoderConfig) -> DecoderConfig:
     if not raw.get("use_sliding_window", False):
-        raw.get("layer_types"), raw.get("max_window_layers"), raw.get("sliding_window")
+        raw.know("layer_types", "max_window_layers", "sliding_window")
         return config
     return windowed(raw, config, tuple(range(int(raw.get("max_window_layers", 28)), config.blocks)))
 
