@@ -42,9 +42,9 @@ from tailtune.text.windows import LongRule
 # Format 1 knew no precision: its backbones are fp32. Format 2 knew no rules: a reader of it would give probabilities
 # that are not calibrated and ignore thresholds, so bundles that have rules are of format 3. Format 3 read the beginning
 # of every long text, knew no scope, and one label per text: only bundles with another rule for long texts, a scope or
-# any number of labels per text are of format 4.
-FORMAT = 4
-_WITH_RULES, _WITHOUT_RULES = 3, 2
+# any number of labels per text are of format 4. Format 4 never padded: only bundles that read pads are of format 5.
+FORMAT = 5
+_WITHOUT_PADS, _WITH_RULES, _WITHOUT_RULES = 4, 3, 2
 MANIFEST = "bundle.json"
 BACKBONE, CLASSIFIER, TOKENIZER = "backbone.safetensors", "classifier.safetensors", "tokenizer.json"
 SCOPE = "scope.safetensors"
@@ -97,9 +97,9 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
     for name, content in extra.items():
         (folder / name).write_text(content, encoding="utf-8")
     rules, long = bundle.rules.as_json(), bundle.tokenizer.long.as_json()
-    newest = bool(long) or bundle.scope is not None or bundle.labels.several
+    pad = bundle.tokenizer.pad
     manifest = {
-        "format_version": FORMAT if newest else _WITH_RULES if rules else _WITHOUT_RULES,
+        "format_version": FORMAT if pad is not None else _format_without_pads(bundle),
         "tailtune": __version__,
         "classifier": described,
         "decoder": bundle.decoder.config.as_json(),
@@ -111,6 +111,7 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
         "golden": [{"text": text, "probabilities": list(row)} for text, row in bundle.golden],
         **({"rules": rules} if rules else {}),
         **({"long": long} if long else {}),
+        **({} if pad is None else {"pad": pad}),
         **({"scope": {"depth": bundle.scope.depth}} if bundle.scope else {}),
         "files": {
             path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in sorted(folder.iterdir())
@@ -118,6 +119,12 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
     }
     manifest["digest"] = _digest(manifest)
     (folder / MANIFEST).write_text(canonical_json(manifest), encoding="utf-8")
+
+
+def _format_without_pads(bundle: Bundle) -> int:
+    if bundle.tokenizer.long.as_json() or bundle.scope is not None or bundle.labels.several:
+        return _WITHOUT_PADS
+    return _WITH_RULES if bundle.rules.as_json() else _WITHOUT_RULES
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:
@@ -213,6 +220,7 @@ def _build(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
             folder / TOKENIZER,
             max_tokens=manifest["max_tokens"],
             long=LongRule.from_json(manifest.get("long", {})),
+            pad=_pad(folder, manifest, config),
         ),
         labels=labels,
         precision=precision,
@@ -221,6 +229,13 @@ def _build(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         rules=read_rules(manifest.get("rules", {}), labels),
         scope=_read_scope(folder / SCOPE, manifest["scope"]) if "scope" in manifest else None,
     )
+
+
+def _pad(folder: Path, manifest: Mapping[str, Any], config: DecoderConfig) -> int | None:
+    pad = manifest.get("pad")
+    if pad is not None and (type(pad) is not int or not 0 <= pad < config.vocabulary):
+        raise BundleError(f"{folder}: pads with token {pad!r}, of {config.vocabulary}")
+    return pad
 
 
 def _read_scope(path: Path, described: Mapping[str, Any]) -> Scope:

@@ -3,7 +3,7 @@
 ``bundle_v1_probe`` and ``bundle_v1_tail`` were written by version 0.1.0 and are never written again; a new format gets
 new folders beside them: ``bundle_v2_probe`` names its precision, ``bundle_v3_ruled`` has calibration and a decision,
 ``bundle_v4_windows`` reads long texts in windows, ``bundle_v4_scoped`` tells strange texts, ``bundle_v4_several`` is
-for any number of labels per text.
+for any number of labels per text, ``bundle_v5_padded`` reads pads.
 Made with ``PYTHONPATH=tests python tests/golden/test_bundle_format.py NUMBER NAME ...``.
 """
 
@@ -18,6 +18,7 @@ import pytest
 
 from support.classifiers import (
     LABELS,
+    padded_bundle,
     probe_bundle,
     ruled_bundle,
     scoped_bundle,
@@ -42,7 +43,7 @@ def test_an_old_bundle_answers_as_it_did(name: str) -> None:
 def test_there_is_one_of_each_method() -> None:
     """The folders are really there."""
     made = {"bundle_v1_probe", "bundle_v1_tail", "bundle_v2_probe", "bundle_v3_ruled", "bundle_v4_windows"}
-    made |= {"bundle_v4_scoped", "bundle_v4_several"}
+    made |= {"bundle_v4_scoped", "bundle_v4_several", "bundle_v5_padded"}
     assert made <= {path.name for path in FOLDER.iterdir()}
 
 
@@ -50,7 +51,7 @@ def _write(number: str, names: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = write_tiny_llama(Path(folder), seed=11, blocks=3)
         kinds = {"probe": probe_bundle, "ruled": ruled_bundle, "windows": windows_bundle, "scoped": scoped_bundle}
-        for name, make in {**kinds, "several": several_bundle}.items():
+        for name, make in {**kinds, "several": several_bundle, "padded": padded_bundle}.items():
             if name in names:
                 Predictor(make(model), device="cpu").save(FOLDER / f"bundle_v{number}_{name}")
 

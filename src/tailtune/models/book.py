@@ -53,9 +53,7 @@ class BookModel:
 
 def is_book_state(path: Path) -> bool:
     """Say whether ``path`` is a state dict of the book's GPTModel, from its names alone: nothing is unpickled."""
-    if not path.is_file():
-        return False
-    if path.suffix not in (".safetensors", *PICKLED):
+    if not path.is_file() or path.suffix not in (".safetensors", *PICKLED):
         return False
     try:
         if path.suffix == ".safetensors":
@@ -63,7 +61,7 @@ def is_book_state(path: Path) -> bool:
         with zipfile.ZipFile(path) as archive:
             pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
             content = archive.open(pickles[0]).read(1 << 24) if pickles else b""
-    except (ModelError, zipfile.BadZipFile, OSError, EOFError, ValueError):
+    except (ModelError, zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError):
         return False
     return all(name.encode() in content for name in _OWN)
 

@@ -173,24 +173,24 @@ def test_a_tensor_larger_than_its_file(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+_CHANGES = [
+    ({"final_norm.scale": torch.full((WIDTH,), float("nan"))}, "final_norm.scale holds NaN or infinite"),
+    ({"final_norm.scale": torch.ones(WIDTH + 1)}, r"final_norm.scale has shape \[33\], expected \[32\]"),
+    ({"trf_blocks.1.ff.layers.0.weight": None}, "trf_blocks.1.ff.layers.0.weight is missing"),
+    ({"trf_blocks.1.att.W_key.bias": None}, "trf_blocks.1.att.W_key.bias is missing"),
+    ({"out_head.weight": None}, "out_head.weight is missing"),
+    ({"tok_emb.weight": None}, "not a state dict of the book's GPTModel: it has no tok_emb.weight"),
+    ({"tok_emb.weight": torch.ones(3)}, "tok_emb.weight has shape .*, expected a matrix"),
+    ({"trf_blocks.0.att.W_query.lora.A": torch.ones(2, 2)}, "not known in .*merge the LoRA layers first"),
+]
+
+
 @pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"final_norm.scale": torch.full((WIDTH,), float("nan"))}, "final_norm.scale holds NaN or infinite"),
-        ({"final_norm.scale": torch.ones(WIDTH + 1)}, r"final_norm.scale has shape \[33\], expected \[32\]"),
-        ({"trf_blocks.1.ff.layers.0.weight": None}, "trf_blocks.1.ff.layers.0.weight is missing"),
-        ({"trf_blocks.1.att.W_key.bias": None}, "trf_blocks.1.att.W_key.bias is missing"),
-        ({"out_head.weight": None}, "out_head.weight is missing"),
-        ({"tok_emb.weight": None}, "not a state dict of the book's GPTModel: it has no tok_emb.weight"),
-        ({"tok_emb.weight": torch.ones(3)}, "tok_emb.weight has shape .*, expected a matrix"),
-        ({"trf_blocks.0.att.W_query.lora.A": torch.ones(2, 2)}, "not known in .*merge the LoRA layers first"),
-    ],
+    ("suffix", "change", "said"), [*((".safetensors", *each) for each in _CHANGES), (".pth", *_CHANGES[0])]
 )
 def test_other_tensors(tmp_path: Path, suffix: str, change: dict[str, torch.Tensor | None], said: str) -> None:
     """Missing, misshapen, not finite or unknown: one line that names the file as it was given."""
-    model = book_model()
-    state = {name: value for name, value in (model.state_dict() | change).items() if value is not None}
+    state = {name: value for name, value in (book_model().state_dict() | change).items() if value is not None}
     source = tmp_path / f"model{suffix}"
     if suffix == ".pth":
         torch.save(state, source)
