@@ -19,8 +19,8 @@ from tailtune.text.gpt2_files import read_tokenizer
 _HYPERPARAMETERS = "hparams.json"
 # Ours -> OpenAI's.
 _KEYS = {"vocabulary": "n_vocab", "context": "n_ctx", "width": "n_embd", "heads": "n_head", "blocks": "n_layer"}
-# Above any GPT-2: no list of names is made longer than this.
-_MOST = 1_000_000
+# Above any GPT-2 (1,600 wide, 48 blocks), so that no list of names grows without end.
+_MOST, _MOST_BLOCKS = 1_000_000, 1_000
 
 
 def is_openai_checkpoint(path: Path) -> bool:
@@ -62,9 +62,9 @@ def convert_openai(source: Path, folder: Path, *, progress: Progress = silent) -
 def _shape(path: Path) -> Shape:
     found = read_json(path)
     for key in _KEYS.values():
-        value = found.get(key)
-        if type(value) is not int or not 0 < value <= _MOST:
-            raise ModelError(f"{path}: {key} is {value!r}, expected a whole number from 1 to {_MOST:,}")
+        value, most = found.get(key), _MOST_BLOCKS if key == "n_layer" else _MOST
+        if type(value) is not int or not 0 < value <= most:
+            raise ModelError(f"{path}: {key} is {value!r}, expected a whole number from 1 to {most:,}")
     shape = Shape(**{ours: found[theirs] for ours, theirs in _KEYS.items()})
     if shape.width % shape.heads:
         raise ModelError(f"{path}: n_embd {shape.width} is no multiple of n_head {shape.heads}")

@@ -20,6 +20,7 @@ from tailtune.storage import require_room
 PICKLED = (".pth", ".pt", ".bin", ".ckpt")
 # Beyond what PyTorch takes by itself: the file mapped, a copy of what shares memory, and what is written.
 _ROOM_FACTOR, _LEAST_ROOM = 4, 1 << 28
+_ZIP = b"PK\x03\x04"
 _LEAST_SECONDS, _BYTES_PER_SECOND = 120, 10_000_000
 
 
@@ -35,7 +36,10 @@ def to_safetensors(source: Path, folder: Path) -> Path:
         SetupError: If the disk has no room.
     """
     size = source.stat().st_size
-    if not zipfile.is_zipfile(source):
+    # Both ends: what only ends as an archive would be read by an older way, which had a hole (CVE-2025-32434).
+    with source.open("rb") as file:
+        begins = file.read(len(_ZIP)) == _ZIP
+    if not begins or not zipfile.is_zipfile(source):
         hint = "whole files of PyTorch 1.6 or later are zip archives; save it again with torch.save"
         raise ModelError(f"{source}: cut short, or not written by torch.save", hint=hint)
     require_room(folder, size, "converting into")

@@ -66,9 +66,9 @@ def _limit(room: int, seconds: int) -> None:
 def _require_tensors_only(source: Path) -> None:
     """Refuse a pickle that asks for anything but tensors, before it is read: looking at its codes runs none."""
     with zipfile.ZipFile(source) as archive:
-        found = [each for each in archive.infolist() if each.filename.split("/")[-1] == "data.pkl"]
+        found = [each for each in archive.infolist() if each.filename.endswith(".pkl")]  # a script has several
         if len(found) != 1 or found[0].file_size > _MOST_PICKLE_BYTES:
-            sys.exit(f"not written by torch.save: {len(found)} files data.pkl, expected one of a few kilobytes")
+            sys.exit(f"not a state dict of torch.save: {len(found)} pickles in it, expected one of a few kilobytes")
         if any(each.compress_type != zipfile.ZIP_STORED for each in archive.infolist()):
             sys.exit("not written by torch.save: its parts are compressed")
         if damaged := archive.testzip():  # PyTorch itself does not compare them

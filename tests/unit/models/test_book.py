@@ -127,6 +127,24 @@ def test_a_bare_pickle_runs_none(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
+def test_an_archive_behind_something_else_is_refused(tmp_path: Path) -> None:
+    """Zip files are found from their end; what begins otherwise is another file to PyTorch than to who looks at it."""
+    source = save_book(book_model(), tmp_path / "model.pth")
+    source.write_bytes(bytes(512) + source.read_bytes())
+    assert zipfile.is_zipfile(source)
+    with pytest.raises(ModelError, match=r"not written by torch\.save"):
+        read_book(source, heads=HEADS)
+
+
+def test_a_script_is_refused(tmp_path: Path) -> None:
+    """A second pickle in the archive is code or constants, not tensors."""
+    source = save_book(book_model(), tmp_path / "model.pth")
+    with zipfile.ZipFile(source, "a") as archive:
+        archive.writestr("model/constants.pkl", b"x")
+    with pytest.raises(ModelError, match="2 pickles in it, expected one"):
+        read_book(source, heads=HEADS)
+
+
 def test_a_whole_model_is_refused_with_the_way_out(tmp_path: Path) -> None:
     """torch.save(model) instead of its state dict holds a class, not only numbers."""
     torch.save(book_model(), tmp_path / "model.pth")
