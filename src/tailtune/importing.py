@@ -31,6 +31,8 @@ from tailtune.runs import new_folder
 from tailtune.storage import sha256_file
 from tailtune.text.tokenizer import Tokenizer
 
+Floats = NDArray[np.float32]
+
 # Most that a class score may move when the head's bias goes into the final norm: what two orders of summing differ by.
 _SAME = 1e-5
 
@@ -85,9 +87,7 @@ def import_classifier(
     if reading.pad_to is not None and reading.max_tokens is not None:
         raise ConfigError("--pad-to cuts texts as well: it stands instead of --max-tokens")
     folder = new_folder(out, name)
-    model = read_book(source, heads=reading.heads, progress=progress)
-    _require_classifier(model, names, source)
-    bundle = _bundle(model, names, reading, say=say, progress=progress)
+    bundle = _bundle(source, names, reading, say=say, progress=progress)
     about = {
         "model": {"name": name, "source": f"imported from {source.name}", "sha256": sha256_file(source)},
         "imported": {
@@ -116,17 +116,27 @@ def _require_classifier(model: BookModel, labels: LabelSet, source: Path) -> Non
     )
 
 
-def _bundle(model: BookModel, labels: LabelSet, reading: Reading, *, say: Say, progress: Progress) -> Bundle:
+def _bundle(source: Path, labels: LabelSet, reading: Reading, *, say: Say, progress: Progress) -> Bundle:
     with tempfile.TemporaryDirectory(prefix="tailtune-") as name:
         folder = Path(name)
-        write_book_folder(model, folder, tokenizer=reading.tokenizer, progress=progress)
+        head, bias = _converted(source, labels, reading, folder, progress)
         decoder = load_decoder(folder)
         tokenizer = _tokenizer(folder, reading, decoder.config.context)
     depth = len(decoder.blocks)
     tail = new_tail(decoder, blocks=1, depth=depth, classes=len(labels), seed=0)
-    _set_head(tail, model, say)
+    _set_head(tail, head, bias, say)
     tail.eval().requires_grad_(False)
     return Bundle(decoder=decoder.below(depth - 1), scorer=tail, tokenizer=tokenizer, labels=labels)
+
+
+def _converted(
+    source: Path, labels: LabelSet, reading: Reading, folder: Path, progress: Progress
+) -> tuple[Floats, Floats | None]:
+    """Write the model's Hugging Face folder; return its head and the head's bias, all that is still needed of it."""
+    model = read_book(source, heads=reading.heads, progress=progress)
+    _require_classifier(model, labels, source)
+    write_book_folder(model, folder, tokenizer=reading.tokenizer, progress=progress)
+    return model.head, model.bias
 
 
 def _tokenizer(folder: Path, reading: Reading, context: int) -> Tokenizer:
@@ -141,17 +151,17 @@ def _tokenizer(folder: Path, reading: Reading, context: int) -> Tokenizer:
     return Tokenizer.load(folder / "tokenizer.json", max_tokens=most or context, pad=pad)
 
 
-def _set_head(tail: TailScorer, model: BookModel, say: Say) -> None:
+def _set_head(tail: TailScorer, head: Floats, bias: Floats | None, say: Say) -> None:
     """Give the tail the head's weight; a bias goes into the bias of the final norm, which stands right before it."""
     norm = tail.decoder.final_norm
     assert isinstance(norm, torch.nn.LayerNorm)
     with torch.no_grad():
-        tail.head.weight.copy_(torch.from_numpy(model.head))
-        if model.bias is None:
+        tail.head.weight.copy_(torch.from_numpy(head))
+        if bias is None:
             return
         before = norm.bias.numpy().astype(np.float64)
-        after = (before + folded(model.head, model.bias)).astype(np.float32)
-        off = np.abs(model.head.astype(np.float64) @ (after - before) - model.bias).max()
+        after = (before + folded(head, bias)).astype(np.float32)
+        off = np.abs(head.astype(np.float64) @ (after - before) - bias).max()
         if off > _SAME:
             raise ModelError(
                 f"the bias of out_head does not go into the final norm: class scores would be off by {off:.2g}",
@@ -161,7 +171,7 @@ def _set_head(tail: TailScorer, model: BookModel, say: Say) -> None:
     say(f"the bias of out_head went into the final norm; class scores move by at most {off:.1g}")
 
 
-def folded(weight: NDArray[np.float32], bias: NDArray[np.float32]) -> NDArray[np.float64]:
+def folded(weight: Floats, bias: Floats) -> NDArray[np.float64]:
     """Return [D] the shortest vector that the head turns into its bias: added before the head, it stands for it.
 
     Args:
