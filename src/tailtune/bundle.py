@@ -42,8 +42,8 @@ from tailtune.text.windows import LongRule
 # Format 1 knew no precision: its backbones are fp32. Format 2 knew no rules: a reader of it would give probabilities
 # that are not calibrated and ignore thresholds, so bundles that have rules are of format 3. Format 3 read the beginning
 # of every long text, knew no scope, and one label per text: only bundles with another rule for long texts, a scope or
-# any number of labels per text are of format 4. Format 4 knew GPT-2 and Llama: bundles of models with anything that
-# these do not have are of format 5.
+# any number of labels per text are of format 4. Format 4 knew GPT-2 and Llama, and never padded: bundles of models with
+# anything that these do not have, and those that read pads, are of format 5.
 FORMAT = 5
 _WITH_READING, _WITH_RULES, _WITHOUT_RULES = 4, 3, 2
 MANIFEST = "bundle.json"
@@ -98,6 +98,7 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
     for name, content in extra.items():
         (folder / name).write_text(content, encoding="utf-8")
     rules, long = bundle.rules.as_json(), bundle.tokenizer.long.as_json()
+    pad = bundle.tokenizer.pad
     manifest = {
         "format_version": _format(bundle),
         "tailtune": __version__,
@@ -111,6 +112,7 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
         "golden": [{"text": text, "probabilities": list(row)} for text, row in bundle.golden],
         **({"rules": rules} if rules else {}),
         **({"long": long} if long else {}),
+        **({} if pad is None else {"pad": pad}),
         **({"scope": {"depth": bundle.scope.depth}} if bundle.scope else {}),
         "files": {
             path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in sorted(folder.iterdir())
@@ -122,7 +124,7 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
 
 def _format(bundle: Bundle) -> int:
     """The oldest format that says all of it, so that older versions read what they can."""
-    if not bundle.decoder.config.is_plain:
+    if not bundle.decoder.config.is_plain or bundle.tokenizer.pad is not None:
         return FORMAT
     if bundle.tokenizer.long.as_json() or bundle.scope is not None or bundle.labels.several:
         return _WITH_READING
@@ -222,6 +224,7 @@ def _build(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
             folder / TOKENIZER,
             max_tokens=manifest["max_tokens"],
             long=LongRule.from_json(manifest.get("long", {})),
+            pad=_pad(folder, manifest, config),
         ),
         labels=labels,
         precision=precision,
@@ -230,6 +233,13 @@ def _build(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         rules=read_rules(manifest.get("rules", {}), labels),
         scope=_read_scope(folder / SCOPE, manifest["scope"]) if "scope" in manifest else None,
     )
+
+
+def _pad(folder: Path, manifest: Mapping[str, Any], config: DecoderConfig) -> int | None:
+    pad = manifest.get("pad")
+    if pad is not None and (type(pad) is not int or not 0 <= pad < config.vocabulary):
+        raise BundleError(f"{folder}: pads with token {pad!r}, of {config.vocabulary}")
+    return pad
 
 
 def _read_scope(path: Path, described: Mapping[str, Any]) -> Scope:

@@ -54,6 +54,7 @@ class Prediction:
             tell. Of texts like those at most a share of a reaches 1 - a.
         rejected: Whether ``out_of_scope`` reaches what the caller allows; None where nothing was asked.
         thresholds: Label -> least probability with which it is given, above 1 for never; empty where a text has one.
+        padded_to: Tokens that were read with the pads behind the text; None where the classifier reads texts alone.
     """
 
     label: str
@@ -69,6 +70,7 @@ class Prediction:
     out_of_scope: float | None = None
     rejected: bool | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    padded_to: int | None = None
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -94,7 +96,8 @@ class Prediction:
         return value
 
     def _read(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("tokens", "tokens_total", "truncated", "windows")}
+        read = {name: getattr(self, name) for name in ("tokens", "tokens_total", "truncated", "windows")}
+        return read if self.padded_to is None else {**read, "padded_to": self.padded_to}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,12 +181,18 @@ class Predictor:
         rows, strange = self._answers(tokens, windows, progress)
         rules, lengths = self._bundle.rules, (windows.lengths, windows.full_lengths, windows.counts)
         read = zip(rows, rules.decide(rows).tolist(), *(each.tolist() for each in lengths), strict=True)
+        found: list[Prediction]
         if isinstance(rules, LabelRules):
-            return [_with_labels(rules, self.labels, *each) for each in read]
-        found = [_with_label(rules, self.labels, *each) for each in read]
-        if strange is None:
+            found = [_with_labels(rules, self.labels, *each) for each in read]
+        else:
+            found = [_with_label(rules, self.labels, *each) for each in read]
+            if strange is not None:
+                shares = zip(found, strange.tolist(), strict=True)
+                found = [replace(each, out_of_scope=share) for each, share in shares]
+        tokenizer = self._bundle.tokenizer
+        if tokenizer.pad is None:
             return found
-        return [replace(each, out_of_scope=share) for each, share in zip(found, strange.tolist(), strict=True)]
+        return [replace(each, padded_to=tokenizer.max_tokens) for each in found]
 
     def predict_proba(self, texts: Sequence[str], *, progress: Progress = silent) -> Probabilities:
         """Return [texts, C] probabilities, columns in the order of ``labels``; of one label per text, rows sum to 1."""

@@ -85,6 +85,12 @@ def several_bundle(model: Path) -> Bundle:
     return replace(probe_bundle(model), labels=LabelSet(names=LABELS.names, several=True), rules=rules)
 
 
+def padded_bundle(model: Path) -> Bundle:
+    """Return ``tail_bundle`` that pads every text to 24 tokens with token 0 and reads the last one."""
+    made = tail_bundle(model)
+    return replace(made, tokenizer=Tokenizer(made.tokenizer.json_bytes, max_tokens=24, pad=0))
+
+
 def int8_bundle(model: Path) -> Bundle:
     """Return ``probe_bundle`` with its backbone in int8."""
     exact = probe_bundle(model)

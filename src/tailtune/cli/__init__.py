@@ -19,6 +19,7 @@ from tailtune import __version__
 from tailtune.cli import bench, cache, compare, ledger, models, predict, train
 from tailtune.cli import data as data
 from tailtune.cli import evaluate as evaluate
+from tailtune.cli import import_ as import_
 from tailtune.cli import inspect as inspect
 from tailtune.cli.screen import show_error
 from tailtune.errors import ConfigError, SetupError, TailtuneError, setup_error
@@ -57,6 +58,7 @@ evaluate.register(app)
 compare.register(app)
 data.register(app)
 models.register(app)
+import_.register(app)
 inspect.register(app)
 cache.register(app)
 ledger.register(app)

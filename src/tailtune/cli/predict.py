@@ -88,6 +88,7 @@ def _to_stdout(
 
     predictor = Predictor.load(classifier)
     _require_scope(predictor, reject)
+    _say_pads(predictor, screen)
     done = 0
     for chunk in chunks:
         # On a terminal the answers themselves show how far it is; a bar would run through them.
@@ -120,6 +121,7 @@ def _to_file(
     with Answers(out, resume=resume) as answers:
         predictor = Predictor.load(classifier)
         _require_scope(predictor, reject)
+        _say_pads(predictor, screen)
         started, done, computed = time.monotonic(), 0, 0
         for chunk in chunks:
             held = answers.held(chunk)
@@ -152,6 +154,13 @@ def _require_scope(predictor: Predictor, reject: float | None) -> None:
     if reject is not None and predictor.bundle.scope is None:
         message = "--reject-out-of-scope: this classifier cannot tell texts that are unlike its training texts"
         raise BundleError(message, hint="train it with --out-of-scope")
+
+
+def _say_pads(predictor: Predictor, screen: Screen) -> None:
+    """Texts with pads are read as nothing else here reads them, so it is said each time."""
+    tokenizer = predictor.bundle.tokenizer
+    if tokenizer.pad is not None:
+        screen.say(f"each text is padded to {tokenizer.max_tokens} tokens, and the last one read, pad or not")
 
 
 def _explained(

@@ -1,8 +1,8 @@
 """Texts to ragged token ids, exactly as the model was pretrained, with user text kept text.
 
-A thin layer over the ``tokenizers`` library: no padding, a cut that is counted, and special tokens that a user spells
-out stay ordinary characters. What the tokenizer itself puts before and after a text stands around every part of it that
-is read. Knows nothing about models or batches.
+A thin layer over the ``tokenizers`` library: a cut that is counted, no padding unless a classifier learnt to read pads,
+and special tokens that a user spells out stay ordinary characters. What the tokenizer itself puts before and after a
+text stands around every part of it that is read. Knows nothing about models or batches.
 """
 
 from __future__ import annotations
@@ -81,12 +81,15 @@ class Tokenizer:
         json_bytes: The file's content.
         max_tokens: Most tokens that are read at once, those that the tokenizer adds to a text among them.
         long: What is read of longer texts.
+        pad: Token that is put behind a text until it has ``max_tokens``, for classifiers that were trained to read the
+            last of them; None, as everything here is trained, adds nothing.
         where: Said in errors.
 
     Attributes:
         json_bytes: As given.
         max_tokens: As given.
         long: With its stride settled.
+        pad: As given.
         room: Tokens of a text that are read at once.
 
     Raises:
@@ -95,7 +98,13 @@ class Tokenizer:
     """
 
     def __init__(
-        self, json_bytes: bytes, *, max_tokens: int, long: LongRule | None = None, where: str = "tokenizer.json"
+        self,
+        json_bytes: bytes,
+        *,
+        max_tokens: int,
+        long: LongRule | None = None,
+        pad: int | None = None,
+        where: str = "tokenizer.json",
     ) -> None:
         from tokenizers import Tokenizer as Library
 
@@ -118,6 +127,7 @@ class Tokenizer:
                 f"--max-tokens {max_tokens}: the tokenizer adds {added} to each text, which leaves it none"
             )
         self.long = (long or LongRule()).within(self.room)
+        self.pad = pad
 
     def _added(self) -> tuple[list[int], list[int]]:
         """Special tokens that the tokenizer puts before and after a text."""
@@ -128,15 +138,15 @@ class Tokenizer:
         return encoding.ids[: own[0]], encoding.ids[own[-1] + 1 :]
 
     @classmethod
-    def load(cls, path: Path, *, max_tokens: int, long: LongRule | None = None) -> Tokenizer:
-        """Return the tokenizer in the file ``path``.
+    def load(cls, path: Path, *, max_tokens: int, long: LongRule | None = None, pad: int | None = None) -> Tokenizer:
+        """Return the tokenizer in the file ``path``; see the class.
 
         Raises:
             ModelError: If it cannot be read or is no tokenizer.
             ConfigError: If ``max_tokens`` leaves no room for the text, or the stride does not fit the window.
         """
         try:
-            return cls(path.read_bytes(), max_tokens=max_tokens, long=long, where=str(path))
+            return cls(path.read_bytes(), max_tokens=max_tokens, long=long, pad=pad, where=str(path))
         except OSError as error:
             raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
 
@@ -148,26 +158,27 @@ class Tokenizer:
         """Return the token ids of what is read of ``texts``, window by window, and which window is whose.
 
         A text without any token (an empty one) is read as the lowest special token, which begins or ends texts in the
-        families here.
+        families here. Pads are tokens that are read, and not tokens of the text.
 
         Raises:
             DataError: If a text is no string, or holds half a character (a lone surrogate); it names which.
         """
         # One array per slice, not per text: at a million texts 0.1 GB of small objects less.
         ids = [np.empty(0, dtype=np.int32)]
-        lengths, counts, full_lengths = ([np.empty(0, dtype=np.int64)] for _ in range(3))
+        lengths, counts, full_lengths, padded = ([np.empty(0, dtype=np.int64)] for _ in range(4))
         for part in _slices(texts):
             found = [encoding.ids or [self._of_nothing] for encoding in self._library.encode_batch_fast(part)]
             windows = [self._windows(text) for text in found]
             flat = list(itertools.chain.from_iterable(windows))
-            ids.append(np.fromiter(itertools.chain.from_iterable(flat), dtype=np.int32))
-            for kept, lists in ((lengths, flat), (counts, windows), (full_lengths, found)):
+            filled = flat if self.pad is None else [self._filled(window, self.pad) for window in flat]
+            ids.append(np.fromiter(itertools.chain.from_iterable(filled), dtype=np.int32))
+            for kept, lists in ((lengths, flat), (counts, windows), (full_lengths, found), (padded, filled)):
                 kept.append(np.fromiter(map(len, lists), dtype=np.int64, count=len(lists)))
         full, sizes = np.concatenate(full_lengths), np.concatenate(lengths)
         in_windows = self.long.kind == "windows"
         tokens = Tokens(
             ids=np.concatenate(ids),
-            offsets=np.concatenate(([0], np.cumsum(sizes))),
+            offsets=np.concatenate(([0], np.cumsum(np.concatenate(padded)))),
             full_lengths=sizes if in_windows else full,
         )
         return tokens, Windows(
@@ -176,6 +187,9 @@ class Tokenizer:
             full_lengths=full,
             merge=self.long.merge,
         )
+
+    def _filled(self, ids: list[int], pad: int) -> list[int]:
+        return ids + [pad] * (self.max_tokens - len(ids))
 
     def _windows(self, ids: list[int]) -> list[list[int]]:
         """The parts of a text that are read, each with the special tokens of a whole one."""
