@@ -277,6 +277,21 @@ def _modernbert() -> Any:
     return _plain(_around(made, "[CLS] $A [SEP]"), **named, mask_token="[MASK]")
 
 
+def _xlm_roberta() -> Any:
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    from transformers import XLMRobertaTokenizer
+
+    made = Tokenizer(models.Unigram())
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    trainer = trainers.UnigramTrainer(
+        vocab_size=400, special_tokens=special, unk_token="<unk>", initial_alphabet=list("<>/|"), show_progress=False
+    )
+    made.train_from_iterator(_texts(), trainer)
+    pieces = json.loads(made.to_str())["model"]["vocab"]
+    return XLMRobertaTokenizer(vocab=[(piece, score) for piece, score in [*pieces, ("<mask>", 0.0)]])
+
+
 TOKENIZERS: dict[str, tuple[str, Callable[[], Any]]] = {
     "gpt2": ("gpt2", _gpt2),
     "opt": ("opt", _opt),
@@ -296,5 +311,6 @@ TOKENIZERS: dict[str, tuple[str, Callable[[], Any]]] = {
     "distilbert": ("distilbert", _distilbert),
     "roberta": ("roberta", _roberta),
     "modernbert": ("modernbert", _modernbert),
+    "xlm-roberta": ("xlm-roberta", _xlm_roberta),
 }
 """Model type and builder of each family."""

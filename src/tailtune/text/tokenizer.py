@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailtune.errors import ConfigError, DataError, ModelError
+from tailtune.text.spelled import keep_spelled_text
 from tailtune.text.tokenizer_files import TOKENIZER_JSON, load_tokenizer_json
 from tailtune.text.windows import LongRule, Windows
 
@@ -111,6 +112,7 @@ class Tokenizer:
         self._library.no_padding()
         self._library.no_truncation()
         self._library.encode_special_tokens = True
+        keep_spelled_text(self._library)
         self._of_nothing = self._border()
         self._before, self._after = self._added(where)
         self.json_bytes = json_bytes

@@ -29,6 +29,7 @@ _PUT_AROUND: dict[str, dict[str, str]] = {
     "BertTokenizer": _BERT,
     "DistilBertTokenizer": _BERT,
     "RobertaTokenizer": {"cls_token": "<s>", "sep_token": "</s>"},
+    "XLMRobertaTokenizer": {"bos_token": "<s>", "eos_token": "</s>"},
     "GPTNeoXTokenizer": {},
 }
 _BERT_FLAGS = {
@@ -41,6 +42,7 @@ _CLASS_OF_TYPE = {
     "bert": "BertTokenizer",
     "distilbert": "DistilBertTokenizer",
     "roberta": "RobertaTokenizer",
+    "xlm-roberta": "XLMRobertaTokenizer",
     "gpt_neox": "GPTNeoXTokenizer",
     "gpt2": "GPT2Tokenizer",
     "opt": "GPT2Tokenizer",
