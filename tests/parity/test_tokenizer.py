@@ -198,11 +198,14 @@ def _template(folder: Path, *names: str) -> dict[str, Any]:
     return {"type": "TemplateProcessing", "single": pieces, "pair": pair, "special_tokens": put}
 
 
-@pytest.mark.parametrize("described", [{}, {"add_bos_token": True}, {"add_bos_token": False, "add_eos_token": True}])
+@pytest.mark.parametrize(
+    "described",
+    [{}, {"add_bos_token": True, "tokenizer_class": "absent"}, {"add_bos_token": False, "add_eos_token": True}],
+)
 @pytest.mark.parametrize("around", ["nothing", "begin", "both"])
 @every_family
 def test_begin_and_end_where_the_files_differ(
-    copy: Callable[..., Path], family: str, around: str, described: dict[str, bool]
+    copy: Callable[..., Path], family: str, around: str, described: dict[str, Any]
 ) -> None:
     """The post-processor of tokenizer.json decides, whatever tokenizer_config.json says of begin and end tokens.
 

@@ -7,7 +7,9 @@ that were put together by their publishers: these are made of the same parts her
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -235,16 +237,27 @@ def _bloom() -> Any:
     return _plain(made, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="<pad>")
 
 
-def _word_pieces(*, lower: bool) -> dict[str, int]:
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+def _substrings(words: Iterable[str], inside: str = "") -> list[tuple[str, int]]:
+    """The frequent parts of words, and how often they are there; ``inside`` stands before those not at the beginning.
 
-    made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    made.normalizer = normalizers.BertNormalizer(lowercase=lower)
-    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    Not trained: the library's trainers of these two kinds give another vocabulary on every run.
+    """
+    counts = Counter(
+        (inside if start else "") + word[start:stop]
+        for word in words
+        for start in range(len(word))
+        for stop in range(start + 1, min(start + 6, len(word)) + 1)
+    )
+    return [(part, count) for part, count in counts.most_common() if count > 4 or len(part.removeprefix(inside)) == 1]
+
+
+def _word_pieces(*, lower: bool) -> dict[str, int]:
+    from tokenizers import normalizers, pre_tokenizers
+
+    clean, split = normalizers.BertNormalizer(lowercase=lower), pre_tokenizers.BertPreTokenizer()
+    words = [word for text in _texts() for word, _ in split.pre_tokenize_str(clean.normalize_str(text))]
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=500, special_tokens=special, show_progress=False)
-    made.train_from_iterator(_texts(), trainer)
-    return made.get_vocab()
+    return {piece: number for number, piece in enumerate([*special, *dict(_substrings(words, "##"))])}
 
 
 def _bert(*, lower: bool) -> Any:
@@ -278,18 +291,14 @@ def _modernbert() -> Any:
 
 
 def _xlm_roberta() -> Any:
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     from transformers import XLMRobertaTokenizer
 
-    made = Tokenizer(models.Unigram())
-    made.pre_tokenizer = pre_tokenizers.Metaspace()
-    special = ["<s>", "<pad>", "</s>", "<unk>"]
-    trainer = trainers.UnigramTrainer(
-        vocab_size=400, special_tokens=special, unk_token="<unk>", initial_alphabet=list("<>/|"), show_progress=False
-    )
-    made.train_from_iterator(_texts(), trainer)
-    pieces = json.loads(made.to_str())["model"]["vocab"]
-    return XLMRobertaTokenizer(vocab=[(piece, score) for piece, score in [*pieces, ("<mask>", 0.0)]])
+    found = _substrings("▁" + word for text in _texts() for word in text.split())
+    total = sum(count for _, count in found)
+    special = [(name, 0.0) for name in ("<s>", "<pad>", "</s>", "<unk>")]
+    # Scores of few digits, which every parser of JSON reads alike.
+    pieces = [*special, *((piece, round(math.log(count / total), 3)) for piece, count in found), ("<mask>", 0.0)]
+    return XLMRobertaTokenizer(vocab=pieces)
 
 
 TOKENIZERS: dict[str, tuple[str, Callable[[], Any]]] = {

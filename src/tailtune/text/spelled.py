@@ -18,18 +18,12 @@ def keep_spelled_text(library: Tokenizer) -> None:
     """Split off the first character of what spells a special token, for those that would be read as themselves."""
     from tokenizers import Regex, pre_tokenizers
 
-    known = library.get_added_tokens_decoder().values()
-    read = [token.content for token in known if token.special and _reads(library, token.content)]
+    special = [token.content for token in library.get_added_tokens_decoder().values() if token.special]
+    # A single character is always read as what it is.
+    read = [name for name in special if len(name) > 1 and name in library.encode(name, add_special_tokens=False).tokens]
     if not read:
         return
     pattern = "|".join(f"{re.escape(name[0])}(?={re.escape(name[1:])})" for name in read)
     split = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
     before = library.pre_tokenizer
     library.pre_tokenizer = split if before is None else pre_tokenizers.Sequence([before, split])
-
-
-def _reads(library: Tokenizer, name: str) -> bool:
-    """Whether a text that is ``name`` has it as one token; what is unknown in it is shorter."""
-    encoding = library.encode(name, add_special_tokens=False)
-    spans = zip(encoding.tokens, encoding.offsets, strict=True)
-    return len(name) > 1 and any(token == name and stop - start == len(name) for token, (start, stop) in spans)
