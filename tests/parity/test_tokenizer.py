@@ -306,7 +306,7 @@ TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=30),
 
 
 @every_family
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(texts=TEXTS, data=st.data())
 def test_a_text_has_the_same_ids_in_any_company(folder: Folder, family: str, texts: list[str], data: Any) -> None:
     """Alone, in any order, and in slices put end to end."""

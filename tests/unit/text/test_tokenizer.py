@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.tiny_models import END_OF_TEXT, tiny_tokenizer
@@ -77,6 +77,7 @@ def _surrounded() -> bytes:
 
 
 @pytest.mark.parametrize("rule", RULES)
+@settings(deadline=None)
 @given(texts=Texts)
 def test_every_window_is_like_a_whole_text(rule: LongRule, texts: list[str]) -> None:
     """It has the tokens that the tokenizer puts around a text, is no longer than the limit, and holds a part of it."""
@@ -97,6 +98,7 @@ def test_every_window_is_like_a_whole_text(rule: LongRule, texts: list[str]) -> 
 
 
 @pytest.mark.parametrize("rule", RULES)
+@settings(deadline=None)
 @given(texts=Texts)
 def test_texts_that_fit_are_read_the_same_by_every_rule(rule: LongRule, texts: list[str]) -> None:
     """The rule is for long texts alone: the ids of all others are the same."""
