@@ -240,7 +240,7 @@ def token_count(model: Path, file: Path) -> int:
     from tailtune.text.tokenizer import Tokenizer
 
     texts = dict.fromkeys(file.read_text(encoding="utf-8").splitlines())
-    return int(Tokenizer.load(model / "tokenizer.json", max_tokens=256).encode(list(texts)).offsets[-1])
+    return int(Tokenizer.of_model(model, max_tokens=256).encode(list(texts)).offsets[-1])
 
 
 def run_pass(model: Path, file: Path, store: Path, told: Path) -> None:
@@ -255,7 +255,7 @@ def run_pass(model: Path, file: Path, store: Path, told: Path) -> None:
 
     backbone = Backbone(load_decoder(model), device=torch.device("cpu"))
     texts = file.read_text(encoding="utf-8").splitlines()
-    tokens = Tokenizer.load(model / "tokenizer.json", max_tokens=256).encode(texts)
+    tokens = Tokenizer.of_model(model, max_tokens=256).encode(texts)
     wanted, last = Wanted(pooled=(2, 4)), 0.0
 
     def progress(stage: str, done: int, total: int, unit: str) -> None:

@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=9)
     given = parser.parse_args()
     model = resolve(MODEL)
-    tokenizer = Tokenizer.load(model.path / "tokenizer.json", max_tokens=256)
+    tokenizer = Tokenizer.of_model(model.path, max_tokens=256)
     result: dict[str, Any] = {"versions": versions(), "model": MODEL, "depth": given.depth, "precision": "int8"}
     with store_root(keep=True) as store:
         decoder = load_decoder(model.path, depth=given.depth)

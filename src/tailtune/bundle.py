@@ -6,7 +6,7 @@
     backbone.safetensors    embeddings and the blocks below the cut, our names
     classifier.safetensors  the probe's arrays, or the tail's blocks, final norm and head
     scope.safetensors       only if asked for: what tells texts that are unlike the training texts
-    tokenizer.json          as the model came with it
+    tokenizer.json          as the model came with it; what its other files decide is written into it
     metrics.json README.md  what the run measured, and a model card
 
 safetensors and JSON only: reading a bundle never runs code from it. Knows nothing about training.

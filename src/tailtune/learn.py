@@ -195,7 +195,7 @@ def _ready(
         planned = auto.plan(config.method, config.depth, blocks=config.blocks, total=shape.blocks)
         weights = fingerprint(model.path)
     with watch.stage("tokens"):
-        reading = read(dataset, model.path / "tokenizer.json", config, context=shape.context)
+        reading = read(dataset, model.path, config, context=shape.context)
         if note := long_note(reading, dataset):
             say(note)
     with watch.stage("model"):

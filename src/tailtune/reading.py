@@ -37,7 +37,7 @@ class Reading:
     windows: Windows
 
 
-def read(dataset: Dataset, tokenizer: Path, config: TrainConfig, *, context: int) -> Reading:
+def read(dataset: Dataset, model: Path, config: TrainConfig, *, context: int) -> Reading:
     """Return the texts of ``dataset`` as they are read.
 
     The limit is the context in the model's config, never the tokenizer's ``model_max_length``: that one is often 10^30
@@ -45,7 +45,7 @@ def read(dataset: Dataset, tokenizer: Path, config: TrainConfig, *, context: int
 
     Args:
         dataset: Any number of rows.
-        tokenizer: The file.
+        model: The folder; its tokenizer files are read.
         config: ``max_tokens`` and what is done with longer texts.
         context: Most tokens that the model reads.
 
@@ -55,7 +55,7 @@ def read(dataset: Dataset, tokenizer: Path, config: TrainConfig, *, context: int
     if config.max_tokens is not None and config.max_tokens > context:
         raise ConfigError(f"--max-tokens {config.max_tokens}: the model reads at most {context} tokens")
     long = LongRule(kind=config.long, stride=config.stride, merge=config.merge or "mean")
-    made = Tokenizer.load(tokenizer, max_tokens=config.max_tokens or context, long=long)
+    made = Tokenizer.of_model(model, max_tokens=config.max_tokens or context, long=long)
     tokens, windows = made.read(dataset.texts)
     return Reading(tokenizer=made, tokens=tokens, windows=windows)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from tailtune.data.dataset import Dataset
 from tailtune.data.read import dataset_from_lists
 from tailtune.data.split import split_dataset
 from tailtune.errors import ConfigError, DataError
+from tailtune.text.tokenizer import Tokenizer
 
 TEXTS, LABELS = messages(80)
 NEW_TEXTS, NEW_LABELS = (part[80:] for part in messages(120))
@@ -57,6 +60,19 @@ def test_a_saved_classifier_answers_the_same(tiny_llama: Path, tmp_path: Path, m
     classifier.save(tmp_path / "spam")
     loaded = TextClassifier.load(tmp_path / "spam")
     assert loaded.classes_.tolist() == ["ham", "spam"]
+    np.testing.assert_allclose(loaded.predict_proba(NEW_TEXTS), classifier.predict_proba(NEW_TEXTS), atol=1e-6)
+
+
+def test_what_the_tokenizer_files_decide_is_saved(tiny_gpt2: Path, tmp_path: Path) -> None:
+    """A setting beside tokenizer.json holds in training and in the bundle, which has no file beside it."""
+    model = shutil.copytree(tiny_gpt2, tmp_path / "model")
+    described = {"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": True}
+    (model / "tokenizer_config.json").write_text(json.dumps(described), encoding="utf-8")
+    classifier = made(model, method="probe").fit(TEXTS, LABELS)
+    classifier.save(tmp_path / "spam")
+    tokenizer = Tokenizer.load(tmp_path / "spam" / "tokenizer.json", max_tokens=64)
+    np.testing.assert_array_equal(tokenizer.encode(["win"]).ids, tokenizer.encode([" win"]).ids)
+    loaded = TextClassifier.load(tmp_path / "spam")
     np.testing.assert_allclose(loaded.predict_proba(NEW_TEXTS), classifier.predict_proba(NEW_TEXTS), atol=1e-6)
 
 

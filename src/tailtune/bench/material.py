@@ -60,7 +60,7 @@ class Material:
     def tokenizer(self) -> Tokenizer:
         """Return the model's tokenizer; it cuts texts at the model's context, as training does."""
         context = read_config(read_json(self.model / "config.json")).context
-        return Tokenizer.load(self.model / "tokenizer.json", max_tokens=context)
+        return Tokenizer.of_model(self.model, max_tokens=context)
 
     def score(self, probabilities: NDArray[np.floating[Any]]) -> dict[str, Any]:
         """Return the accuracy on the first texts of the test part, as counts and share.

@@ -31,7 +31,7 @@ def length_findings(dataset: Dataset, model: str, progress: Progress = silent) -
         return ()
     found = resolve(model, progress=progress)
     context = read_config(read_json(found.path / "config.json")).context
-    tokens = Tokenizer.load(found.path / "tokenizer.json", max_tokens=context).encode(dataset.texts)
+    tokens = Tokenizer.of_model(found.path, max_tokens=context).encode(dataset.texts)
     lengths = tokens.full_lengths
     shares = np.percentile(lengths, PERCENTILES, method="inverted_cdf").tolist()
     told = ", ".join(f"{share} % at most {length:,}" for share, length in zip(PERCENTILES, shares, strict=True))

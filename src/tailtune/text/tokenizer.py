@@ -8,6 +8,7 @@ text stands around every part of it that is read. Knows nothing about models or 
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailtune.errors import ConfigError, DataError, ModelError
+from tailtune.text.spelled import keep_spelled_text
+from tailtune.text.tokenizer_files import TOKENIZER_JSON, load_tokenizer_json
 from tailtune.text.windows import LongRule, Windows
 
 # Texts encoded at once, and their characters: large enough for the library to use all cores. It takes up to 400 bytes
 # for each token of a text, so that a thousand long texts at once would fill the memory.
 _SLICE = 4096
 _SLICE_CHARACTERS = 1 << 22
+
+# Special tokens that neither begin nor end a text, in any of their spellings: <pad>, [UNK], <|padding|>, ...
+_NO_BORDER = re.compile(r"\W*(pad|padding|unk|mask)\W*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,9 +121,9 @@ class Tokenizer:
         self._library.no_padding()
         self._library.no_truncation()
         self._library.encode_special_tokens = True
-        special = [number for number, token in self._library.get_added_tokens_decoder().items() if token.special]
-        self._of_nothing = min(special, default=0)
-        self._before, self._after = self._added()
+        keep_spelled_text(self._library)
+        self._of_nothing = self._border()
+        self._before, self._after = self._added(where)
         self.json_bytes = json_bytes
         self.max_tokens = max_tokens
         self.room = max_tokens - len(self._before) - len(self._after)
@@ -129,17 +135,42 @@ class Tokenizer:
         self.long = (long or LongRule()).within(self.room)
         self.pad = pad
 
-    def _added(self) -> tuple[list[int], list[int]]:
-        """Special tokens that the tokenizer puts before and after a text."""
-        encoding = self._library.encode("a")
+    def _border(self) -> int:
+        """The lowest special token that begins or ends texts; what a text without any token is read as."""
+        known = self._library.get_added_tokens_decoder()
+        special = sorted(number for number, token in known.items() if token.special)
+        borders = (number for number in special if not _NO_BORDER.fullmatch(known[number].content))
+        return next(borders, min(special, default=0))
+
+    def _added(self, where: str) -> tuple[list[int], list[int]]:
+        """Special tokens that the tokenizer puts before and after a text.
+
+        Asked of the last step alone: a sample text may come out without a token, where a normaliser strips it.
+        """
+        from tokenizers import Tokenizer as Library
+        from tokenizers.models import WordLevel
+
+        one = Library(WordLevel({"a": 0}, unk_token="a")).encode("a")
+        encoding = self._library.post_process(one)
         own = [place for place, added in enumerate(encoding.special_tokens_mask) if not added]
         if not own:
-            return encoding.ids, []
+            raise ModelError(f"{where}: not a usable tokenizer: its post-processor leaves the text out")
         return encoding.ids[: own[0]], encoding.ids[own[-1] + 1 :]
 
     @classmethod
+    def of_model(cls, folder: Path, *, max_tokens: int, long: LongRule | None = None) -> Tokenizer:
+        """Return the tokenizer of a model folder: its tokenizer.json, with what tokenizer_config.json decides.
+
+        Raises:
+            ModelError: If the files cannot be read or are no tokenizer.
+            ConfigError: If ``max_tokens`` leaves no room for the text, or the stride does not fit the window.
+        """
+        content = load_tokenizer_json(folder)
+        return cls(content, max_tokens=max_tokens, long=long, where=str(folder / TOKENIZER_JSON))
+
+    @classmethod
     def load(cls, path: Path, *, max_tokens: int, long: LongRule | None = None, pad: int | None = None) -> Tokenizer:
-        """Return the tokenizer in the file ``path``; see the class.
+        """Return the tokenizer in the file ``path``, as it stands there; see the class.
 
         Raises:
             ModelError: If it cannot be read or is no tokenizer.
@@ -157,8 +188,9 @@ class Tokenizer:
     def read(self, texts: Sequence[str]) -> tuple[Tokens, Windows]:
         """Return the token ids of what is read of ``texts``, window by window, and which window is whose.
 
-        A text without any token (an empty one) is read as the lowest special token, which begins or ends texts in the
-        families here. Pads are tokens that are read, and not tokens of the text.
+        A text without any token (an empty one, where the tokenizer puts nothing around a text) is read as the lowest
+        special token that is none for padding, masks or what is unknown: it begins or ends texts in the families here.
+        Pads are tokens that are read, and not tokens of the text.
 
         Raises:
             DataError: If a text is no string, or holds half a character (a lone surrogate); it names which.

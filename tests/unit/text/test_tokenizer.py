@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer as Library
 
 from support.tiny_models import END_OF_TEXT, tiny_tokenizer
 from tailtune.errors import ConfigError, DataError, ModelError
@@ -29,7 +31,8 @@ def tokenizer() -> Tokenizer:
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=40), max_size=12))
 def test_each_text_has_its_own_ids_cut_from_the_front(texts: list[str]) -> None:
     """Whatever stands beside it, a text yields the first 16 ids that the library gives it alone, at least one."""
-    library = tiny_tokenizer()
+    library = Library.from_str(_json().decode())
+    library.encode_special_tokens = True  # hypothesis tries the strings of our sources, <|endoftext|> among them
     tokens = Tokenizer(_json(), max_tokens=16).encode(texts)
     assert len(tokens) == len(texts)
     assert [a.dtype.name for a in (tokens.ids, tokens.offsets, tokens.full_lengths)] == ["int32", "int64", "int64"]
@@ -76,6 +79,7 @@ def _surrounded() -> bytes:
 
 
 @pytest.mark.parametrize("rule", RULES)
+@settings(deadline=None)
 @given(texts=Texts)
 def test_every_window_is_like_a_whole_text(rule: LongRule, texts: list[str]) -> None:
     """It has the tokens that the tokenizer puts around a text, is no longer than the limit, and holds a part of it."""
@@ -96,6 +100,7 @@ def test_every_window_is_like_a_whole_text(rule: LongRule, texts: list[str]) -> 
 
 
 @pytest.mark.parametrize("rule", RULES)
+@settings(deadline=None)
 @given(texts=Texts)
 def test_texts_that_fit_are_read_the_same_by_every_rule(rule: LongRule, texts: list[str]) -> None:
     """The rule is for long texts alone: the ids of all others are the same."""
@@ -148,6 +153,59 @@ def test_a_spelled_special_token_is_text(tokenizer: Tokenizer, text: str) -> Non
     ids = Tokenizer(_json(), max_tokens=99).encode([text]).ids
     assert 0 not in ids
     assert tiny_tokenizer().decode(ids.tolist()) == text
+
+
+def _with_special(*names: str, **parts: object) -> bytes:
+    """The tiny tokenizer with more special tokens, and other parts of its pipeline."""
+    from tokenizers import Tokenizer as Library
+
+    library = Library.from_str(_json().decode())
+    content = json.loads(library.to_str())
+    content["added_tokens"] = []
+    library = Library.from_str(json.dumps(content))
+    library.add_special_tokens(list(names))
+    for name, part in parts.items():
+        setattr(library, name, part)
+    return library.to_str().encode()
+
+
+@pytest.mark.parametrize(
+    ("special", "expected"),
+    [
+        (["<unk>", "<s>", "</s>"], "<s>"),
+        (["<|padding|>", "[UNK]", "<|endoftext|>"], "<|endoftext|>"),
+        (["<pad>", "<mask>", "<eos>", "<bos>"], "<eos>"),
+        (["[PAD]", "[UNK]", "[MASK]"], "[PAD]"),
+    ],
+)
+def test_nothing_is_read_as_a_token_that_begins_or_ends_texts(special: list[str], expected: str) -> None:
+    """Never as padding or the unknown, where there is another special token; the lowest one wins."""
+    from tokenizers import Tokenizer as Library
+
+    content = _with_special(*special)
+    ids = Tokenizer(content, max_tokens=9).encode([""]).ids.tolist()
+    assert ids == [Library.from_str(content.decode()).token_to_id(expected)]
+
+
+def test_what_stands_around_a_text_is_known_where_the_normaliser_strips_letters() -> None:
+    """Long texts keep both ends, though a sample of letters would have come out empty."""
+    from tokenizers import Regex, normalizers, processors
+
+    template = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 400), ("</s>", 401)])
+    digits_only = normalizers.Replace(Regex(r"\D"), "")
+    content = _with_special("<s>", "</s>", normalizer=digits_only, post_processor=template)
+    ids = Tokenizer(content, max_tokens=4).encode(["call 09061701461 now", "abc"])
+    assert ids.ids[:1].tolist() == [400]
+    assert ids.ids[3:].tolist() == [401, 400, 401]
+
+
+def test_a_tokenizer_that_leaves_the_text_out_is_refused() -> None:
+    """A template of begin and end alone would make all texts equal."""
+    from tokenizers import processors
+
+    template = processors.TemplateProcessing(single="<s>", special_tokens=[("<s>", 400)])
+    with pytest.raises(ModelError, match="its post-processor leaves the text out"):
+        Tokenizer(_with_special("<s>", post_processor=template), max_tokens=4)
 
 
 def test_padding_and_truncation_in_the_file_are_off() -> None:
