@@ -191,6 +191,8 @@ def _ready(
 ) -> _Ready:
     with watch.stage("model"):
         model = resolve(config.model, progress=progress)
+        for note in model.notes:
+            say(note)
         shape = read_config(read_json(model.path / "config.json"))
         planned = auto.plan(config.method, config.depth, blocks=config.blocks, total=shape.blocks)
         weights = fingerprint(model.path)
