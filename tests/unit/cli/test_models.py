@@ -126,3 +126,21 @@ def test_inspect_tells_memory_tokenizer_and_kind(tiny_llama: Path, capsys: pytes
     facts = json.loads(call(capsys, "models", "inspect", tiny_llama, "--json").out)
     assert facts["fp32_bytes"] == 4 * facts["parameters"]
     assert (facts["kind"], facts["tokenizer"]) == ("native", "BPE of bytes")
+
+
+def test_costs_are_listed_for_a_file(kept_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of every model, said to be estimates; tokens are counted where the tokenizer is here."""
+    file = tmp_path / "rows.csv"
+    file.write_text("text,label\nsee you at nine,ham\nwin a prize,spam\n", encoding="utf-8")
+    models = {model["name"]: model for model in listed(capsys, "--for", file)["models"]}
+    assert all(list(model) == [*KEYS, "estimate"] for model in models.values())
+    assert [name for name, model in models.items() if model["estimate"]["tokens_counted"]] == ["gpt2"]
+    assert all(model["estimate"]["texts"] == 2 for model in models.values())
+    out = call(capsys, "models", "list", "--for", file).out
+    assert out.count("about") == 2 * len(models)
+    assert "estimates for 2 texts" in out
+    inspected = call(capsys, "models", "inspect", kept_model, "--for", file)
+    assert "2 texts, " in inspected.out
+    assert "one pass about " in inspected.out
+    facts = json.loads(call(capsys, "models", "inspect", kept_model, "--for", file, "--json").out)
+    assert facts["estimate"]["tokens"] == models["gpt2"]["estimate"]["tokens"]
