@@ -184,7 +184,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             }
         self._answer(302 if large(file) else 200, b"" if large(file) else data, headers)
 
-    def _give_large(self, organisation: str, name: str, commit: str, file: str) -> None:
+    def _give_large(self, organisation: str, name: str, commit: str, *path: str) -> None:
+        file = "/".join(path)
         data = self.hub.repositories[f"{organisation}/{name}"].commits[commit][file]
         span = self.headers.get("Range", "")
         start = int(span.removeprefix("bytes=").partition("-")[0]) if span else 0

@@ -27,7 +27,7 @@ from tailtune.text.tokenizer import Tokenizer
 
 @pytest.mark.parametrize("write", [write_tiny_llama, write_tiny_gpt2])
 def test_operations_are_those_of_the_pass(write: object, tmp_path: Path) -> None:
-    """What PyTorch counts in a real pass is what is estimated, and the half of attention that is not masked beside it."""
+    """What PyTorch counts in a real pass is what is estimated, and the half of attention that no mask hides."""
     assert callable(write)
     folder = write(tmp_path / "model", width=64, heads=4)
     texts = list(CORPUS)

@@ -132,8 +132,8 @@ def _basis(listed: list[dict[str, Any]], reference: str) -> str:
     found = listed[0]["estimate"]
     return (
         f"estimates for {found['texts']:,} texts of {reference}, in fp32 at {found['gflops']:g} GFLOP/s of plain "
-        f"products here; a tail is 5 epochs on 70 % of them; tokens are counted by the models that are here, for others "
-        f"one per {CHARACTERS_PER_TOKEN:g} characters"
+        f"products here; a tail is 5 epochs on 70 % of them; tokens are counted by the models that are here, for "
+        f"others one per {CHARACTERS_PER_TOKEN:g} characters"
     )
 
 

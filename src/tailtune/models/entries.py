@@ -330,6 +330,7 @@ _OLMO2 = Entry(
 
 _MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
+# The wheel's own licence, MIT, is that of its packaging; the model's README inside it names Apache-2.0.
 _MINILM = Entry(
     name="minilm-l6",
     description="all-MiniLM-L6-v2: an encoder of sentences, 6 blocks, width 384",

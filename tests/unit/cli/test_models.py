@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +102,39 @@ def test_a_folder_of_ones_own_is_never_removed(
     assert (kept_model / "config.json").is_file()
     assert call(capsys, "models", "rm", "gpt2", "--yes").out.startswith("removed gpt2, freed ")
     assert not kept_model.exists()
+
+
+def answered(said: bytes, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What a command does whose stdin is a terminal where somebody types ``said``."""
+    master, slave = pty.openpty()
+    os.write(master, said)
+    try:
+        command = [sys.executable, "-m", "tailtune.cli", *arguments]
+        return subprocess.run(command, stdin=slave, capture_output=True, text=True, check=False, timeout=60)
+    finally:
+        os.close(slave)
+        os.close(master)
+
+
+def test_on_a_terminal_removing_is_asked(kept_model: Path) -> None:
+    """A no leaves it there, a yes does not; the question is on stderr."""
+    refused = answered(b"n\n", "models", "rm", "gpt2")
+    assert (refused.returncode, refused.stdout) == (130, "")
+    assert f"Remove {kept_model}" in refused.stderr
+    assert kept_model.is_dir()
+    assert answered(b"y\n", "models", "rm", "gpt2").stdout.startswith("removed gpt2")
+    assert not kept_model.exists()
+
+
+def test_on_a_terminal_a_licence_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A no ends with the command that accepts it; after a yes the hub is asked, here one that does not answer."""
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    refused = answered(b"n\n", "models", "pull", "gemma-3-270m")
+    assert refused.returncode == 2
+    assert "Do you accept this licence?" in refused.stderr
+    accepted = answered(b"y\n", "models", "pull", "gemma-3-270m")
+    assert accepted.returncode == 5
+    assert "the hub cannot be reached" in accepted.stderr
 
 
 def test_a_restricted_licence_is_told_first(capsys: pytest.CaptureFixture[str]) -> None:

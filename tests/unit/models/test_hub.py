@@ -114,6 +114,24 @@ def test_without_the_hub_the_cache_serves(hub: HubServer, tiny: Repository) -> N
     assert "smollm2-135m-instruct" in refused(5, "models", "pull", "some-org/other")
 
 
+def test_offline_by_order_asks_nobody(hub: HubServer, tiny: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HF_HUB_OFFLINE: the cache serves, and the hub hears nothing."""
+    first = pull()
+    hub.asked.clear()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert pull()["path"] == first["path"]
+    assert not hub.asked
+    refused(5, "models", "pull", "some-org/other")
+
+
+def test_what_another_program_fetched_serves_too(hub: HubServer, tiny: Repository, tmp_path: Path) -> None:
+    """The hub's cache is shared: a model fetched by its client alone is used without the hub, at its commit."""
+    code = f"from huggingface_hub import snapshot_download; snapshot_download({NAME!r})"
+    assert process([sys.executable, "-c", code], timeout=60).code == 0
+    hub.stop()
+    assert pull()["source"] == f"hub {NAME}@{tiny.branches['main']}"
+
+
 def test_a_damaged_cache_does_not_serve(hub: HubServer, tiny: Repository) -> None:
     """A file cut short in the hub's cache: refused without the hub, fetched anew with it."""
     folder = Path(pull()["path"])
