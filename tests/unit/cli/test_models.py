@@ -119,10 +119,10 @@ def answered(said: bytes, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_on_a_terminal_removing_is_asked(kept_model: Path) -> None:
     """A no leaves it there, a yes does not; the question is on stderr."""
     refused = answered(b"n\n", "models", "rm", "gpt2")
-    assert (refused.returncode, refused.stdout) == (130, "")
+    assert (refused.returncode, refused.stdout.strip()) == (130, "")
     assert f"Remove {kept_model}" in refused.stderr
     assert kept_model.is_dir()
-    assert answered(b"y\n", "models", "rm", "gpt2").stdout.startswith("removed gpt2")
+    assert answered(b"y\n", "models", "rm", "gpt2").stdout.strip().startswith("removed gpt2")
     assert not kept_model.exists()
 
 
