@@ -6,7 +6,8 @@ estimate: what else runs on the machine, and whether 8-bit products are taken, i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,18 +107,19 @@ def distinct_texts(reference: str, progress: Progress = silent) -> list[str]:
     return found
 
 
-def speed(width: int) -> float:
+def speed(width: int, clock: Callable[[], float] = time.perf_counter) -> float:
     """Return the fp32 operations per second of this machine in products as models of such a width have them.
 
     Args:
         width: Of a hidden state.
+        clock: Returns seconds; only differences matter.
     """
     from tailtune.features.cost import products_seconds
 
     shapes = ((width, width), (4 * width, width), (width, 4 * width))
     per_row = 2 * sum(outputs * inputs for outputs, inputs in shapes)
     rows = int(min(_MOST_ROWS, max(1, _PROBE_OPERATIONS / per_row)))
-    return per_row * rows / products_seconds(shapes, rows, _REPEATS)
+    return per_row * rows / products_seconds(shapes, rows, _REPEATS, clock)
 
 
 def estimate_entry(entry: Entry, texts: Sequence[str], operations_per_second: float) -> Estimate:

@@ -64,7 +64,7 @@ def _list(*, texts: _FOR = None, as_json: _JSON = False, quiet: _QUIET = False) 
         show.listing(("name", "weights", "here", "one pass", "with a tail"), [_costs(each) for each in listed])
         show.line(_basis(listed, texts))
         return
-    show.listing(("name", "weights", "context", "download", "here", "licence"), [_row(each) for each in listed])
+    show.listing(("name", "weights", "context", "fetch", "here", "from", "licence"), [_row(each) for each in listed])
     if made:
         rows = [(model.name, size_text(model.bytes), model.source) for model in made]
         show.listing(("converted", "here", "from"), rows)
@@ -98,10 +98,16 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
         entry["name"],
         f"{entry['parameters'] / 1e6:,.0f} M",
         f"{entry['context']:,}",
-        size_text(entry["download_bytes"]),
-        size_text(entry["bytes"]) if entry["cached"] else "no",
+        _short(entry["download_bytes"]),
+        _short(entry["bytes"]) if entry["cached"] else "no",
+        entry["sources"][0]["kind"],
         entry["licence"] + (", restricted" if entry["restrictions"] else ""),
     )
+
+
+def _short(size: int) -> str:
+    """A size in so few signs that the table fits a terminal of 80 columns."""
+    return f"{size / 1e6:,.0f} MB" if size < 1e9 else f"{size / 1e9:,.1f} GB"
 
 
 def _add_estimates(listed: list[dict[str, Any]], reference: str, screen: Screen) -> None:

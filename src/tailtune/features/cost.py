@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -62,23 +62,26 @@ def stored_bytes(backbone: Backbone, depths: Sequence[int]) -> Mapping[int, int]
 
 
 @torch.inference_mode()
-def products_seconds(shapes: Sequence[tuple[int, int]], rows: int, repeats: int) -> float:
+def products_seconds(
+    shapes: Sequence[tuple[int, int]], rows: int, repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> float:
     """Return the seconds of one fp32 product of each shape: the fastest of ``repeats`` each, of MKL and oneDNN.
 
     Args:
         shapes: (outputs, inputs).
         rows: Of the other factor.
         repeats: At least 1.
+        clock: Returns seconds; only differences matter.
     """
     total = 0.0
     for outputs, inputs in shapes:
         x, layer = torch.randn(rows, inputs), nn.Linear(inputs, outputs, bias=False)
         ways = (layer, fastest_linear(layer))
-        total += min(_seconds(way, x) for way in ways for _ in range(repeats))
+        total += min(_seconds(way, x, clock) for way in ways for _ in range(repeats))
     return total
 
 
-def _seconds(way: nn.Module, x: torch.Tensor) -> float:
-    started = time.perf_counter()
+def _seconds(way: nn.Module, x: torch.Tensor, clock: Callable[[], float]) -> float:
+    started = clock()
     way(x)
-    return time.perf_counter() - started
+    return clock() - started
