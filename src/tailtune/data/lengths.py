@@ -19,7 +19,7 @@ def length_findings(dataset: Dataset, model: str, progress: Progress = silent) -
 
     Args:
         dataset: Any number of rows.
-        model: Catalogue name, local folder or hub id; only its config and tokenizer are read.
+        model: Catalogue name, local folder or file, or hub id; only its config and tokenizer are read.
         progress: Told about bytes fetched.
 
     Raises:

@@ -110,7 +110,7 @@ def answered(said: bytes, *arguments: str) -> subprocess.CompletedProcess[str]:
     os.write(master, said)
     try:
         command = [sys.executable, "-m", "tailtune.cli", *arguments]
-        return subprocess.run(command, stdin=slave, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(command, stdin=slave, capture_output=True, text=True, check=False, timeout=120)
     finally:
         os.close(slave)
         os.close(master)

@@ -39,7 +39,7 @@ except TailtuneError as error:
 
 
 def fetched(folder: Path, *sources: dict[str, Any]) -> Outcome:
-    return process([sys.executable, "-c", _CODE, json.dumps(sources), str(folder)], timeout=90)
+    return process([sys.executable, "-c", _CODE, json.dumps(sources), str(folder)], timeout=180)
 
 
 def hub_source(**more: Any) -> dict[str, Any]:

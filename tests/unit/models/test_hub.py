@@ -38,7 +38,7 @@ def tiny(hub: HubServer, tiny_llama: Path) -> Repository:
 
 
 def run(*arguments: object) -> Outcome:
-    return process([sys.executable, "-m", "tailtune.cli", *map(str, arguments)], timeout=90)
+    return process([sys.executable, "-m", "tailtune.cli", *map(str, arguments)], timeout=180)
 
 
 def pull(reference: str = NAME) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def test_offline_by_order_asks_nobody(hub: HubServer, tiny: Repository, monkeypa
 def test_what_another_program_fetched_serves_too(hub: HubServer, tiny: Repository, tmp_path: Path) -> None:
     """The hub's cache is shared: a model fetched by its client alone is used without the hub, at its commit."""
     code = f"from huggingface_hub import snapshot_download; snapshot_download({NAME!r})"
-    assert process([sys.executable, "-c", code], timeout=60).code == 0
+    assert process([sys.executable, "-c", code], timeout=120).code == 0
     hub.stop()
     assert pull()["source"] == f"hub {NAME}@{tiny.branches['main']}"
 
@@ -278,7 +278,7 @@ def test_progress_counts_the_bytes(hub: HubServer, tiny: Repository, tmp_path: P
         f"snapshot({NAME!r}, into=Path(sys.argv[1]), progress=progress)\n"
         "print(*(f'{done}/{total}' for done, total in told))"
     )
-    outcome = process([sys.executable, "-c", code, str(tmp_path / "into")], timeout=60)
+    outcome = process([sys.executable, "-c", code, str(tmp_path / "into")], timeout=120)
     assert outcome.code == 0, outcome.err
     told = [tuple(map(int, pair.split("/"))) for pair in outcome.out.split()]
     size = (tiny_llama / "model.safetensors").stat().st_size
