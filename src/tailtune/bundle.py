@@ -33,9 +33,9 @@ from tailtune.methods.scorers import ProbeScorer, Scorer, TailScorer
 from tailtune.models.decoder import Decoder
 from tailtune.models.int8 import Precision, int8_twin
 from tailtune.models.shape import DecoderConfig
-from tailtune.models.weights import fill, read_json
+from tailtune.models.weights import fill
 from tailtune.rules import Rules
-from tailtune.storage import canonical_json, sha256_bytes, sha256_file
+from tailtune.storage import canonical_json, read_json, sha256_bytes, sha256_file
 from tailtune.text.tokenizer import Tokenizer
 from tailtune.text.windows import LongRule
 

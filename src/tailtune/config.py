@@ -89,7 +89,7 @@ class TrainConfig:
         "told of the finished run, never a text: mlflow, wandb, tensorboard; several with commas, each an extra",
     ] = None
     out: Annotated[str | None, "run folder, empty or absent (default: runs/<data>-<time>)"] = None
-    model: Annotated[str, "catalogue name, local Hugging Face folder or hub id"] = field(default_factory=default_model)
+    model: Annotated[str, "catalogue name, local folder or file, or hub id"] = field(default_factory=default_model)
     method: Annotated[Literal["auto", "probe", "tail"], "what is trained on top of the frozen blocks"] = "auto"
     depth: Annotated[
         int | Literal["auto", "last"], "blocks that are kept; 'last' keeps all, 'auto' lets validation choose"

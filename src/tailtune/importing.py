@@ -22,13 +22,13 @@ from tailtune.methods.scorers import TailScorer
 from tailtune.methods.tail import new_tail
 from tailtune.models.book import BookModel, read_book, write_book_folder
 from tailtune.models.gpt2_folder import TOKENIZER_SOURCE
-from tailtune.models.weights import load_decoder, read_json
+from tailtune.models.weights import load_decoder
 from tailtune.predict import Predictor
 from tailtune.progress import Progress, Say, ignore, silent
 from tailtune.report.front_matter import front_matter
 from tailtune.report.markdown import escape
 from tailtune.runs import new_folder
-from tailtune.storage import sha256_file
+from tailtune.storage import read_json, sha256_file
 from tailtune.text.tokenizer import Tokenizer
 
 Floats = NDArray[np.float32]

@@ -40,14 +40,14 @@ from tailtune.methods.tail import Epoch, Step, TailSettings
 from tailtune.models.catalog import resolve
 from tailtune.models.families import read_config
 from tailtune.models.int8 import Precision
-from tailtune.models.weights import fingerprint, load_decoder, read_json
+from tailtune.models.weights import fingerprint, load_decoder
 from tailtune.predict import Predictor
 from tailtune.progress import Progress, Say, ignore, silent
 from tailtune.reading import Reading, long_note, pass_note, read, token_counts
 from tailtune.report.losses import loss_line
 from tailtune.rules import Doubles
 from tailtune.runs import Stopwatch
-from tailtune.storage import cache_home, parse_bytes
+from tailtune.storage import cache_home, parse_bytes, read_json
 
 Event = Step | Epoch
 
@@ -191,6 +191,8 @@ def _ready(
 ) -> _Ready:
     with watch.stage("model"):
         model = resolve(config.model, progress=progress)
+        for note in model.notes:
+            say(note)
         shape = read_config(read_json(model.path / "config.json"))
         planned = auto.plan(config.method, config.depth, blocks=config.blocks, total=shape.blocks)
         weights = fingerprint(model.path)

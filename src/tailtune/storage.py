@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tailtune.errors import ConfigError, SetupError, setup_error
+from tailtune.errors import ConfigError, ModelError, SetupError, TailtuneError, setup_error
 
 
 def cache_home() -> Path:
@@ -223,3 +223,20 @@ def require_room(folder: Path, needed: int, doing: str) -> None:
             f"no room on the disk while {doing} {folder}: {needed / 1e6:.1f} MB needed, {free / 1e6:.1f} MB free",
             hint="free some space, or set TAILTUNE_HOME or --out elsewhere",
         )
+
+
+def read_json(path: Path, error: type[TailtuneError] = ModelError) -> dict[str, Any]:
+    """Return the JSON object in ``path``.
+
+    Raises:
+        TailtuneError: Of the given class, if the file is missing or holds no JSON object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as missing:
+        raise error(f"{path}: no such file") from missing
+    except ValueError as broken:
+        raise error(f"{path}: not valid JSON: {broken}") from broken
+    if not isinstance(value, dict):
+        raise error(f"{path}: expected a JSON object, got {type(value).__name__}")
+    return value

@@ -17,8 +17,8 @@ from tailtune.evaluate.metrics import correct_rows
 from tailtune.labels import LabelSet
 from tailtune.models import catalog
 from tailtune.models.families import read_config
-from tailtune.models.weights import read_json
 from tailtune.parts import prepare
+from tailtune.storage import read_json
 from tailtune.text.tokenizer import Tokenizer, Tokens
 
 Ids = NDArray[np.int64]

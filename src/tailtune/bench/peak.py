@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,8 @@ from torch import nn
 from tailtune.bench.material import load_material
 from tailtune.bench.timing import spread, timed
 from tailtune.features.backbone import TOKEN_BUDGET, Backbone, Wanted
+from tailtune.features.cost import products_seconds
 from tailtune.models.decoder import Decoder
-from tailtune.models.onednn import fastest_linear
 from tailtune.models.weights import load_decoder
 from tailtune.runs import peak_rss_mib
 from tailtune.text.packing import batches
@@ -43,9 +43,9 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
     passed = Wanted(states=(backbone.depth,))
     works = [functools.partial(_pass, backbone, tokens.take(texts), passed) for texts in chosen]
     works[0]()
-    before = products_seconds(shapes, rows)
+    before = products_seconds(shapes, rows, REPEATS)
     seconds = [timed(work)[0] for work in works]
-    after = products_seconds(shapes, rows)
+    after = products_seconds(shapes, rows, REPEATS)
     own = per_row * sum(counts) / sum(seconds)
     alone = [per_row / backbone.depth * rows / taken for taken in (before, after)]
     return {
@@ -66,22 +66,6 @@ def product_shapes(decoder: Decoder) -> list[tuple[int, int]]:
     """Return (outputs, inputs) of the products of one block, in order."""
     block = next(iter(decoder.blocks.values()))
     return [(layer.out_features, layer.in_features) for layer in block.children() if isinstance(layer, nn.Linear)]
-
-
-@torch.inference_mode()
-def products_seconds(shapes: Sequence[tuple[int, int]], rows: int) -> float:
-    """Return the seconds of one product of each shape: the fastest of REPEATS each, of MKL and oneDNN.
-
-    Args:
-        shapes: (outputs, inputs).
-        rows: Of the other factor.
-    """
-    total = 0.0
-    for outputs, inputs in shapes:
-        x, layer = torch.randn(rows, inputs), nn.Linear(inputs, outputs, bias=False)
-        ways = (functools.partial(way, x) for way in (layer, fastest_linear(layer)))
-        total += min(timed(way)[0] for way in ways for _ in range(REPEATS))
-    return total
 
 
 def _pass(backbone: Backbone, tokens: Tokens, wanted: Wanted) -> None:

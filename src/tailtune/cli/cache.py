@@ -32,17 +32,14 @@ def _show(context: typer.Context, *, as_json: _JSON = False) -> None:
         return
     from tailtune.cli import show
     from tailtune.features.cache import model_names, stores
-    from tailtune.storage import cache_home, cache_limit, folder_bytes
+    from tailtune.models.catalog import kept
+    from tailtune.storage import cache_home, cache_limit
 
     home = cache_home()
     names = model_names(home / "models")
     found = stores(home / "features")
     held = [_described(store, names) for store in found]
-    models: list[dict[str, Any]] = [
-        {"name": folder.name, "bytes": folder_bytes(folder)}
-        for folder in sorted((home / "models").glob("*"))
-        if folder.is_dir()
-    ]
+    models: list[dict[str, Any]] = [{"name": model.name, "bytes": model.bytes} for model in kept()]
     limit = cache_limit()
     if as_json:
         show.as_json({"home": str(home), "limit_bytes": limit, "stores": held, "models": models})

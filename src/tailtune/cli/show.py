@@ -281,6 +281,7 @@ def _loss_words(pair: Mapping[str, Any]) -> str:
 def listing(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """Print ``rows`` as a table under ``headings``."""
     table = _table(*headings, right_from=len(headings))
+    table.columns[0].no_wrap = True  # a name cut short is no use
     for row in rows:
         table.add_row(*map(_text, row))
     _console().print(table)

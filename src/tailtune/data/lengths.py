@@ -7,8 +7,8 @@ import numpy as np
 from tailtune.data.dataset import Dataset, Finding, name_rows
 from tailtune.models.catalog import resolve
 from tailtune.models.families import read_config
-from tailtune.models.weights import read_json
 from tailtune.progress import Progress, silent
+from tailtune.storage import read_json
 from tailtune.text.tokenizer import Tokenizer
 
 PERCENTILES = (50, 90, 95, 99)
@@ -19,7 +19,7 @@ def length_findings(dataset: Dataset, model: str, progress: Progress = silent) -
 
     Args:
         dataset: Any number of rows.
-        model: Catalogue name, local folder or hub id; only its config and tokenizer are read.
+        model: Catalogue name, local folder or file, or hub id; only its config and tokenizer are read.
         progress: Told about bytes fetched.
 
     Raises:

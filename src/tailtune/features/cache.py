@@ -98,16 +98,19 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def model_names(models: Path) -> dict[str, str]:
-    """Return the fingerprint of each catalogue model under ``models`` and its name, from the hashes beside it.
+    """Return the fingerprint of each model kept under ``models`` and its name, from the hashes beside it.
 
     It is what tailtune.models.weights.fingerprint computes, without reading the weights.
     """
     names = {}
-    for source in sorted(models.glob("*/source.json")):
-        files = _read_json(source).get("files", {})
+    for source in sorted([*models.glob("*/source.json"), *models.glob("converted/*/source.json")]):
+        manifest = _read_json(source)
+        files = manifest.get("files", {})
         hashed = ["config.json", *sorted(name for name in files if name.endswith(".safetensors"))]
         with contextlib.suppress(KeyError, TypeError):
-            names[sha256_bytes("\n".join(files[name]["sha256"] for name in hashed).encode())] = source.parent.name
+            names[sha256_bytes("\n".join(files[name]["sha256"] for name in hashed).encode())] = str(
+                manifest.get("name", source.parent.name)
+            )
     return names
 
 

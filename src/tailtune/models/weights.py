@@ -6,43 +6,24 @@ Pickles are not read.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from tailtune.errors import ModelError, TailtuneError
+from tailtune.errors import ModelError
 from tailtune.models.decoder import Decoder
 from tailtune.models.families import FAMILIES, read_config
 from tailtune.models.family import Family, Weight
 from tailtune.models.shape import DecoderConfig
-from tailtune.storage import sha256_bytes, sha256_file
+from tailtune.storage import read_json, sha256_bytes, sha256_file
 
 # How norms were called in files converted from the first TensorFlow checkpoints of BERT.
 _OLD_NORM_NAMES = ((".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias"))
-
-
-def read_json(path: Path, error: type[TailtuneError] = ModelError) -> dict[str, Any]:
-    """Return the JSON object in ``path``.
-
-    Raises:
-        TailtuneError: Of the given class, if the file is missing or holds no JSON object.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as missing:
-        raise error(f"{path}: no such file") from missing
-    except ValueError as broken:
-        raise error(f"{path}: not valid JSON: {broken}") from broken
-    if not isinstance(value, dict):
-        raise error(f"{path}: expected a JSON object, got {type(value).__name__}")
-    return value
 
 
 class SafetensorsFolder:

@@ -12,7 +12,7 @@ from pathlib import Path
 from tailtune.errors import ModelError
 
 END_OF_TEXT = "<|endoftext|>"
-TOKENIZER = "tokenizer.json"
+TOKENIZER_JSON = "tokenizer.json"
 PAIRS = (("encoder.json", "vocab.bpe"), ("vocab.json", "merges.txt"))
 
 
@@ -28,13 +28,18 @@ def read_tokenizer(path: Path) -> bytes:
     names = {path.name} if path.is_file() else {file.name for file in path.glob("*")}
     folder = path.parent if path.is_file() else path
     for pair in PAIRS:
-        if names & set(pair) and TOKENIZER not in names:
+        if names & set(pair) and TOKENIZER_JSON not in names:
             return join_gpt2_files(*(folder / name for name in pair))
-    file = path if path.is_file() else path / TOKENIZER
+    file = path if path.is_file() else path / TOKENIZER_JSON
     if not file.is_file():
-        wanted = ", or ".join(" and ".join(pair) for pair in ((TOKENIZER,), *PAIRS))
+        wanted = ", or ".join(" and ".join(pair) for pair in ((TOKENIZER_JSON,), *PAIRS))
         raise ModelError(f"{path}: no tokenizer there", hint=f"give a folder or file: {wanted}")
     return file.read_bytes()
+
+
+def holds_gpt2_files(folder: Path) -> bool:
+    """Say whether both files of one of the pairs are in ``folder``."""
+    return any(all((folder / name).is_file() for name in pair) for pair in PAIRS)
 
 
 def join_gpt2_files(vocabulary: Path, merges: Path) -> bytes:

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailtune.errors import ConfigError, DataError, ModelError
+from tailtune.text.gpt2_files import TOKENIZER_JSON
 from tailtune.text.spelled import keep_spelled_text
-from tailtune.text.tokenizer_files import TOKENIZER_JSON, load_tokenizer_json
+from tailtune.text.tokenizer_files import load_tokenizer_json
 from tailtune.text.windows import LongRule, Windows
 
 # Texts encoded at once, and their characters: large enough for the library to use all cores. It takes up to 400 bytes

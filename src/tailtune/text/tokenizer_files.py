@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tailtune.errors import ModelError
-
-TOKENIZER_JSON = "tokenizer.json"
+from tailtune.text.gpt2_files import TOKENIZER_JSON, holds_gpt2_files, read_tokenizer
 
 Around = tuple[list[int], list[int]]
 
@@ -54,7 +53,7 @@ _CLASS_OF_TYPE = {
 def load_tokenizer_json(folder: Path) -> bytes:
     """Return the tokenizer.json of a model folder, with what tokenizer_config.json decides written into it.
 
-    Byte for byte the file where nothing differs.
+    Byte for byte the file where nothing differs. A GPT-2 without one has its two older files instead.
 
     Args:
         folder: Holds tokenizer.json; tokenizer_config.json and config.json are read where they are there.
@@ -66,6 +65,8 @@ def load_tokenizer_json(folder: Path) -> bytes:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
+        if _read(folder / "config.json").get("model_type") == "gpt2" and holds_gpt2_files(folder):
+            return read_tokenizer(folder)
         raise ModelError(f"{folder}: has no tokenizer.json", hint=_way_out(folder)) from error
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from error

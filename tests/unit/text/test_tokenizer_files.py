@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from support.tiny_models import END_OF_TEXT, tiny_tokenizer, write_tiny_gpt2, write_tiny_llama
 from tailtune.errors import ModelError
+from tailtune.text.gpt2_files import join_gpt2_files
 from tailtune.text.tokenizer import Tokenizer
 from tailtune.text.tokenizer_files import load_tokenizer_json
 
@@ -108,3 +110,15 @@ def test_tokens_that_are_not_there_change_nothing(folder: Path) -> None:
     """A class whose own tokens the vocabulary lacks leaves the file as it is."""
     _write(folder, "config.json", {"model_type": "bert"})
     assert load_tokenizer_json(folder) == (folder / "tokenizer.json").read_bytes()
+
+
+def test_a_gpt2_folder_with_the_older_files_has_a_tokenizer(tmp_path: Path) -> None:
+    """vocab.json and merges.txt alone are GPT-2's tokenizer where config.json says GPT-2, and nobody's else."""
+    fixture = Path(__file__).parents[2] / "fixtures" / "openai_gpt2"
+    shutil.copy(fixture / "encoder.json", tmp_path / "vocab.json")
+    shutil.copy(fixture / "vocab.bpe", tmp_path / "merges.txt")
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
+    assert load_tokenizer_json(tmp_path) == join_gpt2_files(fixture / "encoder.json", fixture / "vocab.bpe")
+    (tmp_path / "config.json").write_text('{"model_type": "qwen2"}')
+    with pytest.raises(ModelError, match="has no tokenizer\\.json"):
+        load_tokenizer_json(tmp_path)
