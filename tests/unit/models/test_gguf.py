@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from support.tiny_models import CORPUS, END_OF_TEXT
 from tailtune.errors import ModelError
-from tailtune.models.gguf import convert_gguf, unpermute
+from tailtune.models.gguf import convert_gguf
+from tailtune.models.gguf_tensors import unpermute
 
 Floats = NDArray[np.float32]
 
