@@ -19,7 +19,7 @@ _LENGTH = 48  # longer than every window and every original context of the model
 
 
 def load_converted(source: Path, folder: Path) -> Any:
-    """Return the reference's model of the folder that a GGUF file is converted to; no weight missing, none left over."""
+    """Return the reference's model of the folder that a GGUF file becomes; no weight is missing, none left over."""
     from transformers import AutoModelForCausalLM
 
     folder.mkdir()
@@ -46,8 +46,8 @@ def logits(model: Any) -> Tensor:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_weights_and_logits_are_those_of_the_model(tmp_path: Path, name: str) -> None:
-    """Bit for bit the weights, but for Gemma's norms: of one added and taken away the rounding stays, half a unit of the
-    larger number, 2^-23 at most for sums below 4. Logits to 1e-5: config.json says all that they hang on.
+    """Bit for bit the weights, but for Gemma's norms: of one added and taken away the rounding stays, half a unit of
+    the larger number, 2^-23 at most for sums below 4. Logits to 1e-5: config.json says all that they hang on.
     """
     model = random_model(name)
     source = write_gguf(tmp_path / "model.gguf", name, converted(name, model), model.config)
@@ -64,7 +64,7 @@ def test_weights_and_logits_are_those_of_the_model(tmp_path: Path, name: str) ->
 
 
 # Root mean square error of a weight, relative to the weights': with n bits over a block of 32 normal numbers, whose
-# largest is 2.07 and whose range 4.14 standard deviations on average, the error is uniform over a step, step / sqrt(12).
+# largest is 2.07 and whose range 4.14 standard deviations on average, it is uniform over a step, so step / sqrt(12).
 # fp16 and bf16 round 11 and 8 significant bits; half a unit, uniform, of a number that is 0.7 of its power of two.
 _ERRORS = {
     "F16": 2**-11 / 3**0.5 * 0.7,
@@ -98,11 +98,21 @@ def test_logits_are_within_the_error_of_the_quantisation(tmp_path: Path, quantis
 @pytest.mark.parametrize("name", ["llama", "qwen2", "gemma2", "gemma3", "phi3", "gpt2", "bloom"])
 @pytest.mark.parametrize("quantisation", ["F16", "Q4_0"])
 def test_the_reference_reads_the_same_from_the_file_itself(tmp_path: Path, name: str, quantisation: str) -> None:
-    """The reference library's own GGUF reader gives the same weights, where it knows the architecture."""
+    """The reference library's own GGUF reader gives the same weights, where it knows the architecture.
+
+    It reads neither how many positions GPT-2 has nor that Phi-3 has no padding token: the files have its defaults.
+    """
     from transformers import AutoModelForCausalLM
 
-    model = random_model(name)
-    source = write_gguf(tmp_path / "model.gguf", name, converted(name, model), model.config, quantisation=quantisation)
+    model = random_model(name, **({"n_positions": 1024} if name == "gpt2" else {}))
+    source = write_gguf(
+        tmp_path / "model.gguf",
+        name,
+        converted(name, model),
+        model.config,
+        quantisation=quantisation,
+        fields=lambda writer: writer.add_pad_token_id(0),
+    )
     reference = AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file=source.name, dtype=torch.float32)
     expected, got = reference.state_dict(), load_converted(source, tmp_path / "out").state_dict()
     for weight, values in expected.items():

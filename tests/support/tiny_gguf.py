@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 VOCABULARY = 320
+CONTEXT = 128
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 
 _SPECIAL: dict[str, Any] = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": None}
@@ -34,7 +35,7 @@ _DENSE: dict[str, Any] = {
     "num_hidden_layers": 4,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
-    "max_position_embeddings": 128,
+    "max_position_embeddings": CONTEXT,
     **_SPECIAL,
 }
 _LLAMA3 = {
@@ -65,7 +66,11 @@ MODELS: Mapping[str, tuple[str, str, dict[str, Any]]] = {
     "llama-tied": ("llama", "Llama", {**_DENSE, "tie_word_embeddings": True}),
     "llama-biased": ("llama", "Llama", {**_DENSE, "attention_bias": True, "mlp_bias": True}),
     "llama-wide-heads": ("llama", "Llama", {**_DENSE, "head_dim": 32}),
-    "llama3": ("llama", "Llama", {**_DENSE, "head_dim": 64, "max_position_embeddings": 16384, "rope_parameters": _LLAMA3}),
+    "llama3": (
+        "llama",
+        "Llama",
+        {**_DENSE, "head_dim": 64, "max_position_embeddings": 16384, "rope_parameters": _LLAMA3},
+    ),
     "llama-linear": (
         "llama",
         "Llama",
@@ -101,7 +106,7 @@ MODELS: Mapping[str, tuple[str, str, dict[str, Any]]] = {
     "gpt2": (
         "gpt2",
         "GPT2",
-        {"vocab_size": VOCABULARY, "n_embd": 64, "n_layer": 3, "n_head": 4, "n_positions": 128, **_SPECIAL},
+        {"vocab_size": VOCABULARY, "n_embd": 64, "n_layer": 3, "n_head": 4, "n_positions": CONTEXT, **_SPECIAL},
     ),
     "bloom": ("bloom", "Bloom", {"vocab_size": VOCABULARY, "hidden_size": 64, "n_layer": 3, "n_head": 4, **_SPECIAL}),
 }
@@ -173,7 +178,9 @@ def _rotary_tensors(config: Any) -> dict[str, Floats]:
     rope = getattr(config, "rope_parameters", None) or {}
     kind = rope.get("rope_type", "default")
     if kind == "longrope":
-        return {f"rope_factors_{part}.weight": np.array(rope[f"{part}_factor"], np.float32) for part in ("long", "short")}
+        return {
+            f"rope_factors_{part}.weight": np.array(rope[f"{part}_factor"], np.float32) for part in ("long", "short")
+        }
     if kind != "llama3":
         return {}
     low, high = 8192 / rope["low_freq_factor"], 8192 / rope["high_freq_factor"]
@@ -188,7 +195,7 @@ def _rotary_tensors(config: Any) -> dict[str, Floats]:
 
 def _add_fields(writer: Any, architecture: str, config: Any) -> None:
     writer.add_block_count(config.num_hidden_layers)
-    writer.add_context_length(getattr(config, "max_position_embeddings", 128))
+    writer.add_context_length(getattr(config, "max_position_embeddings", CONTEXT))
     writer.add_embedding_length(config.hidden_size)
     writer.add_feed_forward_length(getattr(config, "intermediate_size", None) or 4 * config.hidden_size)
     writer.add_head_count(config.num_attention_heads)
@@ -253,7 +260,9 @@ def add_byte_level(
     """
     model = json.loads(tokenizer.to_str())["model"]
     added = tokenizer.get_added_tokens_decoder()
-    by_id = {number: token for token, number in model["vocab"].items()} | {i: token.content for i, token in added.items()}
+    by_id = {number: token for token, number in model["vocab"].items()} | {
+        i: token.content for i, token in added.items()
+    }
     count = size or max(by_id) + 1
     types = [
         (CONTROL if added[i].special else USER_DEFINED) if i in added else NORMAL if i in by_id else UNUSED

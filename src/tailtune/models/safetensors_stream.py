@@ -78,9 +78,10 @@ class SafetensorsWriter:
         Raises:
             ValueError: If it is another one's turn, or the values are more or fewer than planned.
         """
-        planned = self._waiting.pop(0)
+        planned = self._waiting[0]
         if planned.name != name:
             raise ValueError(f"expected {planned.name}, got {name}")
+        del self._waiting[0]
         written = 0
         for part in parts:
             written += self._file.write(part.data.cast("B"))
