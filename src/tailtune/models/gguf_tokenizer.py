@@ -249,9 +249,8 @@ def merges_by_score(tokens: Sequence[str], scores: Sequence[float], types: Seque
 def _add(tokenizer: Tokenizer, tokens: Sequence[str], types: Sequence[int]) -> None:
     from tokenizers import AddedToken
 
-    for added in (_CONTROL, _USER_DEFINED):
-        special = added == _CONTROL
-        chosen = [token for token, kind in zip(tokens, types, strict=True) if kind == added]
+    for added, special in (((_CONTROL, _UNKNOWN), True), ((_USER_DEFINED,), False)):
+        chosen = [token for token, kind in zip(tokens, types, strict=True) if kind in added]
         known = [AddedToken(token, special=special, normalized=False) for token in chosen]
         (tokenizer.add_special_tokens if special else tokenizer.add_tokens)(known)
 

@@ -105,7 +105,7 @@ def test_every_quantisation_is_read_as_the_package_reads_it(
     def quantised(writer: Any) -> None:
         for seed, (name, values) in enumerate(tensors.items()):
             if values.ndim == 2:
-                data, blocks[name] = _random_blocks(kind, *values.shape, seed)
+                data, blocks[name] = _random_blocks(kind, values.shape[0], values.shape[1], seed)
                 floats = {"F32": np.float32, "F16": np.float16}.get(quantisation)
                 writer.add_tensor(name, data if floats is None else data.view(floats), raw_dtype=kind)
 
@@ -246,7 +246,8 @@ def test_an_unknown_architecture_gets_the_list_of_known_ones(tmp_path: Path) -> 
 def _number_of_kind(data: bytes, tensor: str) -> int:
     """Where the number of a tensor's quantisation stands."""
     after = data.index(tensor.encode()) + len(tensor)
-    return after + 4 + 8 * struct.unpack_from("<I", data, after)[0]
+    dimensions = int.from_bytes(data[after : after + 4], "little")
+    return after + 4 + 8 * dimensions
 
 
 @pytest.mark.parametrize(
