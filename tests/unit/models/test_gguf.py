@@ -6,6 +6,7 @@ That the logits are those of the model is tests/parity/test_gguf.py.
 from __future__ import annotations
 
 import json
+import random
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -46,11 +47,11 @@ def _random_blocks(kind: Any, rows: int, columns: int, seed: int) -> tuple[NDArr
     from gguf.quants import dequantize
 
     size, width = GGML_QUANT_SIZES[kind]
-    random = np.random.default_rng(seed)
-    blocks = random.integers(0, 256, (rows * columns // size, width), dtype=np.uint8)
+    draw = np.random.default_rng(seed)
+    blocks = draw.integers(0, 256, (rows * columns // size, width), dtype=np.uint8)
     with np.errstate(all="ignore"):
         while (wrong := ~np.isfinite(dequantize(blocks, kind)).all(axis=1)).any():
-            blocks[wrong] = random.integers(0, 256, (int(wrong.sum()), width), dtype=np.uint8)
+            blocks[wrong] = draw.integers(0, 256, (int(wrong.sum()), width), dtype=np.uint8)
     return blocks.reshape(rows, -1), dequantize(blocks, kind).reshape(rows, columns)
 
 
@@ -316,6 +317,29 @@ def test_refuses_a_header_that_asks_for_endless_rounds(tmp_path: Path) -> None:
     path.write_bytes(b"GGUF" + b"".join(n.to_bytes(s, "little") for n, s in ((3, 4), (0, 8), (1, 8))) + key + array)
     with pytest.raises(ModelError, match="do not fit"):
         convert_gguf(path, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["llama3", "gemma3"])
+def test_damaged_headers_are_told_in_one_line_or_do_no_harm(tmp_path: Path, name: str) -> None:
+    """Bytes of the header changed at random: no other error than ours, however deep the damage reaches."""
+    from gguf import GGUFReader
+
+    model = random_model(name)
+    source = write_gguf(tmp_path / "model.gguf", name, converted(name, model), model.config)
+    data, draw = source.read_bytes(), random.Random(7)
+    header = int(min(tensor.data_offset for tensor in GGUFReader(source).tensors))
+    told = 0
+    for _ in range(80):
+        damaged = bytearray(data)
+        for place in draw.choices((draw.randrange(header), draw.randrange(700), draw.randrange(700)), k=2):
+            damaged[place] = draw.choice((0, 1, 255, damaged[place] ^ 1 << draw.randrange(8)))
+        source.write_bytes(damaged)
+        try:
+            convert_gguf(source, tmp_path)
+        except ModelError as error:
+            told += 1
+            assert "\n" not in str(error)
+    assert told > 40
 
 
 def test_a_folder_that_cannot_be_written_is_the_machine_s_fault(tmp_path: Path) -> None:
