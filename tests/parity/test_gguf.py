@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from support.reference import relative_error
+from support.reference import packed, ragged, relative_error
 from support.tiny_gguf import MODELS, VOCABULARY, converted, random_model, write_gguf
 from tailtune.errors import ModelError
 from tailtune.models.families import FAMILIES
@@ -49,8 +49,7 @@ def logits(model: Any) -> Tensor:
 @pytest.mark.parametrize("name", MODELS)
 def test_weights_and_logits_are_those_of_the_model(tmp_path: Path, name: str) -> None:
     """Bit for bit the weights, but for Gemma's norms: of one added and taken away the rounding stays, half a unit of
-    the larger number, 2^-23 at most for sums below 4. Logits to 1e-5: config.json says all that they hang on. The
-    native decoder finds every weight where it knows the family.
+    the larger number, 2^-23 at most for sums below 4. Logits to 1e-5: config.json says all that they hang on.
     """
     model = random_model(name)
     source = write_gguf(tmp_path / "model.gguf", name, converted(name, model), model.config)
@@ -61,11 +60,31 @@ def test_weights_and_logits_are_those_of_the_model(tmp_path: Path, name: str) ->
         plus_one = MODELS[name][0].startswith("gemma") and weight.endswith("norm.weight")
         assert (got[weight] - values).abs().max() <= (2**-23 if plus_one else 0), weight
     assert relative_error(logits(loaded), logits(model)) < 1e-5
-    if any(model.config.model_type in family.model_types for family in FAMILIES.values()):
-        load_decoder(tmp_path / "out")
     angles = dict(loaded.named_buffers())
     for buffer, values in model.named_buffers():
         torch.testing.assert_close(angles[buffer], values, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_our_decoder_reads_the_folder_as_the_reference_does(tmp_path: Path, name: str) -> None:
+    """Two texts together, the first longer than windows and original contexts: final states of the model itself."""
+    model = random_model(name)
+    if not any(model.config.model_type in family.model_types for family in FAMILIES.values()):
+        pytest.skip(f"no native family for {model.config.model_type}")
+    load_converted(write_gguf(tmp_path / "m.gguf", name, converted(name, model), model.config), tmp_path / "out")
+    decoder = load_decoder(tmp_path / "out")
+    if decoder.config.context < _LENGTH:
+        pytest.skip("texts are cut to the window")
+    texts = ragged([_LENGTH, 5], vocabulary=VOCABULARY)
+    batch, ids, layout = packed(decoder, texts)
+    with torch.inference_mode():
+        states = decoder.embed(ids, layout)
+        for _, above in decoder.climb(states, layout):
+            states = above
+        assert decoder.final_norm is not None
+        got = decoder.final_norm(states)
+        runs = [model(torch.from_numpy(texts[i])[None], output_hidden_states=True) for i in batch.texts]
+    assert relative_error(got, torch.cat([run.hidden_states[-1][0] for run in runs])) < 1e-5
 
 
 # Root mean square error of a weight, relative to the weights': with n bits over a block of 32 normal numbers, whose
