@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from support.reference import packed, ragged, relative_error
-from support.tiny_gguf import MODELS, VOCABULARY, converted, random_model, write_gguf
+from support.tiny_gguf import MODELS, VOCABULARY, add_word_piece, converted, random_model, write_gguf
+from support.tiny_models import CORPUS
 from tailtune.errors import ModelError
 from tailtune.models.families import FAMILIES
 from tailtune.models.gguf import convert_gguf
@@ -85,6 +86,39 @@ def test_our_decoder_reads_the_folder_as_the_reference_does(tmp_path: Path, name
         got = decoder.final_norm(states)
         runs = [model(torch.from_numpy(texts[i])[None], output_hidden_states=True) for i in batch.texts]
     assert relative_error(got, torch.cat([run.hidden_states[-1][0] for run in runs])) < 1e-5
+
+
+def _word_piece() -> Any:
+    from tokenizers import BertWordPieceTokenizer
+
+    trained = BertWordPieceTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    trained.train_from_iterator(CORPUS, vocab_size=VOCABULARY, special_tokens=special, show_progress=False)
+    return trained._tokenizer
+
+
+@pytest.mark.parametrize("quantisation", ["F32", "Q8_0"])
+def test_bert_s_states_are_those_of_the_model(tmp_path: Path, quantisation: str) -> None:
+    """The one encoder: no weight missing but the pooler, which llama.cpp leaves out and nobody here reads."""
+    from transformers import BertModel
+
+    model = random_model("bert")
+    source = write_gguf(
+        tmp_path / "model.gguf",
+        "bert",
+        converted("bert", model),
+        model.config,
+        quantisation=quantisation,
+        tokenizer=lambda writer: add_word_piece(writer, _word_piece()),
+    )
+    (tmp_path / "out").mkdir()
+    convert_gguf(source, tmp_path / "out")
+    loaded, told = BertModel.from_pretrained(tmp_path / "out", output_loading_info=True, add_pooling_layer=False)
+    assert not any(told[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    ids = torch.from_numpy(ragged([_LENGTH], vocabulary=VOCABULARY)[0])[None]
+    with torch.no_grad():
+        got, expected = loaded.eval()(ids).last_hidden_state, model(ids).last_hidden_state
+    assert relative_error(got, expected) < (1e-5 if quantisation == "F32" else 0.1)
 
 
 # Root mean square error of a weight, relative to the weights': with n bits over a block of 32 normal numbers, whose

@@ -111,17 +111,29 @@ MODELS: Mapping[str, tuple[str, str, dict[str, Any]]] = {
     "bloom": ("bloom", "Bloom", {"vocab_size": VOCABULARY, "hidden_size": 64, "n_layer": 3, "n_head": 4, **_SPECIAL}),
 }
 
+_BERT = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": CONTEXT,
+}
+ENCODERS: Mapping[str, tuple[str, str, dict[str, Any]]] = {"bert": ("bert", "Bert", _BERT)}
+_ALL = {**MODELS, **ENCODERS}
+
 
 def random_model(name: str, **changes: Any) -> Any:
-    """Return the reference model ``name`` of MODELS in eval mode, every weight perturbed."""
+    """Return the reference model ``name`` of MODELS or ENCODERS in eval mode, every weight perturbed."""
     import transformers
 
-    _, family, settings = MODELS[name]
+    _, family, settings = _ALL[name]
     kind = "Gemma3Text" if family == "Gemma3" else family
     config = getattr(transformers, f"{kind}Config")(**{**settings, **changes}, attn_implementation="eager")
-    suffix = "LMHeadModel" if family == "GPT2" else "ForCausalLM"
+    suffix = "Model" if name in ENCODERS else "LMHeadModel" if family == "GPT2" else "ForCausalLM"
+    options = {"add_pooling_layer": False} if name in ENCODERS else {}
     torch.manual_seed(23)
-    model = getattr(transformers, family + suffix)(config).eval()
+    model = getattr(transformers, family + suffix)(config, **options).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
@@ -145,10 +157,10 @@ def _apart(rows: Floats, heads: int) -> Floats:
 
 
 def converted(name: str, model: Any) -> dict[str, Floats]:
-    """Return GGUF name -> values as the converter would write them, of a model of MODELS."""
+    """Return GGUF name -> values as the converter would write them, of a model of MODELS or ENCODERS."""
     import gguf
 
-    architecture = MODELS[name][0]
+    architecture = _ALL[name][0]
     kind = next(kind for kind, title in gguf.MODEL_ARCH_NAMES.items() if title == architecture)
     config = model.config
     names = gguf.get_tensor_name_map(kind, config.num_hidden_layers)
@@ -199,7 +211,7 @@ def _add_fields(writer: Any, architecture: str, config: Any) -> None:
     writer.add_embedding_length(config.hidden_size)
     writer.add_feed_forward_length(getattr(config, "intermediate_size", None) or 4 * config.hidden_size)
     writer.add_head_count(config.num_attention_heads)
-    if architecture in ("gpt2", "bloom", "gptneox"):
+    if architecture in ("gpt2", "bloom", "gptneox", "bert"):
         writer.add_layer_norm_eps(getattr(config, "layer_norm_eps", None) or config.layer_norm_epsilon)
     else:
         writer.add_layer_norm_rms_eps(config.rms_norm_eps)
@@ -212,6 +224,8 @@ def _add_fields(writer: Any, architecture: str, config: Any) -> None:
         share = config.rope_parameters["partial_rotary_factor"]
         writer.add_rope_dimension_count(int(share * (config.hidden_size // config.num_attention_heads)))
         writer.add_parallel_residual(config.use_parallel_residual)
+    if architecture == "bert":
+        writer.add_causal_attention(False)
     if window := getattr(config, "sliding_window", None):
         writer.add_sliding_window(window)
     elif architecture == "phi3":
@@ -279,6 +293,33 @@ def add_byte_level(
         writer.add_bos_token_id(begin)
 
 
+def add_word_piece(writer: Any, tokenizer: Tokenizer, *, named: bool = True) -> None:
+    """Write BERT's WordPiece into a GGUF file's fields: a mark before the pieces that begin a word.
+
+    Args:
+        writer: The package's.
+        tokenizer: The library's; ids 1, 2 and 3 are [UNK], [CLS] and [SEP].
+        named: Number these three, too.
+    """
+    special = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    by_id = {number: token for token, number in tokenizer.get_vocab().items()}
+    tokens = [by_id[number] for number in range(len(by_id))]
+    writer.add_tokenizer_model("bert")
+    writer.add_tokenizer_pre("jina-v2-en")
+    writer.add_token_list(
+        [
+            token if number in special else token[2:] if token.startswith("##") else f"▁{token}"
+            for number, token in enumerate(tokens)
+        ]
+    )
+    writer.add_token_types([CONTROL if number in special else NORMAL for number in range(len(tokens))])
+    writer.add_token_type_count(2)
+    if named:
+        writer.add_bos_token_id(2)
+        writer.add_sep_token_id(3)
+        writer.add_unk_token_id(1)
+
+
 def write_gguf(
     path: Path,
     name: str,
@@ -294,7 +335,7 @@ def write_gguf(
 
     Args:
         path: The file.
-        name: Of the model, in MODELS.
+        name: Of the model, in MODELS or ENCODERS.
         tensors: As ``converted`` gives them.
         config: The reference's.
         quantisation: Of matrices; vectors stay fp32, as the converter keeps them.
@@ -304,8 +345,8 @@ def write_gguf(
     """
     import gguf
 
-    writer = gguf.GGUFWriter(path, architecture or MODELS[name][0])
-    _add_fields(writer, MODELS[name][0], config)
+    writer = gguf.GGUFWriter(path, architecture or _ALL[name][0])
+    _add_fields(writer, _ALL[name][0], config)
     if tokenizer is None:
         add_byte_level(writer, tiny_tokenizer(vocabulary=VOCABULARY), "gpt-2", begin=0)
     else:

@@ -25,6 +25,8 @@ _ONLY: Mapping[str, tuple[float, ...]] = {
     "rope.scaling.yarn_ext_factor": (1,),
     "rope.scaling.yarn_log_multiplier": (0,),
 }
+_ENCODERS = {"bert"}
+_UNROTATED = {"gpt2", "bloom", "bert"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +68,7 @@ def read_sizes(metadata: Metadata, architecture: str, vocabulary: int) -> Sizes:
     for name, accepted in _ONLY.items():
         if (got := metadata.real(f"{architecture}.{name}", accepted[0])) not in accepted:
             raise ModelError(f"{metadata.source}: {architecture}.{name} = {got:g} is not supported")
-    if not metadata.flag(f"{architecture}.attention.causal", True):
+    if architecture not in _ENCODERS and not metadata.flag(f"{architecture}.attention.causal", True):
         raise ModelError(f"{metadata.source}: reads both ways ({architecture}.attention.causal is false), no decoder")
     heads, width = size("attention.head_count"), size("embedding_length")
     key_heads = size("attention.head_count_kv", heads)
@@ -87,6 +89,7 @@ def read_sizes(metadata: Metadata, architecture: str, vocabulary: int) -> Sizes:
         head=head,
         mlp=size("feed_forward_length"),
         context=size("context_length"),
+        token_types=metadata.whole("tokenizer.ggml.token_type_count", 1),
     )
 
 
@@ -96,6 +99,8 @@ def rotated(metadata: Metadata, architecture: str, sizes: Sizes) -> int:
     Raises:
         ModelError: If it is not an even part of the head, or not the whole of it where the family knows no less.
     """
+    if architecture in _UNROTATED:
+        return sizes.head
     width = metadata.whole(f"{architecture}.rope.dimension_count", sizes.head)
     fits = 0 < width <= sizes.head and width % 2 == 0
     if not fits or (width < sizes.head and architecture not in ("gptneox", "phi3")):
@@ -296,6 +301,26 @@ def _bloom(found: Found) -> dict[str, Any]:
     }
 
 
+def _bert(found: Found) -> dict[str, Any]:
+    sizes, metadata = found.sizes, found.metadata
+    if metadata.text("tokenizer.ggml.model") != "bert":
+        raise ModelError(f"{metadata.source}: of the bert architecture BERT alone is supported, no RoBERTa")
+    return {
+        "architectures": ["BertModel"],
+        "model_type": "bert",
+        "vocab_size": sizes.vocabulary,
+        "hidden_size": sizes.width,
+        "intermediate_size": sizes.mlp,
+        "num_hidden_layers": sizes.blocks,
+        "num_attention_heads": sizes.heads,
+        "max_position_embeddings": sizes.context,
+        "type_vocab_size": sizes.token_types,
+        "layer_norm_eps": metadata.real(found.key("attention.layer_norm_epsilon")),
+        "hidden_act": "gelu",
+        "pad_token_id": metadata.whole("tokenizer.ggml.padding_token_id", 0),
+    }
+
+
 CONFIGS: Mapping[str, Callable[[Found], dict[str, Any]]] = {
     "llama": _llama,
     "smollm3": _smollm3,
@@ -308,5 +333,6 @@ CONFIGS: Mapping[str, Callable[[Found], dict[str, Any]]] = {
     "gptneox": _gptneox,
     "gpt2": _gpt2,
     "bloom": _bloom,
+    "bert": _bert,
 }
 """GGUF architecture -> its config.json, but for the type of the weights and whether the head is tied."""

@@ -29,6 +29,7 @@ class Sizes:
         head: Width of one head (h).
         mlp: Inner width of the MLP (f).
         context: Longest text in tokens (c).
+        token_types: Kinds of tokens that BERT tells apart (t).
     """
 
     vocabulary: int
@@ -39,6 +40,7 @@ class Sizes:
     head: int
     mlp: int
     context: int
+    token_types: int = 1
 
     def shape(self, letters: str) -> tuple[int, ...]:
         """Return the shape that ``letters`` spell; s is query, keys and values joined, u is gate and up joined."""
@@ -51,6 +53,7 @@ class Sizes:
             "h": self.head,
             "f": self.mlp,
             "c": self.context,
+            "t": self.token_types,
             "s": queries + 2 * keys,
             "u": 2 * self.mlp,
         }
@@ -234,6 +237,20 @@ _GPT2: _Products = {
     "ffn_down": ("mlp.c_proj", "df"),
 }
 
+_BERT_NORMS: _Products = {
+    "attn_output_norm": ("attention.output.LayerNorm", "d"),
+    "layer_output_norm": ("output.LayerNorm", "d"),
+}
+_BERT: _Products = {
+    "attn_q": ("attention.self.query", "qd"),
+    "attn_k": ("attention.self.key", "kd"),
+    "attn_v": ("attention.self.value", "kd"),
+    "attn_output": ("attention.output.dense", "dq"),
+    "ffn_up": ("intermediate.dense", "fd"),
+    "ffn_down": ("output.dense", "df"),
+}
+_BERT_NORM: _Products = {"token_embd_norm": ("embeddings.LayerNorm", "d")}
+
 LAYOUTS: Mapping[str, Layout] = {
     "llama": _LLAMA,
     "smollm3": _LLAMA,
@@ -306,6 +323,21 @@ LAYOUTS: Mapping[str, Layout] = {
             ),
         },
         block=_reordered({**_weights(*_BLOOM), **_biases(*_BLOOM)}, attn_qkv=_head_order),
+    ),
+    "bert": Layout(
+        prefix="encoder.layer.{}.",
+        once={
+            **_weights(
+                {
+                    "token_embd": ("embeddings.word_embeddings", "vd"),
+                    "position_embd": ("embeddings.position_embeddings", "cd"),
+                    "token_types": ("embeddings.token_type_embeddings", "td"),
+                },
+                _BERT_NORM,
+            ),
+            **_biases(_BERT_NORM),
+        },
+        block={**_weights(_BERT_NORMS, _BERT), **_biases(_BERT_NORMS, _BERT)},
     ),
 }
 """GGUF architecture -> its tensors. Mistral and SmolLM2 files say "llama"; OPT has no GGUF architecture."""

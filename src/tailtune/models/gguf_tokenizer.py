@@ -1,8 +1,9 @@
 """A tokenizer.json rebuilt from the metadata of a GGUF file: the ids that the reference's own file gives.
 
-Two kinds: byte-level BPE, cut beforehand by the rule that ``tokenizer.ggml.pre`` names, and SentencePiece BPE, whose
-scores stand for its merges. The file holds the name of the rule alone; the rule, the normalizer and whether a text gets
-a begin token stand here.
+Three kinds: byte-level BPE, cut beforehand by the rule that ``tokenizer.ggml.pre`` names; SentencePiece BPE, whose
+scores stand for its merges; BERT's WordPiece, with a mark before the pieces that begin a word where BERT marks those
+that go on. The file holds the name of the rule alone; the rule, the normalizer and whether a text gets a begin token
+stand here.
 """
 
 from __future__ import annotations
@@ -77,6 +78,8 @@ RULES: Mapping[str, Rule] = {
 }
 """``tokenizer.ggml.pre`` -> what it means."""
 
+_BERT = {"bos": "[CLS]", "seperator": "[SEP]", "unknown": "[UNK]"}
+
 # Files from before April 2024 name no rule.
 _UNNAMED = {"gpt2": "gpt-2", "gptneox": "mpt", "bloom": "bloom", "qwen2": "qwen2"}
 
@@ -93,23 +96,28 @@ def rebuild(metadata: Metadata, architecture: str, vocabulary: int) -> tuple[Tok
         ModelError: If the kind or the rule is not known, or the fields contradict each other.
     """
     kind = metadata.text("tokenizer.ggml.model")
-    if kind not in ("gpt2", "llama"):
-        raise ModelError(f"{metadata.source}: tokenizer {kind!r} is not supported; supported: 'gpt2', 'llama'")
+    if kind not in ("gpt2", "llama", "bert"):
+        raise ModelError(f"{metadata.source}: tokenizer {kind!r} is not supported; supported: 'gpt2', 'llama', 'bert'")
     tokens = metadata.texts("tokenizer.ggml.tokens")
     types = metadata.wholes("tokenizer.ggml.token_type", [_NORMAL] * len(tokens))
     if len(types) != len(tokens) or len(tokens) > vocabulary:
         raise _contradiction(metadata, f"{len(tokens)} tokens, {len(types)} types, {vocabulary} embeddings")
+    defaults: dict[str, int] = {}
+    wanted = {"bos": False, "eos": False}
     if kind == "gpt2":
         rule = _rule(metadata, architecture)
-        tokenizer, begin = _byte_level(metadata, tokens, types, rule), rule.begin
+        tokenizer, wanted["bos"] = _byte_level(metadata, tokens, types, rule), rule.begin
+    elif kind == "llama":
+        tokens, defaults, wanted["bos"] = _respelled(tokens, types), {"bos": 1, "eos": 2}, True
+        tokenizer = _sentence_piece(metadata, tokens, types)
     else:
-        tokens = _respelled(tokens, types)
-        tokenizer, begin = _sentence_piece(metadata, tokens, types), True
+        tokens, wanted = _as_word_pieces(tokens, types), {"bos": True, "seperator": True}  # so spelled in the format
+        defaults = {name: tokens.index(token) for name, token in _BERT.items() if token in tokens}
+        tokenizer = _word_piece(metadata, tokens, types, defaults)
     _add(tokenizer, tokens, types)
-    defaults = {"bos": 1, "eos": 2} if kind == "llama" else {}
     around = [
-        _token(metadata, tokens, name, defaults) if metadata.flag(f"tokenizer.ggml.add_{name}_token", wanted) else None
-        for name, wanted in (("bos", begin), ("eos", False))
+        _token(metadata, tokens, name, defaults) if metadata.flag(f"tokenizer.ggml.add_{name}_token", asked) else None
+        for name, asked in wanted.items()
     ]
     if any(around):
         tokenizer.post_processor = _around(tokens, *around)
@@ -219,6 +227,30 @@ def _sentence_piece(metadata: Metadata, tokens: Sequence[str], types: Sequence[i
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(_BLANK), blanks]) if first else blanks
     steps: list[Any] = [decoders.Replace(_BLANK, " "), decoders.ByteFallback(), decoders.Fuse()]
     tokenizer.decoder = decoders.Sequence(steps + ([decoders.Strip(" ", 1, 0)] if first else []))
+    return tokenizer
+
+
+def _as_word_pieces(tokens: Sequence[str], types: Sequence[int]) -> list[str]:
+    """BERT marks pieces that go on in a word, the format those that begin one."""
+    return [
+        token if kind in (_CONTROL, _UNUSED) else token[1:] if token.startswith(_BLANK) else f"##{token}"
+        for token, kind in zip(tokens, types, strict=True)
+    ]
+
+
+def _word_piece(
+    metadata: Metadata, tokens: Sequence[str], types: Sequence[int], defaults: Mapping[str, int]
+) -> Tokenizer:
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+    unknown = _token(metadata, tokens, "unknown", defaults)
+    tokenizer = Tokenizer(models.WordPiece(_ids(metadata, tokens, types), unk_token=unknown))
+    # The file does not say whether texts are lowered; a vocabulary without a capital letter would lose every word of
+    # them otherwise.
+    capitals = any(token != token.lower() for token, kind in zip(tokens, types, strict=True) if kind == _NORMAL)
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=not capitals)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
     return tokenizer
 
 

@@ -17,6 +17,7 @@ from tailtune.models.gguf import convert_gguf
 from tailtune.models.gguf_configs import CONFIGS, Found, read_sizes
 from tailtune.models.gguf_metadata import Metadata, open_gguf
 from tailtune.models.gguf_rotary import FACTORS, llama3_factors, rotary
+from tailtune.models.gguf_tensors import Sizes
 
 Floats = NDArray[np.float64]
 
@@ -101,6 +102,15 @@ def test_a_windowed_llama_is_a_mistral_and_a_windowed_olmo_2_is_refused() -> Non
     assert (plain.get("sliding_window"), windowed["sliding_window"]) == (None, 32)
     with pytest.raises(ModelError, match="OLMo 3"):
         _config("olmo2", **{"attention.sliding_window": 32})
+
+
+def test_a_roberta_is_told_apart_from_a_bert() -> None:
+    """One architecture in llama.cpp; the positions of a RoBERTa would be off by two."""
+    fields = {"tokenizer.ggml.model": "gpt2"}
+    sizes = Sizes(vocabulary=9, width=8, blocks=1, heads=1, key_heads=1, head=8, mlp=8, context=8)
+    found = Found(metadata=_metadata(**fields), architecture="bert", sizes=sizes, rotary={}, groups=frozenset())
+    with pytest.raises(ModelError, match="BERT alone is supported, no RoBERTa"):
+        CONFIGS["bert"](found)
 
 
 @pytest.mark.parametrize("head", [64, 80, 98, 128])

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from support.hostile_texts import hostile_texts
-from support.tiny_gguf import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED, add_byte_level
+from support.tiny_gguf import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED, add_byte_level, add_word_piece
 from support.tiny_models import CORPUS, END_OF_TEXT
 from tailtune.errors import ModelError
 from tailtune.models.gguf_metadata import open_gguf
@@ -354,6 +354,25 @@ def test_gemma_s_ids_are_those_of_the_reference(tmp_path: Path) -> None:
     _require_equal(rebuilt, reference)
     rebuilt.encode_special_tokens = True
     assert all(rebuilt.encode(text).ids == pieces.encode(text, add_bos=True) for text in _TEXTS)
+
+
+@pytest.mark.parametrize("lowered", [True, False])
+@pytest.mark.parametrize("named", [True, False])
+def test_word_pieces_are_those_of_bert(tmp_path: Path, lowered: bool, named: bool) -> None:
+    """[CLS] before, [SEP] after, whether the file numbers them or spells them alone; capitals as the vocabulary has.
+
+    The reference is trained with the library's own pipeline of BERT.
+    """
+    from tokenizers import BertWordPieceTokenizer
+
+    trained = BertWordPieceTokenizer(lowercase=lowered)
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    trained.train_from_iterator(_corpus(), vocab_size=500, special_tokens=special, show_progress=False)
+    vocabulary = trained.get_vocab()
+    reference = BertWordPieceTokenizer(vocabulary, lowercase=lowered)._tokenizer
+    rebuilt = _rebuilt(tmp_path / "t.gguf", lambda writer: add_word_piece(writer, reference, named=named))
+    assert reference.encode("Hey, win").ids[0] == vocabulary["[CLS]"]
+    _require_equal(rebuilt, reference, [*_TEXTS, "[CLS] win [SEP] now", "Hey [MASK]"])
 
 
 def test_merges_that_the_file_lists_are_taken_from_it(tmp_path: Path) -> None:
