@@ -78,8 +78,6 @@ RULES: Mapping[str, Rule] = {
 }
 """``tokenizer.ggml.pre`` -> what it means."""
 
-_BERT = {"bos": "[CLS]", "seperator": "[SEP]", "unknown": "[UNK]"}
-
 # Files from before April 2024 name no rule.
 _UNNAMED = {"gpt2": "gpt-2", "gptneox": "mpt", "bloom": "bloom", "qwen2": "qwen2"}
 
@@ -95,35 +93,93 @@ def rebuild(metadata: Metadata, architecture: str, vocabulary: int) -> tuple[Tok
     Raises:
         ModelError: If the kind or the rule is not known, or the fields contradict each other.
     """
+    from tokenizers import AddedToken, processors
+
     kind = metadata.text("tokenizer.ggml.model")
-    if kind not in ("gpt2", "llama", "bert"):
+    build = {"gpt2": _byte_level, "llama": _sentence_piece, "bert": _word_piece}.get(kind)
+    if build is None:
         raise ModelError(f"{metadata.source}: tokenizer {kind!r} is not supported; supported: 'gpt2', 'llama', 'bert'")
     tokens = metadata.texts("tokenizer.ggml.tokens")
     types = metadata.wholes("tokenizer.ggml.token_type", [_NORMAL] * len(tokens))
     if len(types) != len(tokens) or len(tokens) > vocabulary:
         raise _contradiction(metadata, f"{len(tokens)} tokens, {len(types)} types, {vocabulary} embeddings")
-    defaults: dict[str, int] = {}
-    wanted = {"bos": False, "eos": False}
-    if kind == "gpt2":
-        rule = _rule(metadata, architecture)
-        tokenizer, wanted["bos"] = _byte_level(metadata, tokens, types, rule), rule.begin
-    elif kind == "llama":
-        tokens, defaults, wanted["bos"] = _respelled(tokens, types), {"bos": 1, "eos": 2}, True
-        tokenizer = _sentence_piece(metadata, tokens, types)
-    else:
-        tokens, wanted = _as_word_pieces(tokens, types), {"bos": True, "seperator": True}  # so spelled in the format
-        defaults = {name: tokens.index(token) for name, token in _BERT.items() if token in tokens}
-        tokenizer = _word_piece(metadata, tokens, types, defaults)
-    _add(tokenizer, tokens, types)
-    around = [
-        _token(metadata, tokens, name, defaults) if metadata.flag(f"tokenizer.ggml.add_{name}_token", asked) else None
-        for name, asked in wanted.items()
-    ]
-    if any(around):
-        tokenizer.post_processor = _around(tokens, *around)
+    file = _File(metadata=metadata, tokens=_respelled(kind, tokens, types), types=types)
+    tokenizer, before, after = build(file, architecture)
+    for added, special in (((_CONTROL, _UNKNOWN), True), ((_USER_DEFINED,), False)):
+        known = [AddedToken(token, special=special, normalized=False) for token in file.of_types(*added)]
+        (tokenizer.add_special_tokens if special else tokenizer.add_tokens)(known)
+    if before or after:
+        ids = [(token, file.tokens.index(token)) for token in {*before, *after}]
+        tokenizer.post_processor = processors.TemplateProcessing(single=[*before, "$A", *after], special_tokens=ids)
     keys = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
     told = {name: key for name, key in keys.items() if metadata.has(f"tokenizer.ggml.{key}_token_id")}
-    return tokenizer, {name: _token(metadata, tokens, key, {}) for name, key in told.items()}
+    return tokenizer, {name: file.token(key) for name, key in told.items()}
+
+
+def _respelled(kind: str, tokens: Sequence[str], types: Sequence[int]) -> list[str]:
+    """The tokens as the reference spells them."""
+
+    def spelled(token: str, of_type: int) -> str:
+        # The converter writes the blanks of added tokens as blanks, all others as SentencePiece does.
+        if kind == "llama" and of_type == _USER_DEFINED:
+            return token.replace(" ", _BLANK)
+        # BERT marks pieces that go on in a word, the format those that begin one.
+        if kind == "bert" and of_type not in (_CONTROL, _UNUSED):
+            return token[1:] if token.startswith(_BLANK) else f"##{token}"
+        return token
+
+    return [spelled(token, of_type) for token, of_type in zip(tokens, types, strict=True)]
+
+
+def _contradiction(metadata: Metadata, what: str) -> ModelError:
+    return ModelError(f"{metadata.source}: its metadata do not fit together: {what}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _File:
+    """What a file says of its tokenizer."""
+
+    metadata: Metadata
+    tokens: list[str]
+    types: list[int]
+
+    def of_types(self, *wanted: int) -> list[str]:
+        return [token for token, kind in zip(self.tokens, self.types, strict=True) if kind in wanted]
+
+    def token(self, name: str, *default: int) -> str:
+        key = f"tokenizer.ggml.{name}_token_id"
+        number = self.metadata.whole(key, *default)
+        if not 0 <= number < len(self.tokens):
+            raise _contradiction(self.metadata, f"{key} is {number}, there are {len(self.tokens)} tokens")
+        return self.tokens[number]
+
+    def around(self, name: str, wanted: bool, *default: int) -> list[str]:
+        """The token that is put at one end of a text, if any is."""
+        asked = self.metadata.flag(f"tokenizer.ggml.add_{name}_token", wanted)
+        return [self.token(name, *default)] if asked else []
+
+    def ids(self) -> dict[str, int]:
+        """Token -> id; the unused ones are the padding of an embedding, no text becomes them."""
+        used = [(token, number) for number, token in enumerate(self.tokens) if self.types[number] != _UNUSED]
+        ids = dict(used)
+        if len(ids) != len(used):
+            twice = next(token for token, number in used if ids[token] != number)
+            raise _contradiction(self.metadata, f"token {twice!r} is there twice")
+        return ids
+
+    def merges(self, ids: Mapping[str, int]) -> list[tuple[str, str]]:
+        """The merges that are listed, checked: the library's own error for a wrong one is of no class."""
+        found = []
+        for merge in self.metadata.texts("tokenizer.ggml.merges"):
+            left, _, right = merge.partition(" ")
+            if not {left, right, left + right} <= ids.keys():
+                raise _contradiction(self.metadata, f"{merge!r} is no merge of two tokens")
+            found.append((left, right))
+        return found
+
+
+# The tokenizer, and what stands before and after every text.
+_Built = tuple["Tokenizer", list[str], list[str]]
 
 
 def _rule(metadata: Metadata, architecture: str) -> Rule:
@@ -136,52 +192,12 @@ def _rule(metadata: Metadata, architecture: str) -> Rule:
     return RULES[name]
 
 
-def _contradiction(metadata: Metadata, what: str) -> ModelError:
-    return ModelError(f"{metadata.source}: its metadata do not fit together: {what}")
+def _byte_level(file: _File, architecture: str) -> _Built:
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-
-def _token(metadata: Metadata, tokens: Sequence[str], name: str, defaults: Mapping[str, int]) -> str:
-    key = f"tokenizer.ggml.{name}_token_id"
-    default = [defaults[name]] if name in defaults else []
-    number = metadata.whole(key, *default)
-    if not 0 <= number < len(tokens):
-        raise _contradiction(metadata, f"{key} is {number}, there are {len(tokens)} tokens")
-    return tokens[number]
-
-
-def _ids(metadata: Metadata, tokens: Sequence[str], types: Sequence[int]) -> dict[str, int]:
-    """Token -> id; the unused ones are the padding of an embedding, no text becomes them."""
-    used = [(token, number) for number, token in enumerate(tokens) if types[number] != _UNUSED]
-    ids = dict(used)
-    if len(ids) != len(used):
-        twice = next(token for token, number in used if ids[token] != number)
-        raise _contradiction(metadata, f"token {twice!r} is there twice")
-    return ids
-
-
-def _bpe(metadata: Metadata, **wanted: Any) -> Tokenizer:
-    from tokenizers import Tokenizer, models
-
-    try:
-        return Tokenizer(models.BPE(**wanted))
-    except Exception as error:  # the library raises no class of its own
-        raise _contradiction(metadata, str(error)) from error
-
-
-def _merges(metadata: Metadata) -> list[tuple[str, str]]:
-    found = [merge.partition(" ") for merge in metadata.texts("tokenizer.ggml.merges")]
-    wrong = next((left + blank + right for left, blank, right in found if not (left and right)), None)
-    if wrong is not None:
-        raise _contradiction(metadata, f"{wrong!r} is no merge of two tokens")
-    return [(left, right) for left, _, right in found]
-
-
-def _byte_level(metadata: Metadata, tokens: Sequence[str], types: Sequence[int], rule: Rule) -> Tokenizer:
-    from tokenizers import Regex, decoders, normalizers, pre_tokenizers
-
+    rule, ids = _rule(file.metadata, architecture), file.ids()
     wanted = {"ignore_merges": True} if rule.whole_first else {}
-    ids, merges = _ids(metadata, tokens, types), _merges(metadata)
-    tokenizer = _bpe(metadata, vocab=ids, merges=merges, **wanted)
+    tokenizer = Tokenizer(models.BPE(vocab=ids, merges=file.merges(ids), **wanted))
     if rule.composed:
         tokenizer.normalizer = normalizers.NFC()
     steps: list[Any] = [pre_tokenizers.Digits(individual_digits=True)] if rule.digits_alone else []
@@ -190,36 +206,23 @@ def _byte_level(metadata: Metadata, tokens: Sequence[str], types: Sequence[int],
     steps.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not rule.split))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
     tokenizer.decoder = decoders.ByteLevel()
-    return tokenizer
+    return tokenizer, file.around("bos", rule.begin), file.around("eos", False)
 
 
-def _respelled(tokens: Sequence[str], types: Sequence[int]) -> list[str]:
-    """The converter writes the blanks of added tokens as blanks, all others as SentencePiece does."""
-    return [
-        token.replace(" ", _BLANK) if kind == _USER_DEFINED else token
-        for token, kind in zip(tokens, types, strict=True)
-    ]
+def _sentence_piece(file: _File, architecture: str) -> _Built:
+    from tokenizers import Tokenizer, decoders, models, normalizers
 
-
-def _sentence_piece(metadata: Metadata, tokens: Sequence[str], types: Sequence[int]) -> Tokenizer:
-    from tokenizers import decoders, normalizers
-
+    metadata, ids = file.metadata, file.ids()
     if metadata.has("tokenizer.ggml.merges"):
-        merges = _merges(metadata)
+        merges = file.merges(ids)
     else:
         scores = metadata.reals("tokenizer.ggml.scores")
-        if len(scores) != len(tokens):
-            raise _contradiction(metadata, f"{len(tokens)} tokens, {len(scores)} scores")
-        merges = merges_by_score(tokens, scores, types)
-    unknown = types.index(_UNKNOWN) if _UNKNOWN in types else 0
-    tokenizer = _bpe(
-        metadata,
-        vocab=_ids(metadata, tokens, types),
-        merges=merges,
-        unk_token=_token(metadata, tokens, "unknown", {"unknown": unknown}),
-        fuse_unk=True,
-        byte_fallback=True,
-    )
+        if len(scores) != len(file.tokens):
+            raise _contradiction(metadata, f"{len(file.tokens)} tokens, {len(scores)} scores")
+        merges = merges_by_score(file.tokens, scores, file.types)
+    unknown = file.token("unknown", file.types.index(_UNKNOWN) if _UNKNOWN in file.types else 0)
+    model = models.BPE(vocab=ids, merges=merges, unk_token=unknown, fuse_unk=True, byte_fallback=True)
+    tokenizer = Tokenizer(model)
     # A blank before the text, whatever it begins with, as SentencePiece trained it. The reference's fifth version, when
     # it builds a Llama tokenizer itself, leaves it out before a text that begins with a blank.
     first = metadata.flag("tokenizer.ggml.add_space_prefix", True)
@@ -227,31 +230,23 @@ def _sentence_piece(metadata: Metadata, tokens: Sequence[str], types: Sequence[i
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(_BLANK), blanks]) if first else blanks
     steps: list[Any] = [decoders.Replace(_BLANK, " "), decoders.ByteFallback(), decoders.Fuse()]
     tokenizer.decoder = decoders.Sequence(steps + ([decoders.Strip(" ", 1, 0)] if first else []))
-    return tokenizer
+    return tokenizer, file.around("bos", True, 1), file.around("eos", False, 2)
 
 
-def _as_word_pieces(tokens: Sequence[str], types: Sequence[int]) -> list[str]:
-    """BERT marks pieces that go on in a word, the format those that begin one."""
-    return [
-        token if kind in (_CONTROL, _UNUSED) else token[1:] if token.startswith(_BLANK) else f"##{token}"
-        for token, kind in zip(tokens, types, strict=True)
-    ]
-
-
-def _word_piece(
-    metadata: Metadata, tokens: Sequence[str], types: Sequence[int], defaults: Mapping[str, int]
-) -> Tokenizer:
+def _word_piece(file: _File, architecture: str) -> _Built:
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-    unknown = _token(metadata, tokens, "unknown", defaults)
-    tokenizer = Tokenizer(models.WordPiece(_ids(metadata, tokens, types), unk_token=unknown))
+    def named(key: str, spelled: str) -> str:
+        return file.token(key, *([file.tokens.index(spelled)] if spelled in file.tokens else []))
+
+    tokenizer = Tokenizer(models.WordPiece(file.ids(), unk_token=named("unknown", "[UNK]")))
     # The file does not say whether texts are lowered; a vocabulary without a capital letter would lose every word of
     # them otherwise.
-    capitals = any(token != token.lower() for token, kind in zip(tokens, types, strict=True) if kind == _NORMAL)
+    capitals = any(token != token.lower() for token in file.of_types(_NORMAL))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=not capitals)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    return tokenizer
+    return tokenizer, [named("bos", "[CLS]")], [named("seperator", "[SEP]")]  # so spelled in the format
 
 
 def merges_by_score(tokens: Sequence[str], scores: Sequence[float], types: Sequence[int]) -> list[tuple[str, str]]:
@@ -276,22 +271,3 @@ def merges_by_score(tokens: Sequence[str], scores: Sequence[float], types: Seque
                 places = (mergeable[left], mergeable[right])
                 ranked.append(((*rank, -len(left), -len(right), number, *places), left, right))
     return [(left, right) for _, left, right in sorted(ranked)]
-
-
-def _add(tokenizer: Tokenizer, tokens: Sequence[str], types: Sequence[int]) -> None:
-    from tokenizers import AddedToken
-
-    for added, special in (((_CONTROL, _UNKNOWN), True), ((_USER_DEFINED,), False)):
-        chosen = [token for token, kind in zip(tokens, types, strict=True) if kind in added]
-        known = [AddedToken(token, special=special, normalized=False) for token in chosen]
-        (tokenizer.add_special_tokens if special else tokenizer.add_tokens)(known)
-
-
-def _around(tokens: Sequence[str], begin: str | None, end: str | None) -> Any:
-    from tokenizers import processors
-
-    given = [token for token in (begin, end) if token is not None]
-    return processors.TemplateProcessing(
-        single=[*([begin] if begin else []), "$A", *([end] if end else [])],
-        special_tokens=[(token, tokens.index(token)) for token in dict.fromkeys(given)],
-    )
