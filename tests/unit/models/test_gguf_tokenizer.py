@@ -321,6 +321,24 @@ def test_sentence_piece_ids_are_those_of_sentence_piece(tmp_path: Path) -> None:
     assert rebuilt.get_vocab_size() == pieces.get_piece_size()
 
 
+def test_sentence_piece_ids_are_those_of_the_reference_s_llama_class(tmp_path: Path) -> None:
+    """But for texts that begin with a blank, before which that class, unlike SentencePiece, puts no other one."""
+    from transformers import LlamaTokenizer
+    from transformers.tokenization_utils_base import generate_merges
+
+    pieces = _sentence_piece(first_blank=True)
+    numbers = range(pieces.get_piece_size())
+    vocabulary = {pieces.id_to_piece(number): number for number in numbers}
+    merges = generate_merges(vocabulary, {pieces.id_to_piece(number): pieces.get_score(number) for number in numbers})
+    own = LlamaTokenizer(vocab=vocabulary, merges=merges, add_bos_token=True).backend_tokenizer
+    rebuilt = _rebuilt(tmp_path / "t.gguf", lambda writer: _add_sentence_piece(writer, pieces))
+    rebuilt.encode_special_tokens = own.encode_special_tokens = True
+    texts = [text for text in _TEXTS if not text.startswith((" ", "▁"))]
+    assert len(texts) > 150
+    assert all(rebuilt.encode(text).ids == own.encode(text).ids for text in texts)
+    assert rebuilt.encode(" win").ids != own.encode(" win").ids
+
+
 def test_gemma_s_ids_are_those_of_the_reference(tmp_path: Path) -> None:
     """No first blank; added tokens of blanks and line ends, spelled with blanks in the file, are still built by merges.
 
