@@ -17,7 +17,7 @@ from tailtune.models.catalog import resolve
 from tailtune.models.families import FAMILIES, read_config
 from tailtune.models.folders import TOKENIZERS
 from tailtune.progress import Progress, silent
-from tailtune.storage import sha256_file
+from tailtune.storage import read_json, sha256_file
 
 Kind = Literal["native", "generic"]
 
@@ -60,7 +60,7 @@ def inspect(reference: str, *, progress: Progress = silent) -> dict[str, Any]:
         ModelError: If its family is not supported, or a file is damaged.
     """
     model = resolve(reference, progress=progress)
-    raw = _object(model.path / "config.json")
+    raw = read_json(model.path / "config.json")
     kind, config = kind_of(raw), read_config(raw)
     files = sorted(model.path.glob("*.safetensors"))
     shapes = read_shapes(model.path)
@@ -94,20 +94,10 @@ def tokenizer_kind(folder: Path) -> str:
     found = next((parts for parts in TOKENIZERS if all((folder / part).is_file() for part in parts)), ())
     if found != ("tokenizer.json",):
         return f"BPE of bytes ({' and '.join(found)})" if found else "none"
-    raw = _object(folder / found[0])
+    raw = read_json(folder / found[0])
     kind = str((raw.get("model") or {}).get("type") or "of unknown kind")
     of_bytes = '"ByteLevel"' in json.dumps([raw.get("pre_tokenizer"), raw.get("decoder")])
     return kind + (" of bytes" if of_bytes else "")
-
-
-def _object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{path}: not valid JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ModelError(f"{path}: expected a JSON object, got {type(value).__name__}")
-    return value
 
 
 def read_shapes(folder: Path) -> Shapes:

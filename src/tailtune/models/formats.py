@@ -46,7 +46,7 @@ class Format:
 def formats() -> tuple[Format, ...]:
     """Return every form that is converted, the surest to recognise first."""
     from tailtune.models.book import convert_book, is_book_state
-    from tailtune.models.gguf import convert_gguf
+    from tailtune.models.gguf import convert_gguf, is_gguf
     from tailtune.models.openai_gpt2 import convert_openai, is_openai_checkpoint
 
     return (
@@ -54,21 +54,6 @@ def formats() -> tuple[Format, ...]:
         Format("OpenAI's GPT-2 files", is_openai_checkpoint, convert_openai),
         Format("a state dict of the book's GPTModel", is_book_state, convert_book),
     )
-
-
-def is_gguf(path: Path) -> bool:
-    """Say whether ``path`` is a GGUF file, by its first bytes.
-
-    Raises:
-        SetupError: If it cannot be read.
-    """
-    if not path.is_file():
-        return False
-    try:
-        with path.open("rb") as file:
-            return file.read(4) == b"GGUF"
-    except OSError as error:
-        raise setup_error(error, f"reading {path}") from error
 
 
 def format_of(path: Path) -> Format | None:

@@ -20,6 +20,15 @@ _SCALAR_BYTES: Mapping[int, int] = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7:
 _MOST_DIMENSIONS = 4
 # No quantisation packs a weight into less than one bit, so a file of n bytes holds at most 8 n of them.
 _WEIGHTS_PER_BYTE = 8
+# Characters of a name in an error.
+_SHOWN = 80
+
+
+def quantisations() -> Mapping[int, str]:
+    """Return number -> name of every way to store weights that the ``gguf`` package has heard of."""
+    from gguf import GGMLQuantizationType
+
+    return {int(kind): kind.name for kind in GGMLQuantizationType}
 
 
 def require_sane_header(path: Path) -> None:
@@ -43,6 +52,7 @@ class _Walk:
     def __init__(self, data: mmap.mmap, path: Path) -> None:
         self.data = data
         self.path = path
+        self.kinds = quantisations()
         self.at = 0
 
     def header(self) -> None:
@@ -80,6 +90,12 @@ class _Walk:
             raise ModelError(f"{self.path}: damaged: {number} {what} do not fit into {len(self.data)} bytes")
         return number
 
+    def text(self) -> str:
+        """A string, as far as it can be shown in an error."""
+        count = self.number("<Q")
+        self.skip(count)
+        return self.data[self.at - count : self.at].decode("utf-8", "replace")[:_SHOWN]
+
     def value(self, kind: int) -> None:
         if kind == _STRING:
             self.skip(self.number("<Q"))
@@ -100,14 +116,19 @@ class _Walk:
             raise ModelError(f"{self.path}: arrays of kind {kind} are not read (byte {self.at})")
 
     def tensor(self) -> None:
-        self.skip(self.number("<Q"))
+        name = self.text()
         dimensions = self.number("<I")
         if not 1 <= dimensions <= _MOST_DIMENSIONS:
             raise ModelError(f"{self.path}: damaged: a tensor of {dimensions} dimensions at byte {self.at}")
         weights = 1
         for _ in range(dimensions):
             weights *= self.number("<Q")
-        self.number("<I")
+        kind = self.number("<I")
+        if kind not in self.kinds:
+            raise ModelError(
+                f"{self.path}: {name} has quantisation number {kind}, which is not known; known: "
+                f"{', '.join(sorted(self.kinds.values()))}"
+            )
         offset = self.number("<Q")
         if weights > _WEIGHTS_PER_BYTE * len(self.data) or offset > len(self.data):
             raise ModelError(
