@@ -30,9 +30,9 @@ from tailtune.label_rules import AnyRules, read_rules
 from tailtune.labels import LabelSet
 from tailtune.methods.scope import Scope
 from tailtune.methods.scorers import ProbeScorer, Scorer, TailScorer
-from tailtune.models.decoder import Decoder
-from tailtune.models.families import DecoderConfig
+from tailtune.models.generic.config import GenericConfig
 from tailtune.models.int8 import Precision, int8_twin
+from tailtune.models.parts import Part, Shape, make_part, shape_from_json
 from tailtune.models.weights import fill, read_json
 from tailtune.rules import Rules
 from tailtune.storage import canonical_json, sha256_bytes, sha256_file
@@ -42,9 +42,10 @@ from tailtune.text.windows import LongRule
 # Format 1 knew no precision: its backbones are fp32. Format 2 knew no rules: a reader of it would give probabilities
 # that are not calibrated and ignore thresholds, so bundles that have rules are of format 3. Format 3 read the beginning
 # of every long text, knew no scope, and one label per text: only bundles with another rule for long texts, a scope or
-# any number of labels per text are of format 4.
-FORMAT = 4
-_WITH_RULES, _WITHOUT_RULES = 3, 2
+# any number of labels per text are of format 4. Format 4 knew native decoders alone: bundles whose blocks are the
+# reference library's are of format 5.
+FORMAT = 5
+_WITH_LONG, _WITH_RULES, _WITHOUT_RULES = 4, 3, 2
 MANIFEST = "bundle.json"
 BACKBONE, CLASSIFIER, TOKENIZER = "backbone.safetensors", "classifier.safetensors", "tokenizer.json"
 SCOPE = "scope.safetensors"
@@ -66,7 +67,7 @@ class Bundle:
         scope: What tells texts that are unlike the training texts; None where it was not asked for.
     """
 
-    decoder: Decoder
+    decoder: Part
     scorer: Scorer
     tokenizer: Tokenizer
     labels: LabelSet
@@ -97,9 +98,8 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
     for name, content in extra.items():
         (folder / name).write_text(content, encoding="utf-8")
     rules, long = bundle.rules.as_json(), bundle.tokenizer.long.as_json()
-    newest = bool(long) or bundle.scope is not None or bundle.labels.several
     manifest = {
-        "format_version": FORMAT if newest else _WITH_RULES if rules else _WITHOUT_RULES,
+        "format_version": _format(bundle),
         "tailtune": __version__,
         "classifier": described,
         "decoder": bundle.decoder.config.as_json(),
@@ -118,6 +118,15 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
     }
     manifest["digest"] = _digest(manifest)
     (folder / MANIFEST).write_text(canonical_json(manifest), encoding="utf-8")
+
+
+def _format(bundle: Bundle) -> int:
+    """The lowest format whose readers understand the bundle."""
+    if isinstance(bundle.decoder.config, GenericConfig):
+        return FORMAT
+    if bundle.tokenizer.long.as_json() or bundle.scope is not None or bundle.labels.several:
+        return _WITH_LONG
+    return _WITH_RULES if bundle.rules.as_json() else _WITHOUT_RULES
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:
@@ -197,12 +206,12 @@ _AGAIN = "the folder was changed or damaged; copy it again or train again"
 
 
 def _build(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
-    config = DecoderConfig(**manifest["decoder"])
+    config = shape_from_json(manifest["decoder"])
     labels = LabelSet.from_json(manifest)
-    with torch.device("meta"):
-        decoder = Decoder(config, blocks=manifest["cut"], final_norm=False)
-        precision = _precision(folder, manifest)
-        if precision == "int8":
+    decoder = make_part(config, blocks=manifest["cut"], final_norm=False)
+    precision = _precision(folder, manifest)
+    if precision == "int8":
+        with torch.device("meta"):
             decoder = int8_twin(decoder)
     fill(decoder, _load(folder / BACKBONE), where=str(folder / BACKBONE))
     golden = tuple((entry["text"], tuple(entry["probabilities"])) for entry in manifest["golden"])
@@ -235,11 +244,11 @@ def _precision(folder: Path, manifest: Mapping[str, Any]) -> Precision:
     return cast("Precision", precision)
 
 
-def _read_scorer(path: Path, described: Mapping[str, Any], config: DecoderConfig, classes: int) -> Scorer:
+def _read_scorer(path: Path, described: Mapping[str, Any], config: Shape, classes: int) -> Scorer:
     tensors = _load(path)
     if described["method"] == "tail":
+        part = make_part(config, first=described["first"], blocks=described["blocks"], embeddings=False)
         with torch.device("meta"):
-            part = Decoder(config, first=described["first"], blocks=described["blocks"], embeddings=False)
             tail = TailScorer(part, classes)
         fill(tail, tensors, where=str(path))
         return tail

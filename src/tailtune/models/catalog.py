@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tailtune.errors import ConfigError, ModelError, SetupError
-from tailtune.models.families import FAMILIES, read_config
+from tailtune.models.parts import kind_of, read_shape, title_of
 from tailtune.progress import Progress, silent
 from tailtune.storage import cache_home, locked, require_room, sha256_file, write_json, writing_folder
 
@@ -240,14 +240,15 @@ def inspect(reference: str) -> dict[str, Any]:
         raw = json.loads((model.path / "config.json").read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"{model.path / 'config.json'}: not valid JSON: {error}") from error
-    config = read_config(raw)
+    config = read_shape(raw)
     files = sorted(model.path.glob("*.safetensors"))
     return {
         "name": model.name,
         "path": str(model.path),
         "source": model.source,
         "licence": model.licence,
-        "family": FAMILIES[config.family].title,
+        "kind": kind_of(raw),
+        "family": title_of(config),
         "blocks": config.blocks,
         "width": config.width,
         "heads": config.heads,

@@ -40,6 +40,18 @@ class Batch:
         lengths = np.concatenate([np.full(count, length) for count, length in self.groups])
         return np.cumsum(lengths) - 1
 
+    def first(self) -> Indices:
+        """Return [N] the row of each text's first token inside the packed batch."""
+        return np.concatenate(([0], self.last()[:-1] + 1))
+
+    def read(self, *, causal: bool) -> Indices:
+        """Return [N] the row of the token that a text is read at: the last, which has seen all before it, or the first.
+
+        Args:
+            causal: Tokens see those before them; else, in an encoder, the first token is made to be read ([CLS]).
+        """
+        return self.last() if causal else self.first()
+
 
 def pack(texts: Indices, lengths: Indices) -> Batch:
     """Return one batch of the given texts, grouped by length; order inside a length is kept.
