@@ -3,7 +3,7 @@
 ``bundle_v1_probe`` and ``bundle_v1_tail`` were written by version 0.1.0 and are never written again; a new format gets
 new folders beside them: ``bundle_v2_probe`` names its precision, ``bundle_v3_ruled`` has calibration and a decision,
 ``bundle_v4_windows`` reads long texts in windows, ``bundle_v4_scoped`` tells strange texts, ``bundle_v4_several`` is
-for any number of labels per text.
+for any number of labels per text, ``bundle_v5_generic`` is a Falcon, whose blocks are the reference library's.
 Made with ``PYTHONPATH=tests python tests/golden/test_bundle_format.py NUMBER NAME ...``.
 """
 
@@ -24,6 +24,7 @@ from support.classifiers import (
     several_bundle,
     windows_bundle,
 )
+from support.generic_models import write_generic
 from support.tiny_models import write_tiny_llama
 from tailtune.predict import Predictor
 
@@ -42,7 +43,7 @@ def test_an_old_bundle_answers_as_it_did(name: str) -> None:
 def test_there_is_one_of_each_method() -> None:
     """The folders are really there."""
     made = {"bundle_v1_probe", "bundle_v1_tail", "bundle_v2_probe", "bundle_v3_ruled", "bundle_v4_windows"}
-    made |= {"bundle_v4_scoped", "bundle_v4_several"}
+    made |= {"bundle_v4_scoped", "bundle_v4_several", "bundle_v5_generic"}
     assert made <= {path.name for path in FOLDER.iterdir()}
 
 
@@ -53,6 +54,10 @@ def _write(number: str, names: Sequence[str]) -> None:
         for name, make in {**kinds, "several": several_bundle}.items():
             if name in names:
                 Predictor(make(model), device="cpu").save(FOLDER / f"bundle_v{number}_{name}")
+    if "generic" in names:
+        with tempfile.TemporaryDirectory() as folder:
+            made = probe_bundle(write_generic("falcon", Path(folder)))
+            Predictor(made, device="cpu").save(FOLDER / f"bundle_v{number}_generic")
 
 
 if __name__ == "__main__":

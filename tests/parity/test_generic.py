@@ -12,11 +12,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from support.features import first_token_task, rows_of
 from support.generic_models import ARCHITECTURES, ENCODERS, reference_model
 from support.reference import ragged, relative_error
 from support.texts import random_tokens
 from tailtune.features.backbone import Backbone, Wanted
-from tailtune.methods.tail import new_tail
+from tailtune.features.store import FeatureStore
+from tailtune.methods.probe import choose_probe
+from tailtune.methods.scorers import score_features
+from tailtune.methods.tail import Step, TailSettings, fit_tail, new_tail
 from tailtune.models.generic.decoder import GenericDecoder
 from tailtune.models.generic.loading import load_generic, reference_names
 from tailtune.models.weights import load_decoder
@@ -66,11 +70,8 @@ def _whole_states(model: Any, texts: list[Tensor]) -> list[Tensor]:
     """[T, D] at depths 0 to L, the last one normed, each text run alone."""
     with torch.no_grad():
         runs = [model(input_ids=ids[None], output_hidden_states=True) for ids in texts]
-    tops = [run.last_hidden_state[0] for run in runs]
-    below = [
-        torch.cat([run.hidden_states[depth][0] for run in runs]) for depth in range(len(runs[0].hidden_states) - 1)
-    ]
-    return [*below, torch.cat(tops)]
+    by_text = [[*run.hidden_states[:-1], run.last_hidden_state] for run in runs]
+    return [torch.cat([state[0] for state in depth]) for depth in zip(*by_text, strict=True)]
 
 
 def test_states_at_every_depth_equal_the_reference(pair: tuple[str, Any, GenericDecoder]) -> None:
@@ -102,7 +103,7 @@ def test_gradients_of_a_tail_equal_the_reference(pair: tuple[str, Any, GenericDe
     tail = new_tail(decoder, blocks=2, depth=decoder.config.blocks, classes=3, seed=4)
     target = torch.randn(len(texts), 3, generator=torch.Generator().manual_seed(3))
     stored = _whole_states(model, texts)[cut]
-    (tail(stored, tail.decoder.layout(batch, CPU)) * target).sum().backward()  # type: ignore[no-untyped-call]
+    (tail(stored, tail.decoder.layout(batch, CPU)) * target).sum().backward()
 
     model.requires_grad_(True).zero_grad()
     row = -1 if decoder.config.causal else 0
@@ -194,3 +195,26 @@ def test_the_generic_path_equals_the_native_one(family: str, request: pytest.Fix
         np.testing.assert_allclose(theirs.states[2], mine.states[2], atol=TOLERANCE)
         for depth in wanted.pooled:
             np.testing.assert_allclose(theirs.pooled[depth], mine.pooled[depth], atol=2 * TOLERANCE)
+
+
+@pytest.mark.parametrize("family", ["tiny_llama", "tiny_gpt2"])
+def test_what_is_learnt_equals_what_a_native_model_learns(
+    family: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """The same probe, and the same losses in every step of a tail."""
+    folder = request.getfixturevalue(family)
+    tokens, labels = first_token_task(64)
+    rows = rows_of(labels, train=44, validation=20)
+    scores, losses = [], []
+    for part in (load_decoder(folder), load_generic(folder)):
+        store = FeatureStore(tmp_path, {"part": type(part).__name__})
+        features = store.features(Backbone(part, device=CPU), tokens, Wanted(pooled=(1, 2), states=(2,)))
+        probe, _, _ = choose_probe(features, rows, depths=(1, 2), pooling="last+mean", penalties=(0.1,))
+        tail = new_tail(part, blocks=2, depth=4, classes=2, seed=0)
+        settings = TailSettings(epochs=2, learning_rate=1e-3)
+        events = list(fit_tail(tail, features, labels, train=rows.train, validation=rows.validation, settings=settings))
+        losses.append([event.loss for event in events if isinstance(event, Step)])
+        scores.append([score_features(scorer, features, rows.validation) for scorer in (probe, tail)])
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+    for native, generic in zip(*scores, strict=True):
+        np.testing.assert_allclose(generic, native, atol=1e-3)

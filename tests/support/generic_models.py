@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from support.tiny_models import VOCABULARY, tiny_tokenizer
+
 _SIZES: dict[str, Any] = {
     "vocab_size": 97,
     "hidden_size": 32,
@@ -83,3 +85,10 @@ def reference_model(name: str, folder: Path, **changes: Any) -> Any:
                 parameter.add_(0.3 * torch.randn_like(parameter))
         model.save_pretrained(folder)
     return model.base_model
+
+
+def write_generic(name: str, folder: Path) -> Path:
+    """Return ``folder``, now holding the random model called ``name`` and the tokenizer of ``tiny_models``."""
+    reference_model(name, folder, vocab_size=VOCABULARY)
+    tiny_tokenizer().save(str(folder / "tokenizer.json"))
+    return folder

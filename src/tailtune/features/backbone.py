@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tailtune.errors import SetupError
 from tailtune.features.allocator import keep_freed_memory
-from tailtune.models.decoder import Packed
+from tailtune.models.decoder import Decoder, Packed
 from tailtune.models.int8 import Precision
 from tailtune.models.onednn import fastest_twin
 from tailtune.models.parts import Part
@@ -103,7 +103,7 @@ class Backbone:
         keep_freed_memory()
         self.decoder = decoder.to(device).eval().requires_grad_(False)
         self.device = device
-        self._fast = fastest_twin(self.decoder)
+        self._fast = fastest_twin(self.decoder) if isinstance(self.decoder, Decoder) else self.decoder
 
     @property
     def width(self) -> int:

@@ -7,13 +7,10 @@ oneDNN gives 160 to 220 GFLOP/s for this project's shapes at 36 rows and 205 to 
 
 from __future__ import annotations
 
-from typing import overload
-
 import torch
 from torch import Tensor, nn
 
 from tailtune.models.decoder import Decoder
-from tailtune.models.parts import Part
 
 # Rows that the layout is chosen for; at 36 rows the same layout is as fast as one chosen for 36.
 _ROWS = 2048
@@ -56,23 +53,13 @@ def fastest_linear(layer: nn.Linear, *, copy: bool = True) -> nn.Module:
     return layer if narrow or not _here() else OneDnnLinear(layer, copy=copy)
 
 
-@overload
-def fastest_twin(decoder: Decoder) -> Decoder: ...
-
-
-@overload
-def fastest_twin(decoder: Part) -> Part: ...
-
-
-def fastest_twin(decoder: Part) -> Part:
+def fastest_twin(decoder: Decoder) -> Decoder:
     """Return a backbone that computes what ``decoder`` does, through oneDNN where that is faster.
 
     Args:
-        decoder: Frozen, of any device and precision; the twin of a native fp32 one on the processor shares all but the
+        decoder: Frozen, of any device and precision; the twin of an fp32 one on the processor shares all but the
             products and has no final norm, others are returned as they are.
     """
-    if not isinstance(decoder, Decoder):
-        return decoder
     weights = [layer.weight for layer in decoder.products()]
     if not weights or any(weight.dtype != torch.float32 or weight.device.type != "cpu" for weight in weights):
         return decoder

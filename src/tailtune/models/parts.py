@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from tailtune.errors import ModelError, SetupError
 from tailtune.models.families import FAMILIES, DecoderConfig, read_config
 from tailtune.models.generic.config import GENERIC, GenericConfig, read_generic
-from tailtune.models.generic.library import NEEDED, transformers
 
 if TYPE_CHECKING:
     from tailtune.models.decoder import Decoder
@@ -38,16 +37,19 @@ def read_shape(raw: Mapping[str, Any]) -> Shape:
     """
     if kind_of(raw) == "native":
         return read_config(raw)
+    return _read_generic(raw)
+
+
+def _read_generic(raw: Mapping[str, Any]) -> GenericConfig:
+    """As ``read_generic``; errors say too that there is no family here."""
     native = ", ".join(name for family in FAMILIES.values() for name in family.model_types)
     told = f"model_type {raw.get('model_type')!r} is not native (native: {native})"
     try:
-        transformers()
-    except SetupError as error:
-        raise SetupError(f"{told}; others need the package transformers", hint=NEEDED) from error
-    try:
         return read_generic(raw)
+    except SetupError as error:
+        raise SetupError(f"{told}; {error.message}", hint=error.hint) from error
     except ModelError as error:
-        raise ModelError(f"{told}; through transformers: {error.message}", hint=error.hint) from error
+        raise ModelError(f"{told}; {error.message}", hint=error.hint) from error
 
 
 def shape_from_json(saved: Mapping[str, Any]) -> Shape:
@@ -58,7 +60,7 @@ def shape_from_json(saved: Mapping[str, Any]) -> Shape:
         SetupError: If it is needed and not installed.
     """
     if saved["family"] == GENERIC:
-        return read_generic(saved["reference"])
+        return _read_generic(saved["reference"])
     return DecoderConfig(**saved)
 
 

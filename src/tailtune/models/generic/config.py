@@ -113,15 +113,16 @@ def _require_text_model(raw: Mapping[str, Any]) -> None:
     model_type = raw.get("model_type")
     if raw.get("quantization_config"):
         raise ModelError(
-            f"config.json: the weights of this {model_type} are quantised, which is not read",
+            "config.json says that the weights are quantised, which is not read",
             hint="take the model that they were made from",
         )
     if not any(known_types().get(str(model_type), ())):
-        what = "no decoder and no encoder of texts" if model_type in known_types() else "not known to transformers"
-        code = ", and the code that came with it is never run" if raw.get("auto_map") else ""
-        raise ModelError(f"model_type {model_type!r} is {what}{code}")
-    if raw.get("is_encoder_decoder") or library_config(harmless(raw)).is_encoder_decoder:
-        raise ModelError(f"model_type {model_type!r} is an encoder with a decoder; models of one of both are read")
+        if model_type in known_types():
+            raise ModelError("for transformers it is neither a decoder nor an encoder of texts")
+        code = ", and the code that comes with it (auto_map) is never run" if raw.get("auto_map") else ""
+        raise ModelError(f"transformers {transformers().__version__} does not know it{code}")
+    if library_config(harmless(raw)).is_encoder_decoder:
+        raise ModelError("it is an encoder with a decoder: a text is read by one of both alone")
 
 
 def _is_causal(config: Any) -> bool:

@@ -43,20 +43,13 @@ def transformers() -> Any:
     try:
         import transformers as library
     except ImportError as error:
-        raise SetupError(f"the package transformers cannot be imported: {error}", hint=NEEDED) from error
+        absent = isinstance(error, ModuleNotFoundError) and error.name == "transformers"
+        what = "is not installed" if absent else f"cannot be imported: {error}"
+        raise SetupError(f"the package transformers {what}", hint=NEEDED) from error
     found = tuple(int(part) for part in library.__version__.split(".")[:2])
     if found < _OLDEST:
         raise SetupError(f"transformers {library.__version__} is too old, 4.57 is needed", hint=NEEDED)
     return library
-
-
-def is_here() -> bool:
-    """Return whether the library can be used."""
-    try:
-        transformers()
-    except SetupError:
-        return False
-    return True
 
 
 @contextlib.contextmanager
