@@ -21,7 +21,7 @@ from tailtune.models.families import FAMILIES, DecoderConfig, Family, Weight, re
 from tailtune.storage import sha256_bytes, sha256_file
 
 # Known in every family and not needed: LM and class heads, masks and angles that the maths gives.
-SURPLUS = ("lm_head.weight", "score.weight", ".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
+_SURPLUS = ("lm_head.weight", "score.weight", ".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
 
 
 def read_json(path: Path, error: type[TailtuneError] = ModelError) -> dict[str, Any]:
@@ -140,14 +140,13 @@ def _known(family: Family, config: DecoderConfig, prefix: str) -> set[str]:
 def _require_names(folder: Path, *, needed: set[str], present: set[str], known: set[str]) -> None:
     missing = sorted(needed - present)
     if missing:
-        raise ModelError(f"{folder}: {len(missing)} tensors are missing: {some(missing)}")
-    surplus = sorted(name for name in present - known if not name.endswith(SURPLUS))
+        raise ModelError(f"{folder}: {len(missing)} tensors are missing: {_some(missing)}")
+    surplus = sorted(name for name in present - known if not name.endswith(_SURPLUS))
     if surplus:
-        raise ModelError(f"{folder}: {len(surplus)} tensors are not known in this family: {some(surplus)}")
+        raise ModelError(f"{folder}: {len(surplus)} tensors are not known in this family: {_some(surplus)}")
 
 
-def some(names: list[str], most: int = 4) -> str:
-    """Return the first of the names, and a sign where there are more."""
+def _some(names: list[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
@@ -165,7 +164,9 @@ def fill(module: torch.nn.Module, tensors: Mapping[str, Tensor], *, where: str) 
     expected = module.state_dict()
     if set(expected) != set(tensors):
         missing, surplus = sorted(set(expected) - set(tensors)), sorted(set(tensors) - set(expected))
-        raise ModelError(f"{where}: tensors missing: {some(missing) or 'none'}; unexpected: {some(surplus) or 'none'}")
+        raise ModelError(
+            f"{where}: tensors missing: {_some(missing) or 'none'}; unexpected: {_some(surplus) or 'none'}"
+        )
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape:
             raise ModelError(f"{where}: {name} has shape {list(tensor.shape)}, expected {list(expected[name].shape)}")

@@ -20,12 +20,16 @@ from tailtune.models.generic.decoder import GenericDecoder
 from tailtune.models.generic.library import UNFIT, first_line, library_config, quietly, transformers
 from tailtune.models.generic.stem import Stopped, states_of
 from tailtune.models.generic.structure import some_ids
-from tailtune.models.weights import SURPLUS, SafetensorsFolder, fill, read_json, some
+from tailtune.models.weights import SafetensorsFolder, fill, read_json
 from tailtune.text.packing import pack
 
+# In files and not needed: heads that have no prefix either, and what the maths gives.
+_SURPLUS = ("lm_head.weight", "lm_head.bias", "score.weight", ".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
 # Tokens of the text that a loaded model is checked with, and how far its states may be off, relative to the largest.
 _LENGTH = 7
 _SAME = 1e-4
+# Most tensors that an error names.
+_NAMED = 4
 
 
 def load_generic(folder: Path, *, depth: int | None = None) -> GenericDecoder:
@@ -124,12 +128,13 @@ def _require_names(model: Any, told: Mapping[str, Any], folder: Path, config: Ge
     missing = sorted(name for name in told["missing_keys"] if name in used or name.startswith(parts))
     missing = [name for name in missing if name in dict(model.named_parameters())]
     if missing:
-        raise ModelError(f"{folder}: {len(missing)} tensors are missing: {some(missing)}")
+        raise ModelError(f"{folder}: {len(missing)} tensors are missing: {', '.join(missing[:_NAMED])}")
     for name, got, expected in sorted(told["mismatched_keys"]):
         raise ModelError(f"{folder}: {name} has shape {list(got)}, expected {list(expected)}")
-    surplus = sorted(name for name in told["unexpected_keys"] if not name.endswith(SURPLUS))
+    surplus = sorted(name for name in told["unexpected_keys"] if not name.endswith(_SURPLUS))
     if surplus:
-        raise ModelError(f"{folder}: {len(surplus)} tensors are not known in this {config.title}: {some(surplus)}")
+        named = ", ".join(surplus[:_NAMED])
+        raise ModelError(f"{folder}: {len(surplus)} tensors are not known in this {config.title}: {named}")
 
 
 def _require_same(decoder: GenericDecoder, model: Any, folder: Path) -> None:
