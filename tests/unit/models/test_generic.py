@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from support.generic_models import reference_model
+from support.texts import random_tokens
 from tailtune.errors import ConfigError, ModelError
+from tailtune.features.backbone import Backbone, Wanted
 from tailtune.models.generic.config import read_generic
 from tailtune.models.generic.library import harmless
 from tailtune.models.generic.loading import load_generic
@@ -22,6 +26,7 @@ from tailtune.models.generic.skeleton import skeleton
 from tailtune.models.int8 import to_int8
 from tailtune.models.parts import kind_of, load_part, read_shape, shape_from_json, title_of
 from tailtune.models.weights import load_decoder
+from tailtune.text.tokenizer import Tokens
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +169,22 @@ def test_int8_is_for_native_models(falcon: Path) -> None:
     """Said with the flag that helps."""
     with pytest.raises(ConfigError, match="--precision fp32"):
         to_int8(load_generic(falcon).below(2))
+
+
+def test_threads_do_not_mix_their_texts(falcon: Path) -> None:
+    """Two threads run one decoder on different texts at once, and get what each gets alone."""
+    backbone = Backbone(load_generic(falcon), device=torch.device("cpu"))
+    texts = [random_tokens([length] * 3, seed=length, vocabulary=97) for length in (3, 8, 13, 21)]
+
+    def run(tokens: Tokens) -> list[Any]:
+        return [next(iter(backbone.run(tokens, Wanted(pooled=(3,))))).pooled[3] for _ in range(10)]
+
+    alone = [run(tokens)[0] for tokens in texts]
+    with ThreadPoolExecutor(len(texts)) as pool:
+        together = list(pool.map(run, texts))
+    for expected, found in zip(alone, together, strict=True):
+        for got in found:
+            np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
 def test_only_this_thread_makes_parameters_without_memory(tiny_llama: Path, falcon: Path) -> None:
