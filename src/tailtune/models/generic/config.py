@@ -131,5 +131,8 @@ def _is_causal(config: Any) -> bool:
 
 
 def _count(config: Any, name: str) -> int | None:
-    value = getattr(config, name, None)
+    try:
+        value = getattr(config, name, None)
+    except RuntimeError:  # the library's, where it differs from block to block
+        return None
     return value if isinstance(value, int) and value > 0 else None
