@@ -46,6 +46,11 @@ class GenericConfig:
         return GENERIC
 
     @property
+    def is_plain(self) -> bool:
+        """Whether readers of bundles of format 4 know such models: none of them."""
+        return False
+
+    @property
     def title(self) -> str:
         """What the reference library calls it."""
         return str(self.reference["model_type"])
