@@ -29,6 +29,7 @@ DECODERS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "biogpt": ("biogpt", {"intermediate_size": 56, "max_position_embeddings": 64}),
     "codegen": ("codegen", {"n_positions": 64, "rotary_dim": 4}),
     "cohere": ("cohere", {**_LLAMA, "use_qk_norm": True}),
+    "ctrl": ("ctrl", {"n_positions": 64, "dff": 56}),
     "falcon": ("falcon", {"multi_query": True, "parallel_attn": True}),
     "falcon-alibi": ("falcon", {"alibi": True, "new_decoder_architecture": False, "parallel_attn": False}),
     "falcon-new": ("falcon", {"new_decoder_architecture": True, "num_kv_heads": 2}),
@@ -37,21 +38,27 @@ DECODERS: dict[str, tuple[str, Mapping[str, Any]]] = {
         "gpt_neo",
         {"attention_types": [[["global", "local", "global"], 1]], "window_size": 4, "max_position_embeddings": 64},
     ),
+    "gpt_bigcode": ("gpt_bigcode", {"n_positions": 64, "multi_query": True}),
     "gptj": ("gptj", {"n_positions": 64, "rotary_dim": 4}),
     "granite": ("granite", {**_LLAMA, "embedding_multiplier": 3.0, "residual_multiplier": 0.5}),
     "helium": ("helium", {**_LLAMA, "head_dim": 8}),
     "mixtral": ("mixtral", _EXPERTS),
     "mpt": ("mpt", _MPT),
     "nemotron": ("nemotron", {**_LLAMA, "head_dim": 8}),
+    "olmoe": ("olmoe", {**_LLAMA, "num_experts": 4, "num_experts_per_tok": 2}),
     "openai-gpt": ("openai-gpt", {"n_positions": 64}),
     "phi": ("phi", {**_LLAMA, "partial_rotary_factor": 0.5}),
     "stablelm": ("stablelm", {**_LLAMA, "partial_rotary_factor": 0.5, "qk_layernorm": True, "use_qkv_bias": True}),
     "starcoder2": ("starcoder2", {**_LLAMA, "use_bias": True, "sliding_window": 4}),
+    "qwen3_moe": (
+        "qwen3_moe",
+        {**_LLAMA, "head_dim": 8, "moe_intermediate_size": 24, "num_experts": 4, "num_experts_per_tok": 2},
+    ),
     "xglm": ("xglm", {"ffn_dim": 56, "max_position_embeddings": 64, "pad_token_id": 1}),
 }
 ENCODERS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "albert": ("albert", {**_MASKED, "embedding_size": 16}),
-    "camembert": ("camembert", _MASKED),
+    "convbert": ("convbert", {**_MASKED, "embedding_size": 32}),
     "deberta-v2": (
         "deberta-v2",
         {**_MASKED, "relative_attention": True, "position_buckets": 8, "norm_rel_ebd": "layer_norm",
@@ -59,9 +66,11 @@ ENCODERS: dict[str, tuple[str, Mapping[str, Any]]] = {
          "pad_token_id": 0},
     ),
     "electra": ("electra", {**_MASKED, "embedding_size": 16}),
+    "ernie": ("ernie", {**_MASKED, "use_task_id": True, "task_type_vocab_size": 3}),
+    "megatron-bert": ("megatron-bert", _MASKED),
     "mpnet": ("mpnet", _MASKED),
     "roformer": ("roformer", {**_MASKED, "embedding_size": 32}),
-    "xlm-roberta": ("xlm-roberta", _MASKED),
+    "rembert": ("rembert", {**_MASKED, "input_embedding_size": 16, "output_embedding_size": 16}),
 }  # fmt: skip
 ARCHITECTURES = {**DECODERS, **ENCODERS}
 

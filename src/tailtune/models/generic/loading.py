@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,8 +26,8 @@ from tailtune.text.packing import pack
 
 # In files and not needed: heads that have no prefix either, and what the maths gives.
 _SURPLUS = ("lm_head.weight", "lm_head.bias", "score.weight", ".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
-# Tokens of the text that a loaded model is checked with, and how far its states may be off, relative to the largest.
-_LENGTH = 7
+# Tokens of the texts that a loaded model is checked with, and how far its states may be off, relative to the largest.
+_LENGTHS = (3, 7)
 _SAME = 1e-4
 # Most tensors that an error names.
 _NAMED = 4
@@ -35,7 +36,7 @@ _NAMED = 4
 def load_generic(folder: Path, *, depth: int | None = None) -> GenericDecoder:
     """Return the pretrained model in a Hugging Face folder, in fp32 on the CPU, in eval mode.
 
-    It has been compared, on a short text at every depth, with a run of the reference library's own model.
+    It has been compared, on two short texts at every depth, with runs of the reference library's own model.
 
     Args:
         folder: Holds config.json and one or more safetensors files.
@@ -138,13 +139,14 @@ def _require_names(model: Any, told: Mapping[str, Any], folder: Path, config: Ge
 
 
 def _require_same(decoder: GenericDecoder, model: Any, folder: Path) -> None:
-    """States at every depth, also those above a cut in the middle, must be those of a run of the model itself."""
+    """States at every depth, also those above a cut in the middle, must be those of runs of the model itself."""
     config, blocks = decoder.config, len(decoder.blocks)
-    ids = some_ids(model.config, count=1, length=_LENGTH, vocabulary=config.vocabulary)
-    expected = _own_states(model, ids, config, blocks)
-    batch = pack(*(torch.tensor([number]).numpy() for number in (0, _LENGTH)))
+    texts = [some_ids(model.config, count=1, length=n, vocabulary=config.vocabulary) for n in _LENGTHS]
+    own = [_own_states(model, ids, config, blocks) for ids in texts]
+    expected = [torch.cat(states) for states in zip(*own, strict=True)]
+    batch = pack(np.arange(len(texts)), np.array(_LENGTHS))
     layout = decoder.layout(batch, torch.device("cpu"))
-    got = {0: decoder.embed(ids.flatten(), layout)}
+    got = {0: decoder.embed(torch.cat(texts, dim=1).flatten(), layout)}
     got |= dict(decoder.climb(got[0], layout))
     middle = blocks // 2
     upper = GenericDecoder(config, first=middle, blocks=blocks - middle, embeddings=False, final_norm=False)
