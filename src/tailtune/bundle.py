@@ -30,9 +30,8 @@ from tailtune.label_rules import AnyRules, read_rules
 from tailtune.labels import LabelSet
 from tailtune.methods.scope import Scope
 from tailtune.methods.scorers import ProbeScorer, Scorer, TailScorer
-from tailtune.models.decoder import Decoder
 from tailtune.models.int8 import Precision, int8_twin
-from tailtune.models.shape import DecoderConfig
+from tailtune.models.parts import Part, Shape, make_part, shape_from_json
 from tailtune.models.weights import fill
 from tailtune.rules import Rules
 from tailtune.storage import canonical_json, read_json, sha256_bytes, sha256_file
@@ -67,7 +66,7 @@ class Bundle:
         scope: What tells texts that are unlike the training texts; None where it was not asked for.
     """
 
-    decoder: Decoder
+    decoder: Part
     scorer: Scorer
     tokenizer: Tokenizer
     labels: LabelSet
@@ -208,12 +207,12 @@ _AGAIN = "the folder was changed or damaged; copy it again or train again"
 
 
 def _build(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
-    config = DecoderConfig.from_json(manifest["decoder"])
+    config = shape_from_json(manifest["decoder"])
     labels = LabelSet.from_json(manifest)
-    with torch.device("meta"):
-        decoder = Decoder(config, blocks=manifest["cut"], final_norm=False)
-        precision = _precision(folder, manifest)
-        if precision == "int8":
+    decoder = make_part(config, blocks=manifest["cut"], final_norm=False)
+    precision = _precision(folder, manifest)
+    if precision == "int8":
+        with torch.device("meta"):
             decoder = int8_twin(decoder)
     fill(decoder, _load(folder / BACKBONE), where=str(folder / BACKBONE))
     golden = tuple((entry["text"], tuple(entry["probabilities"])) for entry in manifest["golden"])
@@ -235,7 +234,7 @@ def _build(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
     )
 
 
-def _pad(folder: Path, manifest: Mapping[str, Any], config: DecoderConfig) -> int | None:
+def _pad(folder: Path, manifest: Mapping[str, Any], config: Shape) -> int | None:
     pad = manifest.get("pad")
     if pad is not None and (type(pad) is not int or not 0 <= pad < config.vocabulary):
         raise BundleError(f"{folder}: pads with token {pad!r}, of {config.vocabulary}")
@@ -254,11 +253,11 @@ def _precision(folder: Path, manifest: Mapping[str, Any]) -> Precision:
     return cast("Precision", precision)
 
 
-def _read_scorer(path: Path, described: Mapping[str, Any], config: DecoderConfig, classes: int) -> Scorer:
+def _read_scorer(path: Path, described: Mapping[str, Any], config: Shape, classes: int) -> Scorer:
     tensors = _load(path)
     if described["method"] == "tail":
+        part = make_part(config, first=described["first"], blocks=described["blocks"], embeddings=False)
         with torch.device("meta"):
-            part = Decoder(config, first=described["first"], blocks=described["blocks"], embeddings=False)
             tail = TailScorer(part, classes)
         fill(tail, tensors, where=str(path))
         return tail

@@ -19,7 +19,9 @@ from tailtune.errors import DataError, ModelError
 from tailtune.models.catalog import is_cached, pull
 from tailtune.models.entries import Entry
 from tailtune.models.facts import read_shapes
-from tailtune.models.families import read_config
+from tailtune.models.generic.config import GenericConfig
+from tailtune.models.parts import read_shape
+from tailtune.models.shape import DecoderConfig
 from tailtune.progress import Progress, silent
 from tailtune.storage import read_json
 
@@ -152,7 +154,7 @@ def estimate_folder(
     from tailtune.text.tokenizer import Tokenizer
 
     try:
-        config = read_config(read_json(folder / "config.json"))
+        config = read_shape(read_json(folder / "config.json"))
     except ModelError:
         if entry is None:
             raise
@@ -162,12 +164,18 @@ def estimate_folder(
         shape = Shape(
             blocks=config.blocks,
             block_weights=shapes.block_weights,
-            key_value_weights=2 * config.width * config.key_value_heads * config.head_width,
+            key_value_weights=_key_value_weights(config),
             width=config.width,
             context=config.context,
         )
     tokens = Tokenizer.of_model(folder, max_tokens=shape.context).encode(texts)
     return _estimate(shape, tokens.lengths.tolist(), operations_per_second, counted=True)
+
+
+def _key_value_weights(config: DecoderConfig | GenericConfig) -> int:
+    if isinstance(config, GenericConfig):
+        return 2 * config.width**2
+    return 2 * config.width * config.key_value_heads * config.head_width
 
 
 def _shape_of(entry: Entry) -> Shape:

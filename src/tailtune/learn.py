@@ -38,9 +38,9 @@ from tailtune.methods.scope import Scope
 from tailtune.methods.scorers import probabilities, score_features
 from tailtune.methods.tail import Epoch, Step, TailSettings
 from tailtune.models.catalog import resolve
-from tailtune.models.families import read_config
 from tailtune.models.int8 import Precision
-from tailtune.models.weights import fingerprint, load_decoder
+from tailtune.models.parts import load_part, read_shape
+from tailtune.models.weights import fingerprint
 from tailtune.predict import Predictor
 from tailtune.progress import Progress, Say, ignore, silent
 from tailtune.reading import Reading, long_note, pass_note, read, token_counts
@@ -193,7 +193,7 @@ def _ready(
         model = resolve(config.model, progress=progress)
         for note in model.notes:
             say(note)
-        shape = read_config(read_json(model.path / "config.json"))
+        shape = read_shape(read_json(model.path / "config.json"))
         planned = auto.plan(config.method, config.depth, blocks=config.blocks, total=shape.blocks)
         weights = fingerprint(model.path)
     with watch.stage("tokens"):
@@ -201,7 +201,7 @@ def _ready(
         if note := long_note(reading, dataset):
             say(note)
     with watch.stage("model"):
-        decoder = load_decoder(model.path, depth=planned.top)
+        decoder = load_part(model.path, depth=planned.top)
     return _Ready(
         source={"name": model.name, "source": model.source, "sha256": weights},
         blocks=shape.blocks,

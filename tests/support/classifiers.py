@@ -14,7 +14,7 @@ from tailtune.methods.scope import Scope
 from tailtune.methods.scorers import ProbeScorer, Scorer
 from tailtune.methods.tail import new_tail
 from tailtune.models.int8 import to_int8
-from tailtune.models.weights import load_decoder
+from tailtune.models.parts import load_part
 from tailtune.rules import Abstain, Curve, Curves, Rules, Scaling, Threshold
 from tailtune.text.tokenizer import Tokenizer
 from tailtune.text.windows import LongRule
@@ -24,7 +24,7 @@ LABELS = LabelSet(names=("ham", "other", "spam"))
 
 def _bundle(model: Path, scorer: Scorer) -> Bundle:
     return Bundle(
-        decoder=load_decoder(model).below(scorer.wanted.depth),
+        decoder=load_part(model).below(scorer.wanted.depth),
         scorer=scorer,
         tokenizer=Tokenizer.load(model / "tokenizer.json", max_tokens=64),
         labels=LABELS,
@@ -35,7 +35,7 @@ def _bundle(model: Path, scorer: Scorer) -> Bundle:
 def probe_bundle(model: Path) -> Bundle:
     """Return a random probe that reads depths 1 and 3."""
     random = np.random.default_rng(1)
-    width = 2 * load_decoder(model, depth=1).config.width
+    width = 2 * load_part(model, depth=1).config.width
     scorer = ProbeScorer(
         depths=(1, 3),
         pooling="last+mean",
@@ -49,7 +49,7 @@ def probe_bundle(model: Path) -> Bundle:
 
 def tail_bundle(model: Path) -> Bundle:
     """Return an untrained tail of two blocks that ends at depth 3."""
-    tail = new_tail(load_decoder(model), blocks=2, depth=3, classes=len(LABELS), seed=1)
+    tail = new_tail(load_part(model), blocks=2, depth=3, classes=len(LABELS), seed=1)
     tail.eval().requires_grad_(False)
     return _bundle(model, tail)
 

@@ -16,7 +16,7 @@ from tailtune.data.split import Split, without_unused
 from tailtune.evaluate.metrics import correct_rows
 from tailtune.labels import LabelSet
 from tailtune.models import catalog
-from tailtune.models.families import read_config
+from tailtune.models.parts import read_shape
 from tailtune.parts import prepare
 from tailtune.storage import read_json
 from tailtune.text.tokenizer import Tokenizer, Tokens
@@ -59,7 +59,7 @@ class Material:
 
     def tokenizer(self) -> Tokenizer:
         """Return the model's tokenizer; it cuts texts at the model's context, as training does."""
-        context = read_config(read_json(self.model / "config.json")).context
+        context = read_shape(read_json(self.model / "config.json")).context
         return Tokenizer.of_model(self.model, max_tokens=context)
 
     def score(self, probabilities: NDArray[np.floating[Any]]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
     chosen = [packed[place] for place in spread(len(packed), request["batches"])]
     counts = [int(tokens.lengths[texts].sum()) for texts in chosen]
     rows = int(np.median(counts))
-    shapes = product_shapes(backbone.decoder)
+    shapes = product_shapes(decoder)
     per_row = 2 * backbone.depth * sum(outputs * inputs for outputs, inputs in shapes)
     passed = Wanted(states=(backbone.depth,))
     works = [functools.partial(_pass, backbone, tokens.take(texts), passed) for texts in chosen]

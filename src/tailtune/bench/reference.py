@@ -11,6 +11,7 @@ from tailtune.bench.machine import library
 from tailtune.bundle import read_bundle
 from tailtune.errors import ConfigError
 from tailtune.methods.scorers import TailScorer
+from tailtune.models.decoder import Decoder
 from tailtune.models.weights import reference_tensors
 
 
@@ -65,6 +66,7 @@ def fine_tuned(folder: Path, bundle: Path) -> Any:
     """
     tail = read_bundle(bundle).scorer
     assert isinstance(tail, TailScorer)
+    assert isinstance(tail.decoder, Decoder)
     model = classifier(folder, tail.head.out_features)
     given = {"score.weight": tail.head.weight, **reference_tensors(tail.decoder)}
     model.load_state_dict({**model.state_dict(), **given})

@@ -6,7 +6,7 @@ import numpy as np
 
 from tailtune.data.dataset import Dataset, Finding, name_rows
 from tailtune.models.catalog import resolve
-from tailtune.models.families import read_config
+from tailtune.models.parts import read_shape
 from tailtune.progress import Progress, silent
 from tailtune.storage import read_json
 from tailtune.text.tokenizer import Tokenizer
@@ -30,7 +30,7 @@ def length_findings(dataset: Dataset, model: str, progress: Progress = silent) -
     if not len(dataset):
         return ()
     found = resolve(model, progress=progress)
-    context = read_config(read_json(found.path / "config.json")).context
+    context = read_shape(read_json(found.path / "config.json")).context
     tokens = Tokenizer.of_model(found.path, max_tokens=context).encode(dataset.texts)
     lengths = tokens.full_lengths
     shares = np.percentile(lengths, PERCENTILES, method="inverted_cdf").tolist()

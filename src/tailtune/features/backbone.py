@@ -16,9 +16,10 @@ from torch import Tensor
 
 from tailtune.errors import SetupError
 from tailtune.features.allocator import keep_freed_memory
-from tailtune.models.decoder import Decoder
+from tailtune.models.decoder import Decoder, Packed
 from tailtune.models.int8 import Precision
 from tailtune.models.onednn import fastest_twin
+from tailtune.models.parts import Part
 from tailtune.text.packing import Batch, batches
 from tailtune.text.tokenizer import Tokens
 
@@ -99,11 +100,11 @@ class Backbone:
         device: Where to compute.
     """
 
-    def __init__(self, decoder: Decoder, *, device: torch.device) -> None:
+    def __init__(self, decoder: Part, *, device: torch.device) -> None:
         keep_freed_memory()
         self.decoder = decoder.to(device).eval().requires_grad_(False)
         self.device = device
-        self._fast = fastest_twin(self.decoder)
+        self._fast = fastest_twin(self.decoder) if isinstance(self.decoder, Decoder) else self.decoder
 
     @property
     def width(self) -> int:
@@ -129,9 +130,9 @@ class Backbone:
     @torch.inference_mode()
     def _piece(self, tokens: Tokens, batch: Batch, wanted: Wanted) -> Piece:
         piece = Piece(batch=batch, pooled={}, states={})
-        read = torch.from_numpy(batch.read(causal=self.decoder.config.causal)).to(self.device)
-        for depth, states in self.climb(tokens.take(batch.texts), batch):
-            _keep(piece, depth, states, wanted, read)
+        layout = self._fast.layout(batch, self.device)
+        for depth, states in self._climb(tokens.take(batch.texts), layout):
+            _keep(piece, depth, states, wanted, layout.read)
             if depth == wanted.depth:
                 break
         return piece
@@ -143,7 +144,9 @@ class Backbone:
             tokens: Those of the batch, in its order.
             batch: Their grouping.
         """
-        layout = self._fast.layout(batch, self.device)
+        yield from self._climb(tokens, self._fast.layout(batch, self.device))
+
+    def _climb(self, tokens: Tokens, layout: Packed) -> Iterator[tuple[int, Tensor]]:
         states = self._fast.embed(torch.from_numpy(tokens.ids).to(self.device), layout)
         yield 0, states
         yield from self._fast.climb(states, layout)

@@ -12,8 +12,8 @@ from typing import Any
 
 from tailtune.features.backbone import Backbone, Wanted, choose_device
 from tailtune.features.store import Features, FeatureStore
-from tailtune.models.decoder import Decoder
 from tailtune.models.int8 import Precision, to_int8
+from tailtune.models.parts import Part
 from tailtune.progress import Progress, silent
 from tailtune.text.tokenizer import Tokens
 from tailtune.text.windows import Windows
@@ -51,7 +51,7 @@ class Passes:
         device: "auto", "cpu", "cuda" or "mps".
     """
 
-    def __init__(self, decoder: Decoder, *, weights: str, store: Path, device: str) -> None:
+    def __init__(self, decoder: Part, *, weights: str, store: Path, device: str) -> None:
         self.decoder = decoder
         self.done: list[Pass] = []
         self._weights = weights
@@ -104,7 +104,7 @@ class Passes:
         )
         return features
 
-    def below(self, depth: int, precision: Precision) -> Decoder:
+    def below(self, depth: int, precision: Precision) -> Part:
         """Return the backbone of ``depth`` blocks, ready for a bundle."""
         part = self.decoder.below(depth)
         return to_int8(part) if precision == "int8" else part

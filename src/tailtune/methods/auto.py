@@ -19,7 +19,7 @@ from tailtune.methods.probe import PENALTIES, Doubles, Rows, choose_probe
 from tailtune.methods.scan import Scan
 from tailtune.methods.scorers import Pooling, Scorer, TailScorer, score_features
 from tailtune.methods.tail import Epoch, Step, TailSettings, fit_tail, new_tail
-from tailtune.models.decoder import Decoder
+from tailtune.models.parts import Part
 from tailtune.progress import Progress, silent
 
 Method = Literal["probe", "tail", "auto"]
@@ -154,7 +154,7 @@ class Fitted:
 
 def choose(
     planned: Plan,
-    decoder: Decoder,
+    decoder: Part,
     features: Features,
     rows: Rows,
     *,
@@ -223,7 +223,7 @@ def _why_probe(planned: Plan, found: Scan | None) -> str:
 
 
 def _train_tail(
-    decoder: Decoder,
+    decoder: Part,
     features: Features,
     rows: Rows,
     *,

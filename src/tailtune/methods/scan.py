@@ -24,6 +24,7 @@ from tailtune.features.segments import Keys
 from tailtune.features.store import Indices, text_keys, whole_keys
 from tailtune.methods.probe import Candidate, HeldOut, Rows, one_standard_error
 from tailtune.methods.scorers import Pooling
+from tailtune.models.decoder import Decoder
 from tailtune.models.int8 import Precision, int8_is_faster
 from tailtune.progress import Progress, silent
 from tailtune.text.tokenizer import Tokens
@@ -246,8 +247,10 @@ def scan(
 
 
 def _int8_pays(passes: Passes) -> bool:
+    if not isinstance(passes.decoder, Decoder) or passes.backbone("fp32").device.type != "cpu":
+        return False
     config = passes.decoder.config
-    return passes.backbone("fp32").device.type == "cpu" and int8_is_faster(config.width, config.mlp_width)
+    return int8_is_faster(config.width, config.mlp_width)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from tailtune.features.backbone import Floats, Piece, Wanted
 from tailtune.features.store import Features, Indices
 from tailtune.label_rules import sigmoid
-from tailtune.models.decoder import Decoder, Packed
+from tailtune.models.decoder import Packed
+from tailtune.models.parts import Part
 from tailtune.rules import softmax
 from tailtune.text.packing import batches
 
@@ -102,7 +103,7 @@ class TailScorer(nn.Module):
         classes: C.
     """
 
-    def __init__(self, decoder: Decoder, classes: int) -> None:
+    def __init__(self, decoder: Part, classes: int) -> None:
         super().__init__()
         self.decoder = decoder
         self.head = nn.Linear(decoder.config.width, classes, bias=False)

@@ -24,7 +24,7 @@ from tailtune.features.store import Features, Indices
 from tailtune.methods.losses import Objective
 from tailtune.methods.scorers import TailScorer, score_features
 from tailtune.methods.tasks import task_of
-from tailtune.models.decoder import Decoder
+from tailtune.models.parts import Part, make_part
 from tailtune.text.packing import pack
 
 Schedule = Literal["constant", "linear", "cosine"]
@@ -95,7 +95,7 @@ class Epoch:
     best: bool
 
 
-def new_tail(decoder: Decoder, *, blocks: int, depth: int, classes: int, seed: int) -> TailScorer:
+def new_tail(decoder: Part, *, blocks: int, depth: int, classes: int, seed: int) -> TailScorer:
     """Return a trainable tail: copies of the top ``blocks`` below ``depth``, of the final norm, and a fresh head.
 
     Args:
@@ -105,9 +105,9 @@ def new_tail(decoder: Decoder, *, blocks: int, depth: int, classes: int, seed: i
         classes: C.
         seed: The head starts uniform in ±1/sqrt(D), the usual start of a linear layer.
     """
-    part = Decoder(decoder.config, first=depth - blocks, blocks=blocks, embeddings=False)
+    part = make_part(decoder.config, first=depth - blocks, blocks=blocks, embeddings=False)
     source = decoder.state_dict()
-    part.load_state_dict({name: source[name].clone() for name in part.state_dict()})
+    part.load_state_dict({name: source[name].clone() for name in part.state_dict()}, assign=True)
     tail = TailScorer(part, classes)
     bound = 1.0 / math.sqrt(decoder.config.width)
     with torch.no_grad():

@@ -7,29 +7,16 @@ import math
 import os
 import re
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tailtune.errors import ModelError
 from tailtune.models.catalog import resolve
-from tailtune.models.families import FAMILIES, read_config
 from tailtune.models.folders import TOKENIZERS
+from tailtune.models.parts import kind_of, read_shape, title_of
 from tailtune.progress import Progress, silent
 from tailtune.storage import read_json, sha256_file
-
-Kind = Literal["native", "generic"]
-
-
-def kind_of(raw: Mapping[str, Any]) -> Kind:
-    """Return how a model with this config.json is run: by our own decoder, or by the reference library's modules.
-
-    Raises:
-        ModelError: If it cannot be run at all.
-    """
-    read_config(raw)
-    return "native"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +48,7 @@ def inspect(reference: str, *, progress: Progress = silent) -> dict[str, Any]:
     """
     model = resolve(reference, progress=progress)
     raw = read_json(model.path / "config.json")
-    kind, config = kind_of(raw), read_config(raw)
+    shape = read_shape(raw)
     files = sorted(model.path.glob("*.safetensors"))
     shapes = read_shapes(model.path)
     return {
@@ -69,15 +56,15 @@ def inspect(reference: str, *, progress: Progress = silent) -> dict[str, Any]:
         "path": str(model.path),
         "source": model.source,
         "licence": model.licence,
-        "family": FAMILIES[config.family].title,
-        "kind": kind,
+        "family": title_of(shape),
+        "kind": kind_of(raw),
         "tokenizer": tokenizer_kind(model.path),
-        "blocks": config.blocks,
-        "width": config.width,
-        "heads": config.heads,
-        "key_value_heads": config.key_value_heads,
-        "context": config.context,
-        "vocabulary": config.vocabulary,
+        "blocks": shape.blocks,
+        "width": shape.width,
+        "heads": shape.heads,
+        "key_value_heads": shape.key_value_heads,
+        "context": shape.context,
+        "vocabulary": shape.vocabulary,
         "parameters": shapes.parameters,
         "bytes": sum(file.stat().st_size for file in files),
         "fp32_bytes": 4 * shapes.parameters,

@@ -17,8 +17,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from tailtune.errors import ConfigError
 from tailtune.models.decoder import Decoder
 from tailtune.models.onednn import fastest_linear
+from tailtune.models.parts import Part
 
 Precision = Literal["fp32", "int8"]
 
@@ -85,14 +87,18 @@ class Int8Embedding(nn.Module):
         return self.weight[ids].float().mul_(self.scale[ids].unsqueeze(1))
 
 
-def int8_twin(decoder: Decoder) -> Decoder:
+def int8_twin(decoder: Part) -> Decoder:
     """Replace every product and the embedding inside ``decoder`` by an unfilled int8 one; return it.
 
     Learned positions stay fp32: a small table with few, large outliers.
 
     Args:
         decoder: Built on the meta device; filled afterwards.
+
+    Raises:
+        ConfigError: If it is not native.
     """
+    decoder = _native(decoder)
     if decoder.embedding is not None:
         decoder.embedding = Int8Embedding(decoder.config.vocabulary, decoder.config.width)
     return decoder.replace_products(
@@ -100,12 +106,16 @@ def int8_twin(decoder: Decoder) -> Decoder:
     )
 
 
-def to_int8(decoder: Decoder) -> Decoder:
+def to_int8(decoder: Part) -> Decoder:
     """Return a frozen decoder of the same blocks with its products in int8; it shares the tensors that stay fp32.
 
     Args:
         decoder: fp32, without final norm: a backbone.
+
+    Raises:
+        ConfigError: If it is not native.
     """
+    decoder = _native(decoder)
     with torch.device("meta"):
         twin = int8_twin(
             Decoder(
@@ -126,6 +136,12 @@ def to_int8(decoder: Decoder) -> Decoder:
             state[name] = given[name]
     twin.load_state_dict(state, assign=True)
     return twin.eval().requires_grad_(False)
+
+
+def _native(decoder: Part) -> Decoder:
+    if not isinstance(decoder, Decoder):
+        raise ConfigError("int8 is for native models, this one runs through transformers", hint="--precision fp32")
+    return decoder
 
 
 def int8_is_faster(width: int, mlp_width: int) -> bool:
