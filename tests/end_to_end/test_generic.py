@@ -62,6 +62,7 @@ def test_a_run_chooses_the_depth_in_fp32(falcon: Path, tmp_path: Path, capsys: p
     assert outcome.code == 0, outcome.err
     metrics = read_metrics(tmp_path / "run")
     assert metrics["precision"] == "fp32"
+    assert metrics["depth_scan"]["why_precision"] == "fp32 products, int8 is for native models"
     asked = call(capsys, "predict", tmp_path / "run", *_NEW)
     assert asked.code == 0, asked.err
 

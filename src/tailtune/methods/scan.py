@@ -241,7 +241,9 @@ def scan(
     if fast:
         used, why = scanner.compare(chosen.depths)
     else:
-        said = "as asked for" if precision != "auto" else "int8 products are not faster on this machine"
+        slow = "int8 products are not faster on this machine"
+        here = slow if isinstance(passes.decoder, Decoder) else "int8 is for native models"
+        said = "as asked for" if precision != "auto" else here
         used, why = first, f"{first} products, {said}"
     return Scan(precision=used, why_precision=why, points=points, chosen=chosen, rows=len(chosen.losses))
 

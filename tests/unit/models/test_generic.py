@@ -19,6 +19,7 @@ from support.generic_models import reference_model
 from support.texts import random_tokens
 from tailtune.errors import ConfigError, ModelError
 from tailtune.features.backbone import Backbone, Wanted
+from tailtune.models.generic import structure
 from tailtune.models.generic.config import read_generic
 from tailtune.models.generic.library import harmless
 from tailtune.models.generic.loading import load_generic
@@ -125,6 +126,18 @@ def test_names_are_read_with_and_without_prefix(falcon: Path, tmp_path: Path) ->
     one, other = load_generic(falcon).state_dict(), load_generic(copied(falcon, tmp_path, bare)).state_dict()
     assert list(one) == list(other)
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_loading_draws_no_random_numbers(falcon: Path) -> None:
+    """What a program draws does not depend on the models that it loads."""
+    drawn = []
+    for load in (False, True):
+        torch.manual_seed(3)
+        if load:
+            structure._structure_of.cache_clear()
+            load_generic(falcon)
+        drawn.append(torch.rand(1))
+    assert torch.equal(*drawn)
 
 
 def test_damage_above_the_cut_does_not_matter(falcon: Path, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def _filled(config: GenericConfig, folder: Path, depth: int) -> Any:
     base = transformers().MODEL_MAPPING[type(library_config(config.reference))]
     tensors = {name: files.read(name) for name in sorted(_wanted(files.names(), config, base.base_model_prefix, kept))}
     try:
-        with quietly():
+        with quietly(), torch.random.fork_rng(devices=[]):
             model, told = _cut(base, config.structure.layers, kept).from_pretrained(
                 None,
                 config=library_config(config.reference),

@@ -87,7 +87,7 @@ def _structure_of(reference: str) -> Structure:
     raw = json.loads(reference)
     model = skeleton(raw)
     try:
-        with quietly(), torch.inference_mode(mode=False), torch.enable_grad():
+        with quietly(), torch.random.fork_rng(devices=[]), torch.inference_mode(mode=False), torch.enable_grad():
             return _find(model)
     except UNFIT as error:
         why = first_line(error)
