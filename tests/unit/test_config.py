@@ -48,7 +48,7 @@ def test_flag_beats_file_beats_environment_beats_recipe_beats_default(
     assert (config.learning_rate, origins["learning_rate"]) == (2e-4, f"file {file}")
     assert (config.model, origins["model"]) == ("from-environment", "environment")
     assert (config.balance, origins["balance"]) == ("undersample", "recipe chapter")
-    assert (config.pooling, origins["pooling"]) == ("last+mean", "default")
+    assert (config.pooling, origins["pooling"]) == ("auto", "default")
 
 
 def finished_run(folder: Path, **changes: Any) -> Path:
