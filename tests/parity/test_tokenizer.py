@@ -11,7 +11,7 @@ import pytest
 
 from support.default_model import default_model
 from support.hostile_texts import hostile_texts
-from support.tiny_models import END_OF_TEXT, tiny_tokenizer
+from support.tiny_models import END_OF_TEXT, tiny_tokenizer, tiny_wordpiece
 from tailtune.text.tokenizer import Tokenizer
 
 
@@ -58,6 +58,11 @@ def test_begin_of_text_from_the_post_processor(tmp_path: Path) -> None:
     tokens = Tokenizer.load(folder / "tokenizer.json", max_tokens=3).encode(["", "a longer message than three"])
     np.testing.assert_array_equal(tokens.lengths, [1, 3])
     np.testing.assert_array_equal(tokens.ids[tokens.offsets[:-1]], [0, 0])
+
+
+def test_word_pieces_between_marks(tmp_path: Path) -> None:
+    """The kind of BERT: lower case, pieces of words, [CLS] before and [SEP] after a text, an empty one too."""
+    _require_equal(_folder(tmp_path, tiny_wordpiece()))
 
 
 @pytest.mark.network
