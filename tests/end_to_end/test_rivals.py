@@ -59,7 +59,7 @@ def test_where_the_model_is_cached_it_is_in_every_report(
     assert low < baselines["minilm_lr"]["accuracy"] < high
     assert set(baselines["minilm_lr"]) == set(baselines["word_tfidf_lr"])
     for shown in (outcome.out, *((tmp_path / "run" / name).read_text() for name in ("report.md", "report.html"))):
-        assert "MiniLM sentence embeddings" in shown
+        assert "MiniLM embeddings" in shown
     assert "and one on sentence embeddings" in (tmp_path / "run" / "report.html").read_text()
 
 

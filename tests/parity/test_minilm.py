@@ -52,7 +52,7 @@ def test_token_ids(folder: Path, reference_ids: list[list[int]]) -> None:
 
 
 def test_sentence_embeddings(folder: Path, reference_ids: list[list[int]]) -> None:
-    """The mean over all tokens, and its direction, which sentence encoders give out; packed, as a pass computes them."""
+    """The mean over all tokens, and its direction, which sentence encoders give out; packed, as in a pass."""
     decoder = load_decoder(folder)
     tokens = Tokenizer.load(folder / "tokenizer.json", max_tokens=512).encode(TEXTS)
     wanted = Wanted(pooled=(decoder.config.blocks,))

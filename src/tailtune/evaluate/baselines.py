@@ -26,7 +26,7 @@ TITLES = {
     "majority": "most frequent class",
     "word_tfidf_lr": "word TF-IDF + logistic regression",
     "char_tfidf_lr": "character TF-IDF + logistic regression",
-    SENTENCES: "MiniLM sentence embeddings + logistic regression",
+    SENTENCES: "MiniLM embeddings + logistic regression",
 }
 HOW = {SENTENCES: "--model minilm-l6 --method probe"}
 """How to have Tailtune make one: those that are no n-grams."""

@@ -41,7 +41,7 @@ def test_a_small_difference_is_not_distinguishable_either_way() -> None:
 def test_a_baseline_on_a_model_says_how_to_have_it() -> None:
     """N-grams are made elsewhere; sentence embeddings are a flag away."""
     verdict = judge(_right(270), {"majority": _right(200), "minilm_lr": _right(285)})
-    assert verdict.text.startswith("Worse than the best cheap baseline (MiniLM sentence embeddings + logistic")
+    assert verdict.text.startswith("Worse than the best cheap baseline (MiniLM embeddings + logistic")
     assert verdict.text.endswith("; use the baseline (--model minilm-l6 --method probe).")
     near = judge(_right(284), {"minilm_lr": _right(285)})
     assert near.text.endswith("; the cheaper model would do (--model minilm-l6 --method probe).")
