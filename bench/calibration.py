@@ -9,18 +9,15 @@ bin, and what is not above it cannot be lowered. Writes bench/results/calibratio
 from __future__ import annotations
 
 import argparse
-import csv
 import os
-import random
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from public_sets import SETS, Labelled
+from public_sets import SETS, written
 from tailtune.config import TrainConfig, resolve
 from tailtune.data.split import without_unused
 from tailtune.evaluate.calibration import Method, calibrate
@@ -67,14 +64,6 @@ def measured(config: TrainConfig) -> dict[str, Any]:
         chosen = found.method if method == "auto" else chosen
     counts = {"validation": len(parts.validation), "test": len(parts.test)}
     return {"rows": counts, "depth": scorer.depth, "chosen": chosen, "exact": expected(test), "ece": errors}
-
-
-def written(rows: Sequence[Labelled], most: int, file: Path) -> str:
-    """Write a sample of the rows as CSV and return its path."""
-    drawn = random.Random(0).sample(rows, min(most, len(rows)))
-    with file.open("w", encoding="utf-8", newline="") as out:
-        csv.writer(out).writerows([("text", "label"), *drawn])
-    return str(file)
 
 
 def main() -> None:

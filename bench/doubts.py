@@ -52,7 +52,7 @@ def main() -> None:
             ids[turned] = 1 - ids[turned]
             started = time.perf_counter()
             wrong = dataclasses.replace(learnt, ids=ids)
-            doubts = find_doubts(split, wrong, pooling=config.pooling)
+            doubts = find_doubts(split, wrong)
             found = measured(set(turned.tolist()), doubts, time.perf_counter() - started)
             print(json.dumps({"seed": seed, **found}), flush=True)
 

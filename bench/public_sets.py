@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import polars
@@ -69,6 +70,14 @@ def prompt_injections(root: Path) -> list[Labelled]:
     """Return the prompts, legitimate or injection."""
     frames = [polars.read_parquet(path) for path in sorted((root / "deepset_prompt_injections").glob("*.parquet"))]
     return [(text, ("legitimate", "injection")[label]) for frame in frames for text, label in frame.iter_rows()]
+
+
+def written(rows: Sequence[Labelled], most: int, file: Path) -> str:
+    """Write a sample of the rows as CSV and return its path."""
+    drawn = random.Random(0).sample(rows, min(most, len(rows)))
+    with file.open("w", encoding="utf-8", newline="") as out:
+        csv.writer(out).writerows([("text", "label"), *drawn])
+    return str(file)
 
 
 SETS: Mapping[str, Callable[[Path], list[Labelled]]] = {

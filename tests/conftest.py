@@ -12,7 +12,7 @@ import pytest
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-from support.tiny_models import write_tiny_gpt2, write_tiny_llama  # noqa: E402
+from support.tiny_models import write_tiny_bert, write_tiny_gpt2, write_tiny_llama  # noqa: E402
 
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,6 +37,12 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a random GPT-2 of 4 blocks; read it only."""
     return write_tiny_gpt2(tmp_path_factory.mktemp("gpt2"), seed=0)
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a random BERT of 4 blocks; read it only."""
+    return write_tiny_bert(tmp_path_factory.mktemp("bert"), seed=0)
 
 
 _PUBLIC = Path(os.environ.get("TAILTUNE_DATA") or _ROOT.parent / "shared" / "data")

@@ -29,7 +29,7 @@ from tailtune.errors import BundleError, ModelError, SetupError
 from tailtune.label_rules import AnyRules, read_rules
 from tailtune.labels import LabelSet
 from tailtune.methods.scope import Scope
-from tailtune.methods.scorers import ProbeScorer, Scorer, TailScorer
+from tailtune.methods.scorers import Pooling, ProbeScorer, Scorer, TailScorer
 from tailtune.models.int8 import Precision, int8_twin
 from tailtune.models.parts import Part, Shape, make_part, shape_from_json
 from tailtune.models.weights import fill
@@ -263,6 +263,8 @@ def _read_scorer(path: Path, described: Mapping[str, Any], config: Shape, classe
         return tail
     if described["method"] == "probe":
         arrays = {name: tensors[name].numpy() for name in ("mean", "scale", "weight", "bias")}
+        if described["pooling"] not in get_args(Pooling):
+            raise BundleError(f"{path}: pooling {described['pooling']!r} is not known", hint="install a newer tailtune")
         return ProbeScorer(depths=tuple(described["depths"]), pooling=described["pooling"], **arrays)
     raise BundleError(f"{path}: method {described['method']!r} is not known", hint="install a newer tailtune")
 

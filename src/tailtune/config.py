@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import json
 import os
-import re
 import types
 import typing
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ DEFAULT_MODEL = "smollm2-135m-instruct"
 MODEL_VARIABLE = "TAILTUNE_MODEL"
 # Among the columns of ``slice_by``: not a column, but what py3langid takes a text for.
 DETECTED_LANGUAGE = "detected-language"
+BASELINES = ("tfidf", "minilm")
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "default": {},  # the defaults of TrainConfig
@@ -100,7 +100,10 @@ class TrainConfig:
     budget: Annotated[str | None, "most time for one text on this machine, such as 5ms; limits the depth"] = None
     smaller_than: Annotated[str | None, "largest saved classifier, such as 100MB; limits the depth"] = None
     blocks: Annotated[int, "trainable blocks of a tail"] = 1
-    pooling: Annotated[Literal["last", "mean", "last+mean"], "which positions a probe reads"] = "last+mean"
+    pooling: Annotated[
+        Literal["auto", "last", "first", "mean", "last+mean", "first+mean"],
+        "tokens that a probe reads; 'auto': the mean, with a decoder's last one or an encoder's first one",
+    ] = "auto"
     penalty: Annotated[
         float | Literal["auto"], "inverse strength (C) of a probe's L2 penalty; 'auto' lets validation choose"
     ] = "auto"
@@ -169,13 +172,17 @@ class TrainConfig:
     quiet: Annotated[bool, "no notes and no progress"] = False
     doubts: Annotated[bool, "look for labels that are probably wrong; --no-doubts leaves that out"] = True
     highlights: Annotated[bool, "shade the words that doubtful and wrong answers hang on; --no-highlights: none"] = True
-    baselines: Annotated[bool, "fit the TF-IDF baselines too; --no-baselines leaves them out"] = True
+    baselines: Annotated[
+        Literal["auto", "none"] | str | bool,
+        "cheap classifiers beside it: tfidf, minilm, or both; 'auto' takes minilm where it is in the cache",
+    ] = "auto"
 
     def __post_init__(self) -> None:
         for setting in settings().values():
             setting.check(getattr(self, setting.name), setting.name)
         _check_losses(self)
         _check_windows(self)
+        _check_baselines(self)
 
     @property
     def weighting(self) -> str | None:
@@ -183,19 +190,21 @@ class TrainConfig:
         return "auto" if self.balance == "weights" else self.class_weights
 
     @property
+    def asked_baselines(self) -> tuple[str, ...]:
+        """Kinds of baselines, of BASELINES; ("auto",) where that is left open, none where none are wanted."""
+        if isinstance(self.baselines, bool):
+            return ("auto",) if self.baselines else ()
+        return () if self.baselines == "none" else _names(self.baselines)
+
+    @property
     def slice_columns(self) -> tuple[str, ...]:
         """The columns named in ``slice_by``."""
-        return tuple(name for name in self._slices if name != DETECTED_LANGUAGE)
+        return tuple(name for name in _names(self.slice_by) if name != DETECTED_LANGUAGE)
 
     @property
     def slices_by_language(self) -> bool:
         """Whether ``slice_by`` asks for a guess at the language."""
-        return DETECTED_LANGUAGE in self._slices
-
-    @property
-    def _slices(self) -> tuple[str, ...]:
-        names = (name.strip() for name in (self.slice_by or "").split(","))
-        return tuple(dict.fromkeys(name for name in names if name))
+        return DETECTED_LANGUAGE in _names(self.slice_by)
 
     def as_json(self) -> dict[str, Any]:
         """Return every field and its value, ready for JSON, in the order of declaration."""
@@ -215,20 +224,9 @@ class Resolved:
     origins: dict[str, str]
 
 
-def parse_milliseconds(text: str, name: str) -> float:
-    """Return the milliseconds that a time such as 5ms, 0.5 s or 800us means.
-
-    Args:
-        text: The time, with its unit.
-        name: Of the setting, said in the error.
-
-    Raises:
-        ConfigError: If it is no time above 0.
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(us|ms|s)", text.strip().casefold())
-    if found is None or not float(found.group(1)):
-        raise ConfigError(f"{name} {text!r} is no time above 0", hint="write it as 5ms or 0.5s")
-    return float(found.group(1)) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[found.group(2)]
+def _names(listed: str | None) -> tuple[str, ...]:
+    """The different names in a list with commas, in order."""
+    return tuple(dict.fromkeys(name.strip() for name in (listed or "").split(",") if name.strip()))
 
 
 def _check_windows(config: TrainConfig) -> None:
@@ -242,6 +240,14 @@ def _check_windows(config: TrainConfig) -> None:
     if config.long == "windows" and config.out_of_scope:
         hint = "leave one of them out"
         raise ConfigError("--out-of-scope judges a text by one reading, --long windows reads it in several", hint=hint)
+
+
+def _check_baselines(config: TrainConfig) -> None:
+    asked = config.asked_baselines
+    unknown = [name for name in asked if name not in BASELINES]
+    if unknown and asked != ("auto",):
+        hint = f"known: {', '.join(BASELINES)}; auto and none stand alone"
+        raise ConfigError(f"--baselines {config.baselines}: {unknown[0]!r} is not known", hint=hint)
 
 
 def _check_losses(config: TrainConfig) -> None:

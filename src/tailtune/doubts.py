@@ -24,7 +24,6 @@ from tailtune.examine import seen_rows
 from tailtune.features.store import Indices
 from tailtune.learn import Learnt
 from tailtune.methods.held_out import held_out_answers, probe_without
-from tailtune.methods.scorers import Pooling
 from tailtune.predict import Predictor
 from tailtune.rules import Doubles
 
@@ -73,19 +72,18 @@ class Doubts:
         }
 
 
-def find_doubts(split: Split, learnt: Learnt, *, pooling: Pooling) -> Doubts:
+def find_doubts(split: Split, learnt: Learnt) -> Doubts:
     """Return the training and validation rows by how doubtful their labels are; none where cleanlab is not installed.
 
     Args:
         split: Of the rows that serve a part.
         learnt: The classifier and the features of all rows.
-        pooling: Which pooled vectors they read.
     """
     rows = seen_rows(split, learnt)
     everything = len(rows.train) + len(rows.validation)
     if importlib.util.find_spec("cleanlab") is None:
         return _none(everything, f"wrong labels were not looked for: cleanlab is not installed ({NEEDED})")
-    answers = held_out_answers(learnt.features, rows, learnt.fitted.scorer, pooling)
+    answers = held_out_answers(learnt.features, rows, learnt.fitted.scorer, learnt.pooling)
     labels = learnt.ids[answers.rows]
     present = np.unique(labels)
     if len(present) < 2:
@@ -134,17 +132,16 @@ def _judge(labels: Indices, shares: Doubles) -> tuple[Doubles, NDArray[np.bool_]
     return np.asarray(quality, dtype=np.float64), np.asarray(issue, dtype=np.bool_)
 
 
-def judge_of(split: Split, learnt: Learnt, *, pooling: Pooling, rows: Indices) -> Predictor:
+def judge_of(split: Split, learnt: Learnt, *, rows: Indices) -> Predictor:
     """Return a classifier that did not learn from ``rows``, for saying why their labels are doubted.
 
     Args:
         split: Of the rows that serve a part.
         learnt: The classifier and the features of all rows.
-        pooling: Which pooled vectors they read.
         rows: Positions.
     """
     seen = seen_rows(split, learnt)
-    scorer = probe_without(learnt.features, seen, learnt.fitted.scorer, pooling, rows)
+    scorer = probe_without(learnt.features, seen, learnt.fitted.scorer, learnt.pooling, rows)
     if scorer is None:  # then validation rows alone were judged, by the classifier itself
         return learnt.predictor
     return learnt.predictor.with_scorer(scorer)

@@ -21,7 +21,7 @@ from tailtune.config import TrainConfig
 from tailtune.data.dataset import Dataset
 from tailtune.data.folds import draw_folds, fold_split
 from tailtune.data.split import Split, without_unused
-from tailtune.evaluate.baselines import Baseline, BaselineResult, brought_to_shares, fit_baselines, score_baselines
+from tailtune.evaluate.baselines import BaselineResult, score_baselines
 from tailtune.evaluate.decisions import measure_rules
 from tailtune.evaluate.metrics import Scores, correct_rows, score
 from tailtune.evaluate.reliability import calibration_intervals, reliability
@@ -33,6 +33,7 @@ from tailtune.learn import Learnt, learn
 from tailtune.ledger import record, with_worth
 from tailtune.methods.scorers import probabilities, score_features
 from tailtune.progress import Progress, Say, ignore
+from tailtune.rivals import baselines_of
 from tailtune.rules import Doubles, Indices
 from tailtune.runs import Stopwatch
 
@@ -162,7 +163,7 @@ def _fold(
     settled = learnt.settled
     assert isinstance(settled, Settled)  # of several labels per text no folds are made: see label_aims
     answers = settled.rules.apply(raw)
-    fitted = baselines_of(config, used, parts, learnt, progress=progress)
+    fitted = baselines_of(config, used, parts, learnt, store=store, progress=progress)
     texts = [used.texts[row] for row in parts.test]
     return Fold(
         rows=split.test,
@@ -181,33 +182,6 @@ def _fold(
         measured=measure_rules(settled.rules, answers, truth[split.test]),
         baselines=score_baselines(fitted, texts, learnt.ids[parts.test], learnt.labels.names),
     )
-
-
-def baselines_of(
-    config: TrainConfig, dataset: Dataset, split: Split, learnt: Learnt, *, progress: Progress
-) -> Mapping[str, Baseline]:
-    """Return the baselines fitted on the training rows; none where none are wanted.
-
-    Args:
-        config: Says whether.
-        dataset: Of the texts.
-        split: Its parts.
-        learnt: On the same parts: classes are weighed as there, and brought back to the same shares.
-        progress: Told after each.
-    """
-    if not config.baselines:
-        return {}
-
-    def of(rows: Indices) -> tuple[list[str], Indices]:
-        return [dataset.texts[row] for row in rows], learnt.ids[rows]
-
-    fitted = fit_baselines(
-        *of(split.train), classes=len(learnt.labels), weights=learnt.weights, seed=config.seed, progress=progress
-    )
-    settled = learnt.settled
-    if isinstance(settled, Settled) and settled.moved is not None:
-        return brought_to_shares(fitted, settled.moved, *of(split.validation))
-    return fitted
 
 
 def _note(number: int, fold: Fold, scores: Scores, of: int) -> str:

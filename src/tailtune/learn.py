@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tailtune.aims import Aims, Settled, aims_of
 from tailtune.bundle import Bundle
 from tailtune.class_values import class_weights
-from tailtune.config import TrainConfig, parse_milliseconds
+from tailtune.config import TrainConfig
 from tailtune.data.dataset import Dataset
 from tailtune.data.split import Split
 from tailtune.errors import ConfigError
@@ -35,7 +35,7 @@ from tailtune.methods.losses import Objective
 from tailtune.methods.probe import Rows
 from tailtune.methods.scan import Limits, Scan, scan
 from tailtune.methods.scope import Scope
-from tailtune.methods.scorers import probabilities, score_features
+from tailtune.methods.scorers import Pooling, pooling_of, probabilities, score_features
 from tailtune.methods.tail import Epoch, Step, TailSettings
 from tailtune.models.catalog import resolve
 from tailtune.models.int8 import Precision
@@ -47,6 +47,7 @@ from tailtune.reading import Reading, long_note, pass_note, read, token_counts
 from tailtune.report.losses import loss_line
 from tailtune.rules import Doubles
 from tailtune.runs import Stopwatch
+from tailtune.settings import parse_milliseconds
 from tailtune.storage import cache_home, parse_bytes, read_json
 
 Event = Step | Epoch
@@ -60,6 +61,7 @@ class Learnt:
         predictor: Ready to answer and to be saved.
         fitted: The choice and the way to it.
         features: Of all texts of the data set.
+        pooling: Which tokens a probe reads.
         labels: The classes.
         ids: [rows] class ids, or [rows, C] 0/1 where a text can have several.
         weights: [C] weights of the classes in what was fitted; None for equal ones.
@@ -76,6 +78,7 @@ class Learnt:
     predictor: Predictor
     fitted: auto.Fitted
     features: Features
+    pooling: Pooling
     labels: LabelSet
     ids: NDArray[np.int64]
     weights: NDArray[np.float64] | None
@@ -137,9 +140,7 @@ def learn(
     reading, passes = ready.reading, ready.passes
     with watch.stage("scan"):
         sized = replace(limits, besides=len(reading.tokenizer.json_bytes))
-        planned, found = _settle(
-            ready.planned, passes, reading, rows, config=config, limits=sized, progress=progress, say=say
-        )
+        planned, found = _settle(ready, rows, config=config, limits=sized, progress=progress, say=say)
     precision = _precision(config, found)
     with watch.stage("backbone"):
         features = passes.features(
@@ -149,7 +150,7 @@ def learn(
         say(pass_note(done, reading))
     events: list[Event] = []
     with watch.stage("method"):
-        fitted = _choose(planned, passes, features, rows, config=config, found=found, progress=progress, events=events)
+        fitted = _choose(ready, planned, features, rows, config=config, found=found, progress=progress, events=events)
     with watch.stage("calibration"):
         settled = _settled(aims, fitted, features, rows)
     for note in (f"chosen: {fitted.reason}", *_loss_notes(config, events), *settled.notes):
@@ -161,6 +162,7 @@ def learn(
         predictor=Predictor(bundle, device=config.device),
         fitted=fitted,
         features=features,
+        pooling=ready.pooling,
         labels=labels,
         ids=rows.labels,
         weights=rows.weights,
@@ -182,6 +184,7 @@ class _Ready:
     source: dict[str, str]
     blocks: int
     planned: auto.Plan
+    pooling: Pooling
     reading: Reading
     passes: Passes
 
@@ -194,7 +197,8 @@ def _ready(
         for note in model.notes:
             say(note)
         shape = read_shape(read_json(model.path / "config.json"))
-        planned = auto.plan(config.method, config.depth, blocks=config.blocks, total=shape.blocks)
+        planned = auto.plan(config.method, config.depth, blocks=config.blocks, total=shape.blocks, causal=shape.causal)
+        pooling = pooling_of(config.pooling, causal=shape.causal)
         weights = fingerprint(model.path)
     with watch.stage("tokens"):
         reading = read(dataset, model.path, config, context=shape.context)
@@ -206,23 +210,17 @@ def _ready(
         source={"name": model.name, "source": model.source, "sha256": weights},
         blocks=shape.blocks,
         planned=planned,
+        pooling=pooling,
         reading=reading,
         passes=Passes(decoder, weights=weights, store=store, device=config.device),
     )
 
 
 def _settle(
-    planned: auto.Plan,
-    passes: Passes,
-    reading: Reading,
-    rows: Rows,
-    *,
-    config: TrainConfig,
-    limits: Limits,
-    progress: Progress,
-    say: Say,
+    ready: _Ready, rows: Rows, *, config: TrainConfig, limits: Limits, progress: Progress, say: Say
 ) -> tuple[auto.Plan, Scan | None]:
     """The plan at one depth, and the scan that found it, where the depth was left open."""
+    planned, reading, passes = ready.planned, ready.reading, ready.passes
     if not planned.open:
         return planned, None
     found = scan(
@@ -232,7 +230,7 @@ def _settle(
         depths=planned.cuts,
         states=planned.wanted.states,
         precision=config.precision,
-        pooling=config.pooling,
+        pooling=ready.pooling,
         limits=limits,
         windows=reading.windows,
         progress=progress,
@@ -244,8 +242,8 @@ def _settle(
 
 
 def _choose(
+    ready: _Ready,
     planned: auto.Plan,
-    passes: Passes,
     features: Features,
     rows: Rows,
     *,
@@ -256,10 +254,10 @@ def _choose(
 ) -> auto.Fitted:
     return auto.choose(
         planned,
-        passes.decoder,
+        ready.passes.decoder,
         features,
         rows,
-        pooling=config.pooling,
+        pooling=ready.pooling,
         settings=_tail_settings(config),
         penalties=rows.penalties if config.penalty == "auto" else (config.penalty,),
         progress=progress,

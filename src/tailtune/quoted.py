@@ -59,10 +59,10 @@ def quote(
     shown, predictor = Quoted(worst=worst(part)), learnt.predictor
     if config.doubts:
         with watch.stage("doubts"):
-            found = find_doubts(split, learnt, pooling=config.pooling)
+            found = find_doubts(split, learnt)
             shown = _with_doubts(shown, found, dataset, learnt, config)
             if shown.doubtful:
-                predictor = judge_of(split, learnt, pooling=config.pooling, rows=found.at[:SHOWN])
+                predictor = judge_of(split, learnt, rows=found.at[:SHOWN])
         say(_note(found))
     if config.highlights:
         with watch.stage("highlights"):

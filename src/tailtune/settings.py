@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import types
 import typing
 from dataclasses import dataclass
@@ -111,6 +112,22 @@ class Setting:
             and value < _BELOW.get(self.name, math.inf)
             and (value > 0 or self.name not in _ABOVE_ZERO)
         )
+
+
+def parse_milliseconds(text: str, name: str) -> float:
+    """Return the milliseconds that a time such as 5ms, 0.5 s or 800us means.
+
+    Args:
+        text: The time, with its unit.
+        name: Of the setting, said in the error.
+
+    Raises:
+        ConfigError: If it is no time above 0.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(us|ms|s)", text.strip().casefold())
+    if found is None or not float(found.group(1)):
+        raise ConfigError(f"{name} {text!r} is no time above 0", hint="write it as 5ms or 0.5s")
+    return float(found.group(1)) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[found.group(2)]
 
 
 def described(part: dataclasses.Field[Any], hint: Any, *, default: str | None = None) -> Setting:

@@ -31,7 +31,7 @@ from tailtune.evaluate.baselines import Baseline, score_baselines
 from tailtune.evaluate.metrics import correct_rows
 from tailtune.evaluate.verdict import judge, with_decided
 from tailtune.examine import Tested, examine_scope, folds_of, tested
-from tailtune.folds import baselines_of, cross_validate
+from tailtune.folds import cross_validate
 from tailtune.label_aims import LabelsSettled
 from tailtune.label_examine import TestedLabels, measure_labels
 from tailtune.labels import SEVERAL
@@ -42,6 +42,7 @@ from tailtune.progress import Progress, Say, ignore, silent
 from tailtune.quoted import Quoted, quote
 from tailtune.report.markdown import model_card, render_report
 from tailtune.report.page import render_page
+from tailtune.rivals import baselines_of, fetch_rivals
 from tailtune.runs import Run, Stopwatch, new_folder, peak_rss_mib, versions
 from tailtune.storage import canonical_json, folder_bytes, writing_folder
 from tailtune.tracking import record_of, required, tell
@@ -72,6 +73,7 @@ def train(
     with watch.stage("read"):
         dataset, split = prepare(config, progress)
         outside = _outside(config, progress)
+        fetch_rivals(config, progress=progress)
     for finding in dataset.findings:
         if finding.kind != "class_counts":
             say(finding.message)
@@ -100,7 +102,14 @@ def train(
                 say=say,
             )
         else:
-            results, part = _test(config, used, parts, learnt, asked=asked, watch=watch, progress=progress, say=say)
+            results, part = _test(
+                *(config, used, parts, learnt),
+                store=root,
+                asked=asked,
+                watch=watch,
+                progress=progress,
+                say=say,
+            )
         with watch.stage("report"):
             metrics |= with_decided(results) | {"detail": part.detail(parts, learnt)}
             metrics |= examine_scope(parts, learnt, outside)
@@ -142,7 +151,7 @@ def _describe(config: TrainConfig, split: Split, learnt: Learnt) -> dict[str, An
         "blocks_total": learnt.blocks_total,
         "precision": learnt.precision,
         "depth_scan": learnt.scan.as_json() if learnt.scan else None,
-        "pooling": config.pooling if learnt.fitted.method == "probe" else "last",
+        "pooling": learnt.fitted.scorer.pooling,
         "labels": list(names),
         **({"problem_type": SEVERAL} if learnt.labels.several else {}),
         "reason": learnt.fitted.reason,
@@ -163,6 +172,7 @@ def _test(
     split: Split,
     learnt: Learnt,
     *,
+    store: Path,
     asked: Mapping[str, str],
     watch: Stopwatch,
     progress: Progress,
@@ -170,7 +180,7 @@ def _test(
 ) -> tuple[dict[str, Any], Tested | TestedLabels]:
     """Read the test part: everything is chosen by now, and nothing is changed after."""
     with watch.stage("baselines"):
-        fitted = baselines_of(config, dataset, split, learnt, progress=progress)
+        fitted = baselines_of(config, dataset, split, learnt, store=store, progress=progress)
     with watch.stage("test"):
         read_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         say(f"everything is chosen; the test part ({len(split.test)} rows) is read now, {read_at}")

@@ -5,7 +5,7 @@ new folders beside them: ``bundle_v2_probe`` names its precision, ``bundle_v3_ru
 ``bundle_v4_windows`` reads long texts in windows, ``bundle_v4_scoped`` tells strange texts, ``bundle_v4_several`` is
 for any number of labels per text, ``bundle_v5_padded`` reads pads, ``bundle_v5_gemma`` and ``bundle_v5_gemma_tail``
 stand on a model with windows, caps and norms on both sides, ``bundle_v5_generic`` is a Falcon, whose blocks are the
-reference library's.
+reference library's, ``bundle_v5_encoder`` is read at its first token.
 Made with ``PYTHONPATH=tests python tests/golden/test_bundle_format.py NUMBER NAME ...``.
 """
 
@@ -32,7 +32,7 @@ from support.classifiers import (
 )
 from support.generic_models import write_generic
 from support.reference import write_reference
-from support.tiny_models import VOCABULARY, tiny_tokenizer, write_tiny_llama
+from support.tiny_models import VOCABULARY, tiny_tokenizer, write_tiny_bert, write_tiny_llama
 from tailtune.predict import Predictor
 
 FOLDER = Path(__file__).resolve().parent
@@ -51,7 +51,7 @@ def test_there_is_one_of_each_method() -> None:
     """The folders are really there."""
     made = {"bundle_v1_probe", "bundle_v1_tail", "bundle_v2_probe", "bundle_v3_ruled", "bundle_v4_windows"}
     made |= {"bundle_v4_scoped", "bundle_v4_several", "bundle_v5_padded", "bundle_v5_gemma", "bundle_v5_gemma_tail"}
-    made |= {"bundle_v5_generic"}
+    made |= {"bundle_v5_generic", "bundle_v5_encoder"}
     assert made <= {path.name for path in FOLDER.iterdir()}
 
 
@@ -76,6 +76,8 @@ def _write(number: str, names: Sequence[str]) -> None:
             made |= {"gemma": (probe_bundle, gemma), "gemma_tail": (tail_bundle, gemma)}
         if "generic" in names:
             made["generic"] = (probe_bundle, write_generic("falcon", Path(folder, "falcon")))
+        if "encoder" in names:
+            made["encoder"] = (probe_bundle, write_tiny_bert(Path(folder, "bert")))
         for name in names:
             make, model = made[name]
             Predictor(make(model), device="cpu").save(FOLDER / f"bundle_v{number}_{name}")

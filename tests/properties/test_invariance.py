@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.classifiers import probe_bundle, tail_bundle
-from support.tiny_models import write_tiny_gpt2, write_tiny_llama
+from support.tiny_models import write_tiny_bert, write_tiny_gpt2, write_tiny_llama
 from tailtune.bundle import Bundle
 from tailtune.features.backbone import Backbone
 from tailtune.methods.scorers import in_order, probabilities
 from tailtune.predict import Predictor
 
-KINDS = [(family, method) for family in ("llama", "gpt2") for method in ("probe", "tail")]
+FAMILIES: dict[str, Callable[..., Path]] = {"llama": write_tiny_llama, "gpt2": write_tiny_gpt2, "bert": write_tiny_bert}
+KINDS = [(family, method) for family in FAMILIES for method in ("probe", "tail")]
 TOLERANCE = 1e-5
 Texts = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=60), min_size=1, max_size=12)
 
@@ -27,8 +29,7 @@ Texts = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=60),
 def classifier(family: str, method: str) -> Predictor:
     """Return an untrained classifier on a tiny random model; weights matter less than that they differ."""
     folder = Path(tempfile.mkdtemp())
-    write = write_tiny_llama if family == "llama" else write_tiny_gpt2
-    made: Bundle = (probe_bundle if method == "probe" else tail_bundle)(write(folder, seed=3))
+    made: Bundle = (probe_bundle if method == "probe" else tail_bundle)(FAMILIES[family](folder, seed=3))
     return Predictor(made, device="cpu")
 
 

@@ -11,7 +11,7 @@ from tailtune.bundle import Bundle
 from tailtune.label_rules import LabelRules
 from tailtune.labels import LabelSet
 from tailtune.methods.scope import Scope
-from tailtune.methods.scorers import ProbeScorer, Scorer
+from tailtune.methods.scorers import ProbeScorer, Scorer, pooling_of
 from tailtune.methods.tail import new_tail
 from tailtune.models.int8 import to_int8
 from tailtune.models.parts import load_part
@@ -35,10 +35,11 @@ def _bundle(model: Path, scorer: Scorer) -> Bundle:
 def probe_bundle(model: Path) -> Bundle:
     """Return a random probe that reads depths 1 and 3."""
     random = np.random.default_rng(1)
-    width = 2 * load_part(model, depth=1).config.width
+    config = load_part(model, depth=1).config
+    width = 2 * config.width
     scorer = ProbeScorer(
         depths=(1, 3),
-        pooling="last+mean",
+        pooling=pooling_of("auto", causal=config.causal),
         mean=random.standard_normal((2, width)).astype(np.float32),
         scale=np.exp(random.standard_normal((2, width))).astype(np.float32),
         weight=(random.standard_normal((2, len(LABELS), width)) / width).astype(np.float32),

@@ -1,4 +1,4 @@
-"""The default model, from the cache that the caller really has, fetched into it when it is not there yet."""
+"""Models of the catalogue from the cache that the caller really has, fetched into it when they are not there yet."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tailtune.errors import SetupError
+from tailtune.errors import ConfigError, SetupError
 from tailtune.models.catalog import pull
 from tailtune.storage import cache_home
 
@@ -17,18 +17,23 @@ _HOME = cache_home()
 
 
 @functools.cache
-def _pulled() -> Path | str:
+def _pulled(name: str) -> Path | str:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TAILTUNE_HOME", str(_HOME))
         try:
-            return pull(NAME).path
-        except SetupError as error:
+            return pull(name).path
+        except (ConfigError, SetupError) as error:
             return str(error)
+
+
+def catalogue_model(name: str) -> Path:
+    """Return the folder of a model, to be read only; skip the test, with the reason, where it cannot be had."""
+    found = _pulled(name)
+    if isinstance(found, str):
+        pytest.skip(f"{name} cannot be had: {found}")
+    return found
 
 
 def default_model() -> Path:
     """Return the default model's folder, to be read only; skip the test, with the reason, where it cannot be had."""
-    found = _pulled()
-    if isinstance(found, str):
-        pytest.skip(f"the default model cannot be had: {found}")
-    return found
+    return catalogue_model(NAME)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Tensors = dict[str, "NDArray[np.float32]"]
 
 END_OF_TEXT = "<|endoftext|>"
+WORDPIECE_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 CONTEXT = 256
 VOCABULARY = 400
 
@@ -81,7 +82,7 @@ def write_tiny_llama(
         "eos_token_id": 0,
         "torch_dtype": "float32",
     }
-    return _write(folder, config, _llama_tensors(config, np.random.default_rng(seed)), digits_alone=True)
+    return _write_decoder(folder, config, _llama_tensors(config, np.random.default_rng(seed)), digits_alone=True)
 
 
 def write_tiny_gpt2(
@@ -125,7 +126,72 @@ def write_tiny_gpt2(
         "eos_token_id": 0,
         "torch_dtype": "float32",
     }
-    return _write(folder, config, _gpt2_tensors(config, np.random.default_rng(seed), prefix), digits_alone=False)
+    return _write_decoder(
+        folder, config, _gpt2_tensors(config, np.random.default_rng(seed), prefix), digits_alone=False
+    )
+
+
+def write_tiny_bert(
+    folder: Path,
+    *,
+    seed: int = 0,
+    blocks: int = 4,
+    width: int = 32,
+    heads: int = 4,
+    vocabulary: int = VOCABULARY,
+    context: int = CONTEXT,
+) -> Path:
+    """Return ``folder``, now holding a random BERT under bare names, as sentence encoders are published.
+
+    Args:
+        folder: Created when missing.
+        seed: Of the weights; the tokenizer is always the same.
+        blocks: Number of transformer blocks.
+        width: Of the hidden states; the MLP is ``2 * width`` wide.
+        heads: Attention heads; divides ``width``.
+        vocabulary: Token ids, at least 100: the letters of the corpus, alone and inside words.
+        context: Longest text in tokens, [CLS] and [SEP] among them.
+    """
+    config = {
+        "architectures": ["BertModel"],
+        "model_type": "bert",
+        "vocab_size": vocabulary,
+        "hidden_size": width,
+        "intermediate_size": 2 * width,
+        "num_hidden_layers": blocks,
+        "num_attention_heads": heads,
+        "hidden_act": "gelu",
+        "max_position_embeddings": context,
+        "type_vocab_size": 2,
+        "layer_norm_eps": 1e-12,
+        "position_embedding_type": "absolute",
+        "pad_token_id": 0,
+        "torch_dtype": "float32",
+    }
+    tokens = {f"{name}_token": token for name, token in WORDPIECE_TOKENS.items()}
+    tensors = _bert_tensors(config, np.random.default_rng(seed))
+    return _write(folder, config, tensors, tiny_wordpiece(vocabulary=vocabulary), tokens)
+
+
+@functools.cache
+def tiny_wordpiece(*, vocabulary: int = VOCABULARY) -> Tokenizer:
+    """Return a lower-casing WordPiece trained on CORPUS that puts [CLS] before and [SEP] after every text.
+
+    Args:
+        vocabulary: Number of token ids wanted.
+    """
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+    special = list(WORDPIECE_TOKENS.values())
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    ends = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    return tokenizer
 
 
 @functools.cache
@@ -153,17 +219,19 @@ def tiny_tokenizer(*, vocabulary: int = VOCABULARY, digits_alone: bool = False) 
     return tokenizer
 
 
-def _write(folder: Path, config: dict[str, Any], tensors: Tensors, *, digits_alone: bool) -> Path:
+def _write_decoder(folder: Path, config: dict[str, Any], tensors: Tensors, *, digits_alone: bool) -> Path:
+    tokenizer = tiny_tokenizer(vocabulary=config["vocab_size"], digits_alone=digits_alone)
+    return _write(folder, config, tensors, tokenizer, {"eos_token": END_OF_TEXT, "bos_token": END_OF_TEXT})
+
+
+def _write(
+    folder: Path, config: dict[str, Any], tensors: Tensors, tokenizer: Tokenizer, special: dict[str, str]
+) -> Path:
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = tiny_tokenizer(vocabulary=config["vocab_size"], digits_alone=digits_alone)
     tokenizer.save(str(folder / "tokenizer.json"))
-    tokenizer_config = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "eos_token": END_OF_TEXT,
-        "bos_token": END_OF_TEXT,
-    }
+    tokenizer_config = {"tokenizer_class": "PreTrainedTokenizerFast", **special}
     (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer_config), encoding="utf-8")
     (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
@@ -223,4 +291,34 @@ def _gpt2_tensors(config: dict[str, Any], random: np.random.Generator, prefix: s
             tensors[f"{prefix}h.{block}.{name}.bias"] = _around(random, 0.0, width)
     tensors[f"{prefix}ln_f.weight"] = _around(random, 1.0, width)
     tensors[f"{prefix}ln_f.bias"] = _around(random, 0.0, width)
+    return tensors
+
+
+def _bert_tensors(config: dict[str, Any], random: np.random.Generator) -> Tensors:
+    width, wide = config["hidden_size"], config["intermediate_size"]
+    shapes = {
+        "attention.self.query": (width, width),
+        "attention.self.key": (width, width),
+        "attention.self.value": (width, width),
+        "attention.output.dense": (width, width),
+        "intermediate.dense": (wide, width),
+        "output.dense": (width, wide),
+    }
+    tensors: Tensors = {
+        "embeddings.word_embeddings.weight": _matrix(random, config["vocab_size"], width, 1),
+        "embeddings.position_embeddings.weight": 0.3 * _matrix(random, config["max_position_embeddings"], width, 1),
+        "embeddings.token_type_embeddings.weight": 0.3 * _matrix(random, config["type_vocab_size"], width, 1),
+        "pooler.dense.weight": _matrix(random, width, width, width),
+        "pooler.dense.bias": _around(random, 0.0, width),
+    }
+    norms = ["embeddings.LayerNorm"]
+    for block in range(config["num_hidden_layers"]):
+        layer = f"encoder.layer.{block}"
+        norms += [f"{layer}.attention.output.LayerNorm", f"{layer}.output.LayerNorm"]
+        for name, (rows, columns) in shapes.items():
+            tensors[f"{layer}.{name}.weight"] = _matrix(random, rows, columns, columns)
+            tensors[f"{layer}.{name}.bias"] = _around(random, 0.0, rows)
+    for name in norms:
+        tensors[f"{name}.weight"] = _around(random, 1.0, width)
+        tensors[f"{name}.bias"] = _around(random, 0.0, width)
     return tensors

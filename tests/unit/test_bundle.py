@@ -22,8 +22,9 @@ from support.classifiers import (
     tail_bundle,
     windows_bundle,
 )
-from tailtune.bundle import FORMAT, Bundle, write_bundle
+from tailtune.bundle import FORMAT, Bundle, read_bundle, write_bundle
 from tailtune.errors import BundleError, SetupError
+from tailtune.methods.scorers import Pooling, ProbeScorer
 from tailtune.models.int8 import Precision
 from tailtune.predict import GOLDEN_TEXTS, Predictor
 from tailtune.text.windows import Kind, LongRule
@@ -189,6 +190,15 @@ def test_an_unknown_rule_for_long_texts_is_refused(tiny_llama: Path, tmp_path: P
     write_bundle(odd, tmp_path / "odd", extra={})
     with pytest.raises(BundleError, match="rule 'pages' for long texts is not known"):
         Predictor.load(tmp_path / "odd")
+
+
+def test_an_unknown_pooling_is_refused(tiny_llama: Path, tmp_path: Path) -> None:
+    """It is not taken for one that is known."""
+    bundle = probe_bundle(tiny_llama)
+    scorer = cast("ProbeScorer", bundle.scorer)
+    write_bundle(replace(bundle, scorer=replace(scorer, pooling=cast("Pooling", "middle"))), tmp_path, extra={})
+    with pytest.raises(BundleError, match="pooling 'middle' is not known"):
+        read_bundle(tmp_path)
 
 
 def test_a_newer_format_says_so(tiny_llama: Path, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_flag_beats_file_beats_environment_beats_recipe_beats_default(
     assert (config.learning_rate, origins["learning_rate"]) == (2e-4, f"file {file}")
     assert (config.model, origins["model"]) == ("from-environment", "environment")
     assert (config.balance, origins["balance"]) == ("undersample", "recipe chapter")
-    assert (config.pooling, origins["pooling"]) == ("last+mean", "default")
+    assert (config.pooling, origins["pooling"]) == ("auto", "default")
 
 
 def finished_run(folder: Path, **changes: Any) -> Path:
@@ -116,6 +116,27 @@ def test_losses_that_cannot_be_are_refused(given: dict[str, Any], said: str) -> 
         with pytest.raises(ConfigError, match=re.escape(said)) as caught:
             build()
         assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "kinds"),
+    [
+        ("auto", ("auto",)), (True, ("auto",)), ("none", ()), (False, ()), ("tfidf", ("tfidf",)),
+        ("minilm, tfidf,minilm", ("minilm", "tfidf")),
+    ],
+)  # fmt: skip
+def test_baselines_by_name(given: str | bool, kinds: tuple[str, ...], tmp_path: Path) -> None:
+    """A list of names, one word for all or none, or as files of old have it, true or false."""
+    assert TrainConfig(data="x", baselines=given).asked_baselines == kinds
+    assert resolve({"data": "x"}, toml(tmp_path, f"baselines = {json.dumps(given)}")).config.asked_baselines == kinds
+
+
+@pytest.mark.parametrize("given", ["bert", "tfidf,auto", "tfidf none", "none,tfidf"])
+def test_unknown_baselines_are_refused(given: str) -> None:
+    """The name is said, and those that are known."""
+    with pytest.raises(ConfigError, match="is not known") as caught:
+        TrainConfig(data="x", baselines=given)
+    assert caught.value.hint == "known: tfidf, minilm; auto and none stand alone"
 
 
 def test_a_tails_penalty_is_left_open(tmp_path: Path) -> None:

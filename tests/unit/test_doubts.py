@@ -32,7 +32,7 @@ def learnt_from(dataset: Dataset, split: Split, model: Path, store: Path, **more
 
 def found_in(dataset: Dataset, split: Split, model: Path, store: Path, **more: Any) -> tuple[Doubts, Learnt]:
     learnt = learnt_from(dataset, split, model, store, **more)
-    return find_doubts(split, learnt, pooling="last+mean"), learnt
+    return find_doubts(split, learnt), learnt
 
 
 def flipped(dataset: Dataset, among: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[Dataset, set[int]]:

@@ -10,6 +10,7 @@ import typer
 
 from tailtune.cli.screen import Screen
 from tailtune.config import resolve, settings
+from tailtune.errors import ConfigError
 from tailtune.settings import Setting
 
 _GROUPS = {
@@ -30,14 +31,17 @@ _GROUPS = {
         "measure_unused", "out_of_scope", "out_of_scope_texts",
     ),
     "This machine": ("device", "threads", "cache"),
-    "Result": ("out", "config", "json", "baselines", "doubts", "highlights", "slice_by", "track", "quiet"),
+    "Result": (
+        "out", "config", "json", "baselines", "no_baselines", "doubts", "highlights", "slice_by", "track", "quiet",
+    ),
 }  # fmt: skip
 _PANELS = {name: group for group, names in _GROUPS.items() for name in names}
-_SWITCHES = {name: f"--{name}/--no-{name}" for name in ("cache", "baselines", "doubts", "highlights")}
+_SWITCHES = {name: f"--{name}/--no-{name}" for name in ("cache", "doubts", "highlights")}
 _SWITCHES |= {"quiet": "--quiet", "measure_unused": "--measure-unused", "out_of_scope": "--out-of-scope"}
 _METAVARS: dict[type, str] = {int: "N", float: "X", str: "NAME"}
 _PLACES = dict.fromkeys(("relabel", "validation", "test", "out_of_scope_texts", "class_weights"), "FILE")
-_PLACES |= {"out": "DIR", "budget": "TIME", "smaller_than": "SIZE", "like": "RUN", "track": "NAMES"}
+_PLACES |= {"out": "DIR", "budget": "TIME", "smaller_than": "SIZE", "like": "RUN"}
+_PLACES |= dict.fromkeys(("track", "baselines"), "NAMES")
 
 
 def register(app: typer.Typer) -> None:
@@ -57,6 +61,8 @@ def _parameters() -> list[inspect.Parameter]:
     about_config, about_json = "TOML file with any of these settings.", "Print the metrics as one JSON object."
     config = typer.Option("--config", metavar="FILE", help=about_config, rich_help_panel=_PANELS["config"])
     json = typer.Option("--json", help=about_json, rich_help_panel=_PANELS["json"])
+    about_none = "The same as --baselines none."
+    none = typer.Option("--no-baselines", help=about_none, rich_help_panel=_PANELS["no_baselines"])
     given = {setting.name: _annotation(setting) for setting in settings().values()}
     order = ["data", *(name for name in _PANELS if name in given)]
     return [
@@ -64,6 +70,7 @@ def _parameters() -> list[inspect.Parameter]:
         *(_parameter(name, given[name], None) for name in order),
         _parameter("config", Annotated[Path | None, config], None),
         _parameter("json", Annotated[bool, json], False),
+        _parameter("no_baselines", Annotated[bool, none], False),
     ]
 
 
@@ -77,18 +84,23 @@ def _annotation(setting: Setting) -> Any:
     if setting.name == "data":
         return Annotated[str | None, typer.Argument(metavar="DATA", help=about, show_default=False)]
     panel = _PANELS[setting.name]
-    if bool in setting.types:
+    if setting.name in _SWITCHES:
         switch = typer.Option(_SWITCHES[setting.name], help=about, show_default=False, rich_help_panel=panel)
         return Annotated[bool | None, switch]
     if setting.default:
         about = f"{about[:-1]} (default: {setting.default})."
-    metavar = "|".join([*setting.words, *(_PLACES.get(setting.name, _METAVARS[kind]) for kind in setting.types)])
+    kinds = [kind for kind in setting.types if kind is not bool]  # true and false are for files and Python
+    metavar = "|".join([*setting.words, *(_PLACES.get(setting.name, _METAVARS[kind]) for kind in kinds)])
     option = typer.Option(setting.flag, metavar=metavar, help=about, show_default=False, rich_help_panel=panel)
     return Annotated[str | None, option]
 
 
 def _train(given: dict[str, Any]) -> None:
     context, file, as_json = given.pop("context"), given.pop("config"), given.pop("json")
+    if given.pop("no_baselines"):
+        if given["baselines"] not in (None, "none"):
+            raise ConfigError(f"--no-baselines and --baselines {given['baselines']} contradict each other")
+        given["baselines"] = "none"
     resolved = resolve(given, file)
     from tailtune.train import train
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tailtune.evaluate.baselines import TITLES
+from tailtune.evaluate.baselines import HOW, TITLES
 from tailtune.evaluate.intervals import mcnemar_p
 from tailtune.evaluate.metrics import FloatArray
 
@@ -60,7 +60,7 @@ def judge(correct_model: NDArray[np.bool_], baselines: Mapping[str, NDArray[np.b
     model, baseline = float(np.mean(correct_model)), float(np.mean(correct_baseline))
     kind = _kind(model - baseline, p_value, level)
     chance = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
-    text = _sentence(kind, TITLES.get(against, against), (model, baseline), f"McNemar {chance}")
+    text = _sentence(kind, against, (model, baseline), f"McNemar {chance}")
     return Verdict(text=text, against=against, kind=kind, p_value=p_value, difference=model - baseline)
 
 
@@ -88,7 +88,7 @@ def judge_labels(
     kind = _kind(score - other, p_value, level)
     low, high = np.percentile(100 * gaps, [2.5, 97.5])
     chance = f"difference {low:+.1f} to {high:+.1f} points in 95 % of the draws"
-    text = _sentence(kind, TITLES.get(against, against), (score, other), f"micro F1, {chance}")
+    text = _sentence(kind, against, (score, other), f"micro F1, {chance}")
     return Verdict(text=text, against=against, kind=kind, p_value=p_value, difference=score - other)
 
 
@@ -115,11 +115,16 @@ def _kind(difference: float, p_value: float, level: float) -> Kind:
     return "better" if difference > 0 else "worse"
 
 
-def _sentence(kind: Kind, title: str, scores: tuple[float, float], test: str) -> str:
+def _sentence(kind: Kind, against: str, scores: tuple[float, float], test: str) -> str:
     opening = {"better": "Better than", "not distinguishable": "Not distinguishable from", "worse": "Worse than"}[kind]
-    advice = {"better": ".", "not distinguishable": "; the cheaper model would do.", "worse": "; use the baseline."}
+    how = f" ({HOW[against]})" if against in HOW else ""
+    advice = {
+        "better": ".",
+        "not distinguishable": f"; the cheaper model would do{how}.",
+        "worse": f"; use the baseline{how}.",
+    }
     model, baseline = scores
     return (
-        f"{opening} the best cheap baseline ({title}): "
+        f"{opening} the best cheap baseline ({TITLES.get(against, against)}): "
         f"{100 * model:.1f} % against {100 * baseline:.1f} %, {test}{advice[kind]}"
     )

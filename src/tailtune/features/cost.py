@@ -33,7 +33,7 @@ def middling(tokens: Tokens, windows: Windows) -> tuple[Tokens, int]:
 
 @torch.inference_mode()
 def milliseconds(backbone: Backbone, text: Tokens, depths: Sequence[int]) -> dict[int, float]:
-    """Return depth -> median milliseconds from token ids to the state of the last token, one text at a time.
+    """Return depth -> median milliseconds from token ids to the states, one text at a time.
 
     Args:
         backbone: Holds every depth asked for.

@@ -174,7 +174,7 @@ class Features:
         return int(next(arrays).shape[-1])
 
     def pooled(self, depth: int) -> Floats:
-        """Return [texts, 2, D], the last and the mean state of each text at ``depth``."""
+        """Return [texts, 2, D], the state at the token that is read and the mean state of each text at ``depth``."""
         numbers, rows = self._of(("pooled", depth), self._distinct)
         out = np.empty((len(numbers), 2, self.pooled_width), dtype=np.float32)
         for segment, texts in self._by_segment(numbers):

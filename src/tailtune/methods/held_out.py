@@ -14,7 +14,7 @@ import numpy as np
 from tailtune.features.backbone import Floats
 from tailtune.features.store import Features, Indices
 from tailtune.methods.probe import FOLDS, PENALTIES, Doubles, Linear, Rows, fit_linear
-from tailtune.methods.scorers import Pooling, ProbeScorer, Scorer, pool, probabilities, score_features
+from tailtune.methods.scorers import Pooling, ProbeScorer, Scorer, pool, probabilities, score_features, vectors_of
 
 # The strongest penalty: a probe that follows single rows less is led less by their wrong labels.
 PENALTY = PENALTIES[0]
@@ -104,7 +104,7 @@ def _everything(rows: Rows) -> Indices:
 
 def _depth(features: Features, rows: Rows, scorer: Scorer, pooling: Pooling) -> int | None:
     """The deepest depth up to the cut with pooled vectors; None where folding is too much work."""
-    width = features.pooled_width * (2 if pooling == "last+mean" else 1)
+    width = features.pooled_width * vectors_of(pooling)
     work = (len(rows.train) + len(rows.validation)) * width * (1 if rows.classes == 2 else rows.classes)
     depths = [depth for depth in features.pooled_depths if depth <= scorer.wanted.depth]
     return max(depths, default=None) if work <= MOST_WORK else None

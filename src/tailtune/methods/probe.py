@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tailtune.features.backbone import Floats
 from tailtune.features.store import Features, Indices
-from tailtune.methods.scorers import Pooling, ProbeScorer, pool
+from tailtune.methods.scorers import Pooling, ProbeScorer, pool, vectors_of
 from tailtune.methods.tasks import Task, task_of
 from tailtune.progress import Progress, silent
 
@@ -177,7 +177,7 @@ class HeldOut:
         self._pooling = pooling
         self._scores: dict[tuple[int, float], Floats] = {}
         self._fitted: dict[tuple[int, float], Linear] = {}
-        width = round(features.pooled_width * (2 if pooling == "last+mean" else 1) * features.windows.counts.mean())
+        width = round(features.pooled_width * vectors_of(pooling) * features.windows.counts.mean())
         self._folds = list(_folds(rows, width, work))
         self._judged = np.concatenate([judge for _, judge in self._folds])
 

@@ -33,7 +33,7 @@ class Scope:
     """What a classifier remembers of its training texts to tell when one is unlike them.
 
     Attributes:
-        depth: Of the pooled vectors, last and mean, that are read.
+        depth: Of the pooled vectors that are read, both.
         middle: [F] of the class means, subtracted.
         weight: [F, F] after which texts of one class vary by about 1 in every direction.
         centres: [M, F] class means after that, of length 1.
@@ -55,7 +55,7 @@ class Scope:
         """Return [N] in 0..2: one less the cosine to the class mean that is nearest in direction.
 
         Args:
-            pooled: [N, 2, D], the last and the mean state of each text at ``depth``.
+            pooled: [N, 2, D], the read and the mean state of each text at ``depth``.
         """
         placed = (pool(pooled, "last+mean") - self.middle) @ self.weight
         cosines = directions(placed.astype(np.float64)) @ self.centres.T.astype(np.float64)

@@ -6,13 +6,14 @@ Imported by prediction; knows nothing of training.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tailtune.errors import ConfigError
 from tailtune.features.backbone import Floats, Piece, Wanted
 from tailtune.features.store import Features, Indices
 from tailtune.label_rules import sigmoid
@@ -21,7 +22,7 @@ from tailtune.models.parts import Part
 from tailtune.rules import softmax
 from tailtune.text.packing import batches
 
-Pooling = Literal["last", "mean", "last+mean"]
+Pooling = Literal["last", "first", "mean", "last+mean", "first+mean"]
 # Packed tokens per scoring batch of a tail; see features.backbone.TOKEN_BUDGET.
 SCORING_TOKENS = 2048
 
@@ -37,20 +38,52 @@ class Scorer(Protocol):
     def wanted(self) -> Wanted:
         """The features it reads."""
 
+    @property
+    def pooling(self) -> Pooling:
+        """Which tokens of a text it reads at the end."""
+
     def logits(self, piece: Piece) -> Floats:
         """Return [N, C] class scores of the texts of ``piece``, in its order."""
+
+
+def pooling_of(asked: Pooling | Literal["auto"], *, causal: bool) -> Pooling:
+    """Return what a probe reads: what was asked for, or the mean and the token that a text is read at.
+
+    Args:
+        asked: As in the settings.
+        causal: Whether a token sees only those before it: a decoder is read at its last token, an encoder at its first.
+
+    Raises:
+        ConfigError: If the other end is asked for.
+    """
+    own, other = ("last", "first") if causal else ("first", "last")
+    if asked == "auto":
+        return cast("Pooling", f"{own}+mean")
+    if asked.startswith(other):
+        why = (
+            "the model is a decoder, whose first token has seen nothing of the text"
+            if causal
+            else "the model is an encoder, which is read at its first token"
+        )
+        raise ConfigError(f"--pooling {asked}: {why}", hint=f"give {own}, mean or {own}+mean")
+    return asked
+
+
+def vectors_of(pooling: Pooling) -> int:
+    """Return how many pooled vectors of a text are read side by side."""
+    return 2 if pooling.endswith("+mean") else 1
 
 
 def pool(pooled: Floats, pooling: Pooling) -> Floats:
     """Return [N, D] or [N, 2 D], the chosen pooled vectors.
 
     Args:
-        pooled: [N, 2, D], the last and the mean state of each text.
+        pooled: [N, 2, D], the state of each text at the token that is read, its first or its last, and the mean.
         pooling: Which of them.
     """
-    if pooling == "last+mean":
+    if vectors_of(pooling) == 2:
         return pooled.reshape(len(pooled), -1)
-    return pooled[:, 0 if pooling == "last" else 1]
+    return pooled[:, 1 if pooling == "mean" else 0]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,9 +127,10 @@ class ProbeScorer:
 
 
 class TailScorer(nn.Module):
-    """The blocks above the cut, the final norm and a bias-free linear head, read at the last real token.
+    """The blocks above the cut, the final norm and a bias-free linear head, read at the last token of a text.
 
-    Without a bias the head fits the ``score`` layer of the reference library's sequence classifiers.
+    An encoder's are read at the first one. Without a bias the head fits the ``score`` layer of the reference library's
+    sequence classifiers.
 
     Args:
         decoder: Holds the blocks above the cut and the final norm.
@@ -117,6 +151,11 @@ class TailScorer(nn.Module):
     def depth(self) -> int:
         """Blocks in all: below the cut and in the tail."""
         return self.cut + len(self.decoder.blocks)
+
+    @property
+    def pooling(self) -> Pooling:
+        """The one token that is read."""
+        return "last" if self.decoder.config.causal else "first"
 
     @property
     def wanted(self) -> Wanted:

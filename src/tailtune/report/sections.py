@@ -47,8 +47,8 @@ def baselines(metrics: Metrics) -> Section | None:
     return Section(
         name="baselines",
         title="Beside cheap baselines",
-        lead="Classifiers that count words or letters, fitted on the same training rows, read on the same test rows. "
-        "A language model has to beat them to earn its cost.",
+        lead=f"Classifiers that count words or letters{_sentences(others)}, fitted on the same training rows, read on "
+        "the same test rows. A language model has to beat them to earn its cost.",
         blocks=(
             Figure(svg=plots.forest(near, said=f"Accuracies with intervals: {said}."), caption=caption),
             Table(
@@ -59,6 +59,10 @@ def baselines(metrics: Metrics) -> Section | None:
             ),
         ),
     )
+
+
+def _sentences(others: Metrics) -> str:
+    return ", and one on sentence embeddings" if "minilm_lr" in others else ""
 
 
 def _drawable(scores: Metrics) -> bool:

@@ -96,12 +96,13 @@ def baselines(metrics: Metrics) -> Section | None:
         *(cell for name in named for cell in (name, "95 % interval")),
         *("whole sets right", "log loss", "seconds to make"),
     )
+    embedded = ", or on sentence embeddings" if "minilm_lr" in part(metrics, "baselines") else ""
     svg = plots.forest(entries, said=f"Micro F1 with intervals: {said}.", title="micro F1, %")
     return Section(
         name="baselines",
         title="Beside cheap baselines",
-        lead="One regression per label on counts of words or letters: the same training rows, thresholds chosen on the "
-        "same validation rows, read on the same test rows.",
+        lead=f"One regression per label on counts of words or letters{embedded}: the same training rows, thresholds "
+        "chosen on the same validation rows, read on the same test rows.",
         blocks=(
             Figure(svg=svg, caption="Micro F1 on the test rows; the bar is the 95 % interval."),
             Table(caption="All numbers on the same test rows", header=header, rows=rows, strong=0),

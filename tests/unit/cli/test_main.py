@@ -72,7 +72,7 @@ def test_usage_errors_are_one_line_with_exit_code_2(
 def test_every_field_of_the_configuration_is_a_flag_in_one_panel() -> None:
     """A new field cannot be forgotten on the command line."""
     names = [parameter.name for parameter in _parameters()]
-    assert sorted(names) == sorted(["context", "config", "json", *settings()])
+    assert sorted(names) == sorted(["context", "config", "json", "no_baselines", *settings()])
 
 
 def test_train_help_shows_every_flag(capsys: pytest.CaptureFixture[str]) -> None:

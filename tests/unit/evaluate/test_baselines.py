@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tailtune.evaluate.baselines import TITLES, brought_to_shares, fit_baselines, score_baselines
+from tailtune.evaluate.baselines import COUNTED, TITLES, brought_to_shares, fit_baselines, score_baselines
 from tailtune.rules import Doubles, Indices, Scaling
 
 TEXTS = ["free prize now", "win a free prize", "claim your prize now", "see you at lunch", "lunch at noon", "home soon"]
@@ -21,7 +21,7 @@ IDS = np.array([1, 1, 1, 0, 0, 0])
 def test_all_three_learn_from_the_training_rows_only() -> None:
     """Probabilities are float64 [n, C] summing to 1; n-grams tell the classes apart, the majority cannot."""
     baselines = fit_baselines(TEXTS, IDS, classes=2)
-    assert list(baselines) == list(TITLES)
+    assert tuple(baselines) == COUNTED
     for name, baseline in baselines.items():
         probabilities = baseline.predict_proba(["a free prize", "lunch soon"])
         assert probabilities.dtype == np.float64
@@ -36,7 +36,7 @@ def test_all_three_learn_from_the_training_rows_only() -> None:
 def test_results_do_not_depend_on_the_run() -> None:
     """Fitted twice, the probabilities are the same to the last bit."""
     first, second = (fit_baselines(TEXTS, IDS, classes=2, seed=3) for _ in range(2))
-    for name in TITLES:
+    for name in COUNTED:
         assert np.array_equal(first[name].predict_proba(TEXTS), second[name].predict_proba(TEXTS))
 
 
@@ -88,7 +88,7 @@ def test_regressions_are_brought_to_other_shares_and_the_majority_stays() -> Non
         return Scaling(scale=(1.0, 1.0), shift=(0.0, -1.0))
 
     after = brought_to_shares(baselines, moved, ["free prize", "lunch"], np.array([1, 0]))
-    assert seen == [baselines[name].predict_proba(["free prize"])[0, 1] for name in list(TITLES)[1:]]
+    assert seen == [baselines[name].predict_proba(["free prize"])[0, 1] for name in COUNTED[1:]]
     for name, baseline in baselines.items():
         before, rows = (np.log(one.predict_proba(["free lunch"])) for one in (baseline, after[name]))
         fallen = (before[:, 1] - before[:, 0]) - (rows[:, 1] - rows[:, 0])

@@ -38,6 +38,15 @@ def test_a_small_difference_is_not_distinguishable_either_way() -> None:
         assert verdict.text.endswith("against 97.7 %, McNemar p = 1.000; the cheaper model would do.")
 
 
+def test_a_baseline_on_a_model_says_how_to_have_it() -> None:
+    """N-grams are made elsewhere; sentence embeddings are a flag away."""
+    verdict = judge(_right(270), {"majority": _right(200), "minilm_lr": _right(285)})
+    assert verdict.text.startswith("Worse than the best cheap baseline (MiniLM embeddings + logistic")
+    assert verdict.text.endswith("; use the baseline (--model minilm-l6 --method probe).")
+    near = judge(_right(284), {"minilm_lr": _right(285)})
+    assert near.text.endswith("; the cheaper model would do (--model minilm-l6 --method probe).")
+
+
 def test_worse_says_use_the_baseline() -> None:
     """A model that loses for sure is called worse, with a negative difference."""
     verdict = judge(_right(270), {"majority": _right(150), "word_tfidf_lr": _right(279)})

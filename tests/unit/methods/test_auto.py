@@ -35,6 +35,12 @@ AUTO = [
 ]
 
 
+def test_an_encoder_is_probed_to_its_top() -> None:
+    """Its last block was not made to predict the next token."""
+    assert plan("auto", "auto", blocks=1, total=6, causal=False).depths == (1, 2, 3, 4, 5, 6)
+    assert plan("auto", "auto", blocks=1, total=12, causal=False).tails == (4, 6, 9)
+
+
 @pytest.mark.parametrize(("total", "grid", "tails"), AUTO)
 def test_the_plan_without_a_depth(total: int, grid: tuple[int, ...], tails: tuple[int, ...]) -> None:
     """Depths, cuts and tails for models of usual and of tiny sizes."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import cast, get_args
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import torch
 
 from support.features import model_features
 from support.texts import backbone, random_tokens
+from tailtune.errors import ConfigError
 from tailtune.features.backbone import Floats, Wanted
 from tailtune.features.store import Features
 from tailtune.methods import scorers
@@ -20,8 +23,10 @@ from tailtune.methods.scorers import (
     TailScorer,
     in_order,
     pool,
+    pooling_of,
     probabilities,
     score_features,
+    vectors_of,
 )
 from tailtune.methods.tail import new_tail
 from tailtune.models.weights import load_decoder
@@ -55,11 +60,34 @@ def features(tiny_llama: Path, tmp_path: Path) -> Features:
     return model_features(tiny_llama, tmp_path, TOKENS, Wanted(pooled=(1, 3), states=(2,)))
 
 
-@pytest.mark.parametrize(("pooling", "columns"), [("last", [0, 1]), ("mean", [2, 3]), ("last+mean", [0, 1, 2, 3])])
+_COLUMNS = {
+    "last": [0, 1],
+    "first": [0, 1],
+    "mean": [2, 3],
+    "last+mean": [0, 1, 2, 3],
+    "first+mean": [0, 1, 2, 3],
+}
+
+
+@pytest.mark.parametrize(("pooling", "columns"), _COLUMNS.items())
 def test_pooling_picks_its_columns(pooling: Pooling, columns: list[int]) -> None:
-    """The last state, the mean state, or both side by side in that order."""
+    """The state that is read, the mean state, or both side by side in that order."""
     both = np.arange(12, dtype=np.float32).reshape(3, 2, 2)
     assert np.array_equal(pool(both, pooling), both.reshape(3, 4)[:, columns])
+    assert vectors_of(pooling) == len(columns) // 2
+    assert set(_COLUMNS) == set(get_args(Pooling))
+
+
+@pytest.mark.parametrize(("causal", "own", "other"), [(True, "last", "first"), (False, "first", "last")])
+def test_pooling_names_the_token_that_is_read(causal: bool, own: str, other: str) -> None:
+    """Left open it is that token and the mean; the other end of the text is refused, not taken for this one."""
+    assert pooling_of("auto", causal=causal) == f"{own}+mean"
+    for asked in (own, "mean", f"{own}+mean"):
+        assert pooling_of(cast("Pooling", asked), causal=causal) == asked
+    for asked in (other, f"{other}+mean"):
+        with pytest.raises(ConfigError, match=re.escape(f"--pooling {asked}: the model is a")) as caught:
+            pooling_of(cast("Pooling", asked), causal=causal)
+        assert caught.value.hint == f"give {own}, mean or {own}+mean"
 
 
 def test_a_probe_is_one_linear_function_of_its_depths(features: Features) -> None:

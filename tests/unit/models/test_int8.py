@@ -64,9 +64,11 @@ def test_a_decoder_in_int8_is_close_and_small(family: str, request: pytest.Fixtu
     assert not any(parameter.requires_grad for parameter in small.parameters())
 
 
-def test_a_text_is_scored_alike_alone_and_in_company(tiny_llama: Path) -> None:
+@pytest.mark.parametrize("model", ["tiny_llama", "tiny_bert"])
+def test_a_text_is_scored_alike_alone_and_in_company(model: str, request: pytest.FixtureRequest) -> None:
     """Rows are rounded one by one. Attention sums in another order may turn one rounding, no more."""
-    backbone = Backbone(to_int8(load_decoder(tiny_llama).below(4)), device=torch.device("cpu"))
+    folder: Path = request.getfixturevalue(model)
+    backbone = Backbone(to_int8(load_decoder(folder).below(4)), device=torch.device("cpu"))
     tokens = random_tokens([5, 5, 8, 13, 13, 13, 21], seed=4)
     together = np.empty((7, 2, backbone.width), dtype=np.float32)
     for piece in backbone.run(tokens, Wanted(pooled=(4,))):

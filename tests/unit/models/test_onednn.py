@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from support.texts import random_tokens
-from support.tiny_models import write_tiny_gpt2, write_tiny_llama
+from support.tiny_models import write_tiny_bert, write_tiny_gpt2, write_tiny_llama
 from tailtune.features.backbone import Backbone, Wanted
 from tailtune.models import onednn
 from tailtune.models.int8 import to_int8
@@ -20,11 +20,11 @@ from tailtune.models.weights import load_decoder
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(params=["llama", "gpt2"])
+@pytest.fixture(params=[write_tiny_llama, write_tiny_gpt2, write_tiny_bert])
 def wide(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A model wide enough for oneDNN, without biases (Llama) or with them (GPT-2)."""
-    write = write_tiny_llama if request.param == "llama" else write_tiny_gpt2
-    return write(tmp_path / "model", width=256, blocks=2)
+    """A model wide enough for oneDNN, without biases (Llama) or with them (GPT-2), or an encoder (BERT)."""
+    folder: Path = request.param(tmp_path / "model", width=256, blocks=2)
+    return folder
 
 
 @pytest.mark.parametrize("rows", [1, 3, 70])
