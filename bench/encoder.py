@@ -112,11 +112,12 @@ def main() -> None:
             place = Path(temporary) / name
             place.mkdir()
             file = written(SETS[name](root), given.rows, place.with_suffix(".csv"))
-            runs = {model: trained(file, model, place / Path(model).name) for model in (given.encoder, DEFAULT_MODEL)}
+            runs = {Path(m).name: trained(file, m, place / Path(m).name) for m in (given.encoder, DEFAULT_MODEL)}
             result[name] = {**runs, "normalised": usual(file, given.encoder)}
             print(name, result[name], flush=True)
     messages = tuple(text for text, _ in sms_spam(root)[:300])
-    result["seconds"] = {m: seconds(m, messages, d) for m, d in ((given.encoder, None), (DEFAULT_MODEL, DEPTH))}
+    both = ((given.encoder, None), (DEFAULT_MODEL, DEPTH))
+    result["seconds"] = {Path(model).name: seconds(model, messages, depth) for model, depth in both}
     print(result["seconds"])
     write_json(RESULTS / "encoder.json", result)
 

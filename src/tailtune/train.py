@@ -91,25 +91,14 @@ def train(
         )
         metrics = {"data": describe_data(dataset, split), **_describe(config, parts, learnt)}
         asked = {"run": folder.name, "settings": settings_hash(config.as_json(), dataset.sha256)}
-        part: Tested | TestedLabels
-        if config.folds:
-            results, part = cross_validate(
-                *(config, dataset, split.groups, learnt),
-                store=root,
-                asked=asked,
-                watch=watch,
-                progress=progress,
-                say=say,
-            )
-        else:
-            results, part = _test(
-                *(config, used, parts, learnt),
-                store=root,
-                asked=asked,
-                watch=watch,
-                progress=progress,
-                say=say,
-            )
+        results, part = _answered(
+            *(config, (dataset, split), (used, parts), learnt),
+            store=root,
+            asked=asked,
+            watch=watch,
+            progress=progress,
+            say=say,
+        )
         with watch.stage("report"):
             metrics |= with_decided(results) | {"detail": part.detail(parts, learnt)}
             metrics |= examine_scope(parts, learnt, outside)
@@ -164,6 +153,31 @@ def _describe(config: TrainConfig, split: Split, learnt: Learnt) -> dict[str, An
         held_out = split.validation
         metrics["validation"] = learnt.settled.score(learnt.raw(held_out), learnt.ids[held_out], names)
     return metrics | learnt.settled.about
+
+
+def _answered(
+    config: TrainConfig,
+    whole: tuple[Dataset, Split],
+    served: tuple[Dataset, Split],
+    learnt: Learnt,
+    *,
+    store: Path,
+    asked: Mapping[str, str],
+    watch: Stopwatch,
+    progress: Progress,
+    say: Say,
+) -> tuple[dict[str, Any], Tested | TestedLabels]:
+    """The scores of rows that had no part in what answers them: of all rows in folds, or of the test part."""
+    if config.folds:
+        return cross_validate(
+            *(config, whole[0], whole[1].groups, learnt),
+            store=store,
+            asked=asked,
+            watch=watch,
+            progress=progress,
+            say=say,
+        )
+    return _test(config, *served, learnt, store=store, asked=asked, watch=watch, progress=progress, say=say)
 
 
 def _test(
