@@ -25,6 +25,7 @@ from tailtune.methods.losses import Objective
 from tailtune.methods.scorers import TailScorer, score_features
 from tailtune.methods.tasks import task_of
 from tailtune.models.decoder import Decoder
+from tailtune.models.mapped import tensors_of
 from tailtune.text.packing import pack
 
 Schedule = Literal["constant", "linear", "cosine"]
@@ -106,8 +107,10 @@ def new_tail(decoder: Decoder, *, blocks: int, depth: int, classes: int, seed: i
         seed: The head starts uniform in ±1/sqrt(D), the usual start of a linear layer.
     """
     part = Decoder(decoder.config, first=depth - blocks, blocks=blocks, embeddings=False)
-    source = decoder.state_dict()
-    part.load_state_dict({name: source[name].clone() for name in part.state_dict()})
+    source = tensors_of(decoder)
+    with torch.no_grad():
+        for name, parameter in part.named_parameters():
+            parameter.copy_(source[name])
     tail = TailScorer(part, classes)
     bound = 1.0 / math.sqrt(decoder.config.width)
     with torch.no_grad():

@@ -1,0 +1,222 @@
+"""Folders of safetensors read through the system's page cache, and a writer that needs no more than one tensor.
+
+A tensor that is read is a view of the mapped file: its pages are the system's to drop and to read again, and nothing is
+copied until something computes with it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from tailtune.errors import ModelError, TailtuneError, setup_error
+
+INDEX = "model.safetensors.index.json"
+
+# How norms were called in files converted from the first TensorFlow checkpoints of BERT.
+_OLD_NORM_NAMES = ((".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias"))
+
+_FLOATS = ("F64", "F32", "F16", "BF16")
+_QUANTISED = ("F8", "F6", "F4", "I8", "U8", "I4", "U4")
+_LARGEST = torch.finfo(torch.float32).max
+
+# What the format calls the types that are written.
+_KINDS = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int8: "I8", torch.float64: "F64"}
+# Values converted and written at once: 16 MB of fp32.
+_PIECE = 2**22
+
+
+def read_json(path: Path, error: type[TailtuneError] = ModelError) -> dict[str, Any]:
+    """Return the JSON object in ``path``.
+
+    Raises:
+        TailtuneError: Of the given class, if the file cannot be read or holds no JSON object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as missing:
+        raise error(f"{path}: no such file") from missing
+    except OSError as unreadable:
+        raise error(f"{path}: cannot be read: {unreadable.strerror}") from unreadable
+    except (ValueError, RecursionError) as broken:
+        raise error(f"{path}: not valid JSON: {broken}") from broken
+    if not isinstance(value, dict):
+        raise error(f"{path}: expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+class SafetensorsFolder:
+    """The tensors of a folder of safetensors files, by name.
+
+    With an index (model.safetensors.index.json) a file is opened when one of its tensors is first asked for, and may be
+    absent until then; without one, the heads of all files are read at once.
+
+    Args:
+        folder: Holds the files.
+
+    Attributes:
+        folder: As given.
+        files: Those of the model that are there, in the order of their names.
+
+    Raises:
+        ModelError: If there is no file, the index is damaged, a file is, or two files hold a tensor of the same name.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        found = sorted(folder.glob("*.safetensors"))
+        if not found:
+            raise ModelError(
+                f"{folder}: no *.safetensors file",
+                hint="pickled weights (.bin, .pth) are not read: they can run code; convert them to safetensors",
+            )
+        self.folder = folder
+        self._opened: dict[Path, Any] = {}
+        self._where: dict[str, tuple[Path, str]] = {}
+        index = folder / INDEX
+        if index.is_file():
+            listed = _weight_map(index)
+            self._where = {_today(name): (folder / file, name) for name, file in listed.items()}
+            self._shards = sorted({file for file, _ in self._where.values()})
+            self.files = [file for file in self._shards if file.is_file()]
+        else:
+            self.files = self._shards = found
+            for file in found:
+                self._open(file)
+
+    def names(self) -> set[str]:
+        """Return the names of all tensors."""
+        return set(self._where)
+
+    def require(self, names: Iterable[str]) -> None:
+        """Open the files of these tensors.
+
+        Args:
+            names: Known.
+
+        Raises:
+            ModelError: If a file is missing or damaged, or does not hold what the index says.
+        """
+        needed = sorted({self._where[name][0] for name in names})
+        absent = [file.name for file in needed if not file.is_file()]
+        if absent:
+            raise ModelError(
+                f"{self.folder}: {len(absent)} of {len(self._shards)} shards are missing: {', '.join(absent)}",
+                hint="download them again",
+            )
+        for file in needed:
+            self._open(file)
+
+    def file(self, name: str) -> Path:
+        """Return the file that holds the tensor ``name``."""
+        return self._where[name][0]
+
+    def read(self, name: str) -> Tensor:
+        """Return one tensor as the file holds it: a view of the mapped file, of its type.
+
+        Raises:
+            ModelError: If the file is damaged, or the tensor is none of F64, F32, F16 and BF16.
+        """
+        file, stored = self._where[name]
+        opened = self._open(file)
+        try:
+            kind = str(opened.get_slice(stored).get_dtype())
+            if kind not in _FLOATS:
+                raise _refusal(file, stored, kind)
+            tensor: Tensor = opened.get_tensor(stored)
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{file}: cannot be read: {error}") from error
+        return tensor
+
+    def require_finite(self, name: str) -> None:
+        """Look at every value of a tensor, which takes no memory.
+
+        Raises:
+            ModelError: If one is NaN or infinite, or would be in fp32.
+        """
+        low, high = (float(end) for end in self.read(name).aminmax())
+        if not (low >= -_LARGEST and high <= _LARGEST):  # NaN is neither
+            raise ModelError(f"{self.file(name)}: {name} holds NaN or infinite values")
+
+    def _open(self, file: Path) -> Any:
+        if file in self._opened:
+            return self._opened[file]
+        try:
+            opened: Any = safe_open(file, framework="pt")
+            names = {_today(name): name for name in list(opened.keys())}
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{file}: not a whole safetensors file: {error}", hint="download it again") from error
+        for name, stored in names.items():
+            if (other := self._where.get(name, (file, ""))[0]) != file:
+                raise ModelError(f"{self.folder}: {stored} is in two files, {other.name} and {file.name}")
+        listed = [name for name, (place, _) in self._where.items() if place == file and name not in names]
+        if listed:
+            raise ModelError(f"{file}: does not hold {listed[0]}, which {INDEX} looks for there")
+        self._where |= {name: (file, stored) for name, stored in names.items()}
+        self._opened[file] = opened
+        return opened
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    """Tensor -> file; a name that leads out of the folder is refused."""
+    listed = read_json(index).get("weight_map")
+    if not isinstance(listed, dict) or not listed:
+        raise ModelError(f"{index}: has no weight_map from tensors to files")
+    for name, file in listed.items():
+        if not isinstance(file, str) or Path(file).name != file or "\0" in file:
+            raise ModelError(f"{index}: {name} lies in {str(file)[:80]!r}, expected the name of a file beside it")
+    return listed
+
+
+def _refusal(file: Path, name: str, kind: str) -> ModelError:
+    if kind.startswith(_QUANTISED):
+        return ModelError(
+            f"{file}: {name} holds quantised weights ({kind}), which are not read",
+            hint="use the unquantised model, or its GGUF file",
+        )
+    return ModelError(f"{file}: {name} holds {kind} values, expected one of {', '.join(_FLOATS)}")
+
+
+def _today(name: str) -> str:
+    for old, new in _OLD_NORM_NAMES:
+        if name.endswith(old):
+            return name.removesuffix(old) + new
+    return name
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, like: Mapping[str, Tensor] | None = None) -> None:
+    """Write a safetensors file, byte for byte what the library writes, asking for one tensor after the other.
+
+    Args:
+        path: Is replaced.
+        tensors: By name; may be read only when asked for.
+        like: Their shapes and the types in which they are written, on any device; default: their own.
+
+    Raises:
+        SetupError: If it cannot be written.
+    """
+    like = tensors if like is None else like
+    order = sorted(like, key=lambda name: (-like[name].element_size(), name))
+    header, end = {}, 0
+    for name in order:
+        start, end = end, end + like[name].nbytes
+        header[name] = {
+            "dtype": _KINDS[like[name].dtype],
+            "shape": list(like[name].shape),
+            "data_offsets": [start, end],
+        }
+    head = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    head += b" " * (-len(head) % 8)
+    try:
+        with path.open("wb") as file:
+            file.write(len(head).to_bytes(8, "little") + head)
+            for name in order:
+                for piece in torch.split(tensors[name].detach().flatten(), _PIECE):
+                    file.write(piece.to("cpu", like[name].dtype).contiguous().view(torch.uint8).numpy().data)
+    except OSError as error:
+        raise setup_error(error, f"writing {path}") from error
