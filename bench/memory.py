@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -62,46 +63,12 @@ class Watch:
         return given, {**{name: round(size / 1e6) for name, size in sizes.items()}, "seconds": seconds}
 
 
-def write_model(folder: Path, *, dtype: str = "bfloat16", blocks: int = 16, shards: int = 4) -> Path:
-    """Return ``folder``, now holding a random Llama, written shard by shard: 443 million weights with 16 blocks."""
-    import torch
-    from safetensors.torch import save_file
-
+def large_model(folder: Path) -> Path:
+    """Return ``folder``, now holding a random Llama of 464 million weights in bf16."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-    from support.tiny_models import write_tiny_llama
+    from support.large_models import write_large_llama
 
-    width, wide, narrow, rows = 1536, 4096, 768, 32000
-    write_tiny_llama(folder, width=64, heads=16, kv_heads=8, blocks=1)
-    (folder / "model.safetensors").unlink()
-    sizes = {"vocab_size": rows, "hidden_size": width, "intermediate_size": wide, "num_hidden_layers": blocks}
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, **sizes}))
-    products = {
-        "self_attn.q_proj": (width, width),
-        "self_attn.k_proj": (narrow, width),
-        "self_attn.v_proj": (narrow, width),
-        "self_attn.o_proj": (width, width),
-        "mlp.gate_proj": (wide, width),
-        "mlp.up_proj": (wide, width),
-        "mlp.down_proj": (width, wide),
-    }
-    draw, kind = torch.Generator().manual_seed(0), getattr(torch, dtype)
-    weight_map: dict[str, str] = {}
-    for shard in range(shards):
-        tensors = {"model.norm.weight": torch.ones(width, dtype=kind)} if shard == shards - 1 else {}
-        if shard == 0:
-            tensors["model.embed_tokens.weight"] = torch.randn(rows, width, generator=draw).to(kind)
-        for block in range(shard * blocks // shards, (shard + 1) * blocks // shards):
-            for name, (out, given) in products.items():
-                weight = torch.randn(out, given, generator=draw) / given**0.5
-                tensors[f"model.layers.{block}.{name}.weight"] = weight.to(kind)
-            for name in ("input_layernorm", "post_attention_layernorm"):
-                tensors[f"model.layers.{block}.{name}.weight"] = torch.ones(width, dtype=kind)
-        file = f"model-{shard + 1:05d}-of-{shards:05d}.safetensors"
-        save_file(tensors, folder / file)
-        weight_map |= dict.fromkeys(tensors, file)
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
-    return folder
+    return write_large_llama(folder, width=1536, wide=4096, vocabulary=32000, blocks=16)
 
 
 def model_part(model: Path, depth: int | None, mapped: bool) -> dict[str, Any]:
@@ -121,8 +88,7 @@ def model_part(model: Path, depth: int | None, mapped: bool) -> dict[str, Any]:
     tokenizer = Tokenizer.load(model / "tokenizer.json", max_tokens=256)
     Backbone(load_decoder(model, depth=1).below(0), device=torch.device("cpu"))  # imports and settings
     watch, found = Watch(), {}
-    how = {"map_above": 0} if mapped else {}
-    decoder, found["load"] = watch.stage(lambda: load_decoder(model, depth=depth, **how))
+    decoder, found["load"] = watch.stage(lambda: load_decoder(model, depth=depth, map_above=0 if mapped else None))
     blocks = len(decoder.blocks)
     backbone, found["backbone"] = watch.stage(lambda: Backbone(decoder, device=torch.device("cpu")))
     _, found["pass"] = watch.stage(lambda: list(backbone.run(tokens, Wanted(pooled=(blocks,)))))
@@ -160,8 +126,6 @@ def measure(part: str, model: Path, depth: int | None) -> dict[str, Any]:
         command = [sys.executable, __file__, str(model), "--child", part]
         command += ["--depth", str(depth)] if depth else []
         environment = {"TAILTUNE_HOME": home, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        import os
-
         done = subprocess.run(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -185,7 +149,7 @@ def main() -> None:
         child(given.child, given.model, given.depth)
         return
     with tempfile.TemporaryDirectory() as folder:
-        model = given.model or write_model(Path(folder))
+        model = given.model or large_model(Path(folder))
         found = {part: measure(part, model, given.depth) for part in given.only}
     print(json.dumps(found, indent=2))
     write_json(RESULTS / "memory.json", {"depth": given.depth, "parts": found, "versions": versions()})

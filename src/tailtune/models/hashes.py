@@ -18,16 +18,17 @@ from tailtune.storage import cache_home, locked, sha256_file, write_json
 
 # Smaller files are read again in less than 0.1 s.
 REMEMBERED_FROM = 2**26
-# Clocks of file systems tick as coarsely as this: a file changed later than that may change again unseen.
-_SETTLED_SECONDS = 2.0
+# Clocks of file systems tick as coarsely as this: a file that was just changed may change again unseen.
+SETTLED_SECONDS = 2.0
 
 
-def remembered_sha256(path: Path, *, smallest: int = REMEMBERED_FROM) -> str:
+def remembered_sha256(path: Path, *, smallest: int = REMEMBERED_FROM, settled: float = SETTLED_SECONDS) -> str:
     """Return the SHA-256 of the file's bytes, without reading them where they were read before and nothing changed.
 
     Args:
         path: The file.
         smallest: Bytes of the smallest file that is remembered.
+        settled: Seconds without a change after which a file is remembered.
     """
     path = path.resolve()
     before = _state(path)
@@ -38,8 +39,8 @@ def remembered_sha256(path: Path, *, smallest: int = REMEMBERED_FROM) -> str:
     if isinstance(known, dict) and {**before, "sha256": known.get("sha256")} == known:
         return str(known["sha256"])
     found = sha256_file(path)
-    settled = max(before["modified_ns"], before["changed_ns"]) < time.time_ns() - _SETTLED_SECONDS * 1e9
-    if settled and _state(path) == before:
+    since = time.time_ns() - max(before["modified_ns"], before["changed_ns"])
+    if since > 1e9 * settled and _state(path) == before:
         with contextlib.suppress(SetupError):  # a full or read-only disk: it will be read again
             _remember(notes, path, {**before, "sha256": found})
     return found

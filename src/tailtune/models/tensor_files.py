@@ -18,6 +18,7 @@ from torch import Tensor
 from tailtune.errors import ModelError, TailtuneError, setup_error
 
 INDEX = "model.safetensors.index.json"
+_SUFFIX = ".safetensors"
 
 # How norms were called in files converted from the first TensorFlow checkpoints of BERT.
 _OLD_NORM_NAMES = ((".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias"))
@@ -26,8 +27,9 @@ _FLOATS = ("F64", "F32", "F16", "BF16")
 _QUANTISED = ("F8", "F6", "F4", "I8", "U8", "I4", "U4")
 _LARGEST = torch.finfo(torch.float32).max
 
-# What the format calls the types that are written.
-_KINDS = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int8: "I8", torch.float64: "F64"}
+# What the format calls the types that are written, in the order in which they lie in a file.
+_KINDS = {torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.int8: "I8"}
+_ORDER = list(_KINDS)
 # Values converted and written at once: 16 MB of fp32.
 _PIECE = 2**22
 
@@ -69,7 +71,7 @@ class SafetensorsFolder:
     """
 
     def __init__(self, folder: Path) -> None:
-        found = sorted(folder.glob("*.safetensors"))
+        found = sorted(folder.glob(f"*{_SUFFIX}"))
         if not found:
             raise ModelError(
                 f"{folder}: no *.safetensors file",
@@ -153,7 +155,8 @@ class SafetensorsFolder:
             raise ModelError(f"{file}: not a whole safetensors file: {error}", hint="download it again") from error
         for name, stored in names.items():
             if (other := self._where.get(name, (file, ""))[0]) != file:
-                raise ModelError(f"{self.folder}: {stored} is in two files, {other.name} and {file.name}")
+                also = f"in {other.name} too" if other in self._opened else f"{INDEX} looks for it in {other.name}"
+                raise ModelError(f"{self.folder}: {stored} is in {file.name}, and {also}")
         listed = [name for name, (place, _) in self._where.items() if place == file and name not in names]
         if listed:
             raise ModelError(f"{file}: does not hold {listed[0]}, which {INDEX} looks for there")
@@ -168,8 +171,10 @@ def _weight_map(index: Path) -> dict[str, str]:
     if not isinstance(listed, dict) or not listed:
         raise ModelError(f"{index}: has no weight_map from tensors to files")
     for name, file in listed.items():
-        if not isinstance(file, str) or Path(file).name != file or "\0" in file:
-            raise ModelError(f"{index}: {name} lies in {str(file)[:80]!r}, expected the name of a file beside it")
+        if not isinstance(file, str) or Path(file).name != file or "\0" in file or not file.endswith(_SUFFIX):
+            raise ModelError(
+                f"{index}: {name} lies in {str(file)[:80]!r}, expected the name of a {_SUFFIX} file beside it"
+            )
     return listed
 
 
@@ -201,7 +206,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, like: Mapping[st
         SetupError: If it cannot be written.
     """
     like = tensors if like is None else like
-    order = sorted(like, key=lambda name: (-like[name].element_size(), name))
+    order = sorted(like, key=lambda name: (_ORDER.index(like[name].dtype), name))
     header, end = {}, 0
     for name in order:
         start, end = end, end + like[name].nbytes

@@ -28,13 +28,16 @@ from tailtune.storage import sha256_bytes, sha256_file
 __all__ = ["SafetensorsFolder", "fill", "fingerprint", "load_decoder", "read_json", "reference_tensors"]
 
 
-def load_decoder(folder: Path, *, depth: int | None = None, map_above: int | None = None) -> Decoder:
+def load_decoder(
+    folder: Path, *, depth: int | None = None, final_norm: bool = True, map_above: int | None = None
+) -> Decoder:
     """Return the pretrained decoder in a Hugging Face folder, in fp32 on the CPU, in eval mode.
 
     Args:
         folder: Holds config.json and one or more safetensors files; names with or without the family's prefix.
         depth: Read only the lowest ``depth`` blocks; default all. With an index, shards that hold none of their tensors
             are not opened and may be missing or damaged.
+        final_norm: Read the final norm, where the family has one; it is what a tail needs, and lies in the last shard.
         map_above: Bytes of fp32 weights above which they stay in the files, and each block is read when it computes;
             default half of this machine's memory.
 
@@ -44,14 +47,14 @@ def load_decoder(folder: Path, *, depth: int | None = None, map_above: int | Non
     config = read_config(read_json(folder / "config.json"))
     source = _Source.of(SafetensorsFolder(folder), config, depth)
     with torch.device("meta"):
-        decoder = Decoder(config, blocks=depth)
+        decoder = Decoder(config, blocks=depth, final_norm=final_norm)
     wanted = decoder.state_dict()
     source.require(wanted)
     limit = memory_bytes() // 2 if map_above is None else map_above
     if sum(tensor.nbytes for tensor in wanted.values()) > limit:
         for name in wanted:
             source.require_finite(name)
-        return MappedDecoder(config, source, blocks=len(decoder.blocks))
+        return MappedDecoder(config, source, blocks=len(decoder.blocks), final_norm=final_norm)
     tensors = {}
     for name, like in wanted.items():
         source.require_finite(name)
