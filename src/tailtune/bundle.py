@@ -21,7 +21,6 @@ from typing import Any, cast, get_args
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from tailtune import __version__
@@ -34,7 +33,7 @@ from tailtune.models.decoder import Decoder
 from tailtune.models.int8 import Precision, int8_twin
 from tailtune.models.mapped import shapes_of, tensors_of
 from tailtune.models.shape import DecoderConfig
-from tailtune.models.tensor_files import read_json, write_tensors
+from tailtune.models.tensor_files import TensorFile, read_json, write_tensors
 from tailtune.models.weights import fill
 from tailtune.rules import Rules
 from tailtune.storage import canonical_json, sha256_bytes, sha256_file
@@ -256,9 +255,10 @@ def _read_scorer(path: Path, described: Mapping[str, Any], config: DecoderConfig
 
 def _load(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        file = TensorFile(path)
     except (SafetensorError, OSError) as error:
         raise BundleError(f"{path}: cannot be read: {error}") from error
+    return {name: file.tensor(name) for name in file.names()}
 
 
 __all__ = ["Bundle", "find_bundle", "read_bundle", "write_bundle"]

@@ -7,6 +7,8 @@ copied until something computes with it.
 from __future__ import annotations
 
 import json
+import mmap
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,9 @@ _LARGEST = torch.finfo(torch.float32).max
 # What the format calls the types that are written, in the order in which they lie in a file.
 _KINDS = {torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.int8: "I8"}
 _ORDER = list(_KINDS)
+_TYPES = {name: kind for kind, name in _KINDS.items()}
+# From mman.h; Python knows it from 3.13 on.
+_NO_RESERVE = 0x4000 if sys.platform == "linux" else 0
 # Values converted and written at once: 16 MB of fp32.
 _PIECE = 2**22
 
@@ -51,6 +56,55 @@ def read_json(path: Path, error: type[TailtuneError] = ModelError) -> dict[str, 
     if not isinstance(value, dict):
         raise error(f"{path}: expected a JSON object, got {type(value).__name__}")
     return value
+
+
+class TensorFile:
+    """The tensors of one safetensors file, mapped.
+
+    Pages that someone writes to become this process's own, so the file never changes. No memory is reserved for that:
+    the library's own mapping does, and so is refused where the file is larger than the memory.
+
+    Args:
+        path: The file.
+
+    Raises:
+        SafetensorError: If it is damaged.
+        OSError: If it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with safe_open(path, framework="np"):
+            pass  # the library has looked: sizes fit, nothing overlaps
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            self._head: dict[str, Any] = json.loads(file.read(size))
+            self._head.pop("__metadata__", None)
+            flags = mmap.MAP_PRIVATE | _NO_RESERVE
+            mapping = mmap.mmap(file.fileno(), 0, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        self._whole = torch.frombuffer(mapping, dtype=torch.uint8)
+        self._start = 8 + size
+
+    def names(self) -> list[str]:
+        """Return the names of all tensors."""
+        return list(self._head)
+
+    def kind(self, name: str) -> str:
+        """Return what the format calls the type of a tensor."""
+        return str(self._head[name]["dtype"])
+
+    def tensor(self, name: str) -> Tensor:
+        """Return a tensor, a view of the file.
+
+        Raises:
+            KeyError: If its type is none that is written here.
+        """
+        described = self._head[name]
+        kind = _TYPES[described["dtype"]]
+        start, end = (self._start + offset for offset in described["data_offsets"])
+        content = self._whole[start:end]
+        if start % kind.itemsize:  # old files have heads of any length
+            content = content.clone()
+        return content.view(kind).view(described["shape"])
 
 
 class SafetensorsFolder:
@@ -78,7 +132,7 @@ class SafetensorsFolder:
                 hint="pickled weights (.bin, .pth) are not read: they can run code; convert them to safetensors",
             )
         self.folder = folder
-        self._opened: dict[Path, Any] = {}
+        self._opened: dict[Path, TensorFile] = {}
         self._where: dict[str, tuple[Path, str]] = {}
         index = folder / INDEX
         if index.is_file():
@@ -126,14 +180,9 @@ class SafetensorsFolder:
         """
         file, stored = self._where[name]
         opened = self._open(file)
-        try:
-            kind = str(opened.get_slice(stored).get_dtype())
-            if kind not in _FLOATS:
-                raise _refusal(file, stored, kind)
-            tensor: Tensor = opened.get_tensor(stored)
-        except (SafetensorError, OSError) as error:
-            raise ModelError(f"{file}: cannot be read: {error}") from error
-        return tensor
+        if (kind := opened.kind(stored)) not in _FLOATS:
+            raise _refusal(file, stored, kind)
+        return opened.tensor(stored)
 
     def require_finite(self, name: str) -> None:
         """Look at every value of a tensor, which takes no memory.
@@ -145,14 +194,14 @@ class SafetensorsFolder:
         if not (low >= -_LARGEST and high <= _LARGEST):  # NaN is neither
             raise ModelError(f"{self.file(name)}: {name} holds NaN or infinite values")
 
-    def _open(self, file: Path) -> Any:
+    def _open(self, file: Path) -> TensorFile:
         if file in self._opened:
             return self._opened[file]
         try:
-            opened: Any = safe_open(file, framework="pt")
-            names = {_today(name): name for name in list(opened.keys())}
+            opened = TensorFile(file)
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{file}: not a whole safetensors file: {error}", hint="download it again") from error
+        names = {_today(name): name for name in opened.names()}
         for name, stored in names.items():
             if (other := self._where.get(name, (file, ""))[0]) != file:
                 also = f"in {other.name} too" if other in self._opened else f"{INDEX} looks for it in {other.name}"

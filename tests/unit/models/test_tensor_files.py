@@ -343,3 +343,36 @@ def test_a_folder_gives_views_of_its_files(folder: Path) -> None:
         file.seek(place)
         file.write(struct.pack("<f", 42.0))
     assert tensor[0] == 42.0
+
+
+def test_writing_to_a_view_leaves_the_file_alone(folder: Path) -> None:
+    """A mapped weight that is changed is this process's own from then on."""
+    before = (folder / MODEL).read_bytes()
+    tensor = SafetensorsFolder(folder).read(NORM)
+    tensor.add_(1.0)
+    assert torch.equal(tensor, load_file(folder / MODEL)[NORM] + 1.0)
+    assert (folder / MODEL).read_bytes() == before
+
+
+@pytest.mark.parametrize("blanks", range(8))
+def test_heads_of_any_length_are_read(folder: Path, blanks: int) -> None:
+    """Older writers did not pad them, so that tensors lie at odd places."""
+    content = (folder / MODEL).read_bytes()
+    (size,) = struct.unpack("<Q", content[:8])
+    head = content[8 : 8 + size].rstrip() + b" " * blanks
+    wanted = load_decoder(folder).state_dict()
+    wanted = {name: tensor.clone() for name, tensor in wanted.items()}
+    (folder / MODEL).write_bytes(struct.pack("<Q", len(head)) + head + content[8 + size :])
+    given = load_decoder(folder).state_dict()
+    assert all(torch.equal(tensor, given[name]) for name, tensor in wanted.items())
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs /proc")
+def test_mapping_reserves_no_memory(folder: Path) -> None:
+    """Else a file larger than the memory could not be mapped: Linux refuses what it could not hold ("ac": counted)."""
+    files = SafetensorsFolder(folder)
+    assert files.read(NORM).numel()
+    seen = Path("/proc/self/smaps").read_text().split(str(folder / MODEL))[1]
+    flags = next(line.split() for line in seen.splitlines() if line.startswith("VmFlags:"))
+    assert "nr" in flags
+    assert "ac" not in flags
