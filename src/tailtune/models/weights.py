@@ -28,6 +28,9 @@ from tailtune.storage import sha256_bytes, sha256_file
 __all__ = ["SafetensorsFolder", "fill", "fingerprint", "load_decoder", "read_json", "reference_tensors"]
 
 
+_LARGEST_SIZE = 2**28
+
+
 def load_decoder(
     folder: Path, *, depth: int | None = None, final_norm: bool = True, map_above: int | None = None
 ) -> Decoder:
@@ -45,6 +48,7 @@ def load_decoder(
         ModelError: If the family is not supported, or a tensor is missing, misshapen or not finite.
     """
     config = read_config(read_json(folder / "config.json"))
+    _require_sizes(config, folder)
     source = _Source.of(SafetensorsFolder(folder), config, depth)
     with torch.device("meta"):
         decoder = Decoder(config, blocks=depth, final_norm=final_norm)
@@ -61,6 +65,13 @@ def load_decoder(
         tensors[name] = source.tensor(name, like).float()
     fill(decoder, tensors, where=str(folder))
     return decoder
+
+
+def _require_sizes(config: DecoderConfig, folder: Path) -> None:
+    """Refuse sizes whose products PyTorch cannot count, far above those of any model."""
+    largest = max(config.vocabulary, config.width, config.mlp_width, config.heads * config.head_width, config.context)
+    if largest > _LARGEST_SIZE:
+        raise ModelError(f"{folder / 'config.json'}: a size of {largest}, expected at most {_LARGEST_SIZE}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -298,6 +298,22 @@ def test_another_number_of_blocks_is_told(folder: Path, said: int) -> None:
     refused(folder, f"the weights are of 4 blocks, config.json says {said}")
 
 
+@pytest.mark.parametrize("size", [10**7, 10**10, 10**19, 10**40])
+@pytest.mark.parametrize(
+    "key", ["hidden_size", "vocab_size", "intermediate_size", "head_dim", "max_position_embeddings"]
+)
+def test_sizes_of_no_model_are_told(folder: Path, key: str, size: int) -> None:
+    """At once, without room being made for them; the longest text is not seen in the weights of a Llama."""
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, key: size}))
+    if size > 10**7:
+        refused(folder, r"config\.json: a size of \d+, expected at most 268435456")
+    elif key != "max_position_embeddings":
+        refused(folder, r"has shape \[\d+, 32\], expected \[")
+    else:
+        assert load_decoder(folder).config.context == size
+
+
 def test_a_head_may_be_there_or_not(folder: Path) -> None:
     """It is not read either way."""
     before = load_decoder(folder).state_dict()
