@@ -21,17 +21,18 @@ from typing import Any, cast, get_args
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tailtune import __version__
-from tailtune.errors import BundleError, ModelError, SetupError
+from tailtune.errors import BundleError, ModelError
 from tailtune.label_rules import AnyRules, read_rules
 from tailtune.labels import LabelSet
 from tailtune.methods.scope import Scope
 from tailtune.methods.scorers import Pooling, ProbeScorer, Scorer, TailScorer
 from tailtune.models.int8 import Precision, int8_twin
+from tailtune.models.mapped import shapes_of, tensors_of
 from tailtune.models.parts import Part, Shape, make_part, shape_from_json
+from tailtune.models.tensor_files import TensorFile, write_tensors
 from tailtune.models.weights import fill
 from tailtune.rules import Rules
 from tailtune.storage import canonical_json, read_json, sha256_bytes, sha256_file
@@ -88,12 +89,13 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
     Raises:
         SetupError: If the disk has no room.
     """
-    _save(folder / BACKBONE, bundle.decoder.state_dict())
+    write_tensors(folder / BACKBONE, tensors_of(bundle.decoder), like=shapes_of(bundle.decoder))
     described, tensors = _describe(bundle.scorer)
-    _save(folder / CLASSIFIER, tensors)
+    write_tensors(folder / CLASSIFIER, tensors)
     (folder / TOKENIZER).write_bytes(bundle.tokenizer.json_bytes)
     if bundle.scope is not None:
-        _save(folder / SCOPE, {name: torch.from_numpy(array) for name, array in bundle.scope.arrays().items()})
+        arrays = bundle.scope.arrays().items()
+        write_tensors(folder / SCOPE, {name: torch.from_numpy(array) for name, array in arrays})
     for name, content in extra.items():
         (folder / name).write_text(content, encoding="utf-8")
     rules, long = bundle.rules.as_json(), bundle.tokenizer.long.as_json()
@@ -132,13 +134,6 @@ def _format(bundle: Bundle) -> int:
 
 def _digest(manifest: Mapping[str, Any]) -> str:
     return sha256_bytes(canonical_json({k: v for k, v in manifest.items() if k != "digest"}).encode())
-
-
-def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    try:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
-    except SafetensorError as error:
-        raise SetupError(f"cannot write {path}: {error}", hint="is there room on the disk?") from error
 
 
 def _describe(scorer: Scorer) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -271,9 +266,10 @@ def _read_scorer(path: Path, described: Mapping[str, Any], config: Shape, classe
 
 def _load(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        file = TensorFile(path)
     except (SafetensorError, OSError) as error:
         raise BundleError(f"{path}: cannot be read: {error}") from error
+    return {name: file.tensor(name) for name in file.names()}
 
 
 __all__ = ["Bundle", "find_bundle", "read_bundle", "write_bundle"]

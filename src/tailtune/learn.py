@@ -205,7 +205,7 @@ def _ready(
         if note := long_note(reading, dataset):
             say(note)
     with watch.stage("model"):
-        decoder = load_part(model.path, depth=planned.top)
+        decoder = load_part(model.path, depth=planned.top, final_norm=bool(planned.tails))
     return _Ready(
         source={"name": model.name, "source": model.source, "sha256": weights},
         blocks=shape.blocks,

@@ -229,13 +229,15 @@ def read_json(path: Path, error: type[TailtuneError] = ModelError) -> dict[str, 
     """Return the JSON object in ``path``.
 
     Raises:
-        TailtuneError: Of the given class, if the file is missing or holds no JSON object.
+        TailtuneError: Of the given class, if the file cannot be read or holds no JSON object.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as missing:
         raise error(f"{path}: no such file") from missing
-    except ValueError as broken:
+    except OSError as unreadable:
+        raise error(f"{path}: cannot be read: {unreadable.strerror}") from unreadable
+    except (ValueError, RecursionError) as broken:
         raise error(f"{path}: not valid JSON: {broken}") from broken
     if not isinstance(value, dict):
         raise error(f"{path}: expected a JSON object, got {type(value).__name__}")

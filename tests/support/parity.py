@@ -19,7 +19,8 @@ from support.architectures import Architecture
 from support.reference import packed, ragged, relative_error, write_reference
 from tailtune.models.families import FAMILIES
 from tailtune.models.int8 import to_int8
-from tailtune.models.weights import SafetensorsFolder, load_decoder, reference_tensors
+from tailtune.models.tensor_files import SafetensorsFolder
+from tailtune.models.weights import load_decoder, reference_tensors
 
 # Of the largest value, fp32.
 TOLERANCE = 1e-5

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from tailtune.features.backbone import Backbone
+from tailtune.models.mapped import shapes_of
 from tailtune.models.onednn import fastest_linear
 from tailtune.text.packing import pack
 from tailtune.text.tokenizer import Tokens
@@ -55,7 +56,7 @@ def milliseconds(backbone: Backbone, text: Tokens, depths: Sequence[int]) -> dic
 
 def stored_bytes(backbone: Backbone, depths: Sequence[int]) -> Mapping[int, int]:
     """Return depth -> bytes of the embeddings and the blocks below it, as a bundle stores them."""
-    sizes = {name: tensor.nbytes for name, tensor in backbone.decoder.state_dict().items()}
+    sizes = {name: tensor.nbytes for name, tensor in shapes_of(backbone.decoder).items()}
     blocks = {name: size for name, size in sizes.items() if name.startswith("blocks.")}
     below = sum(sizes.values()) - sum(blocks.values())
     return {depth: below + sum(s for name, s in blocks.items() if int(name.split(".")[1]) < depth) for depth in depths}

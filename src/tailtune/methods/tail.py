@@ -24,6 +24,7 @@ from tailtune.features.store import Features, Indices
 from tailtune.methods.losses import Objective
 from tailtune.methods.scorers import TailScorer, score_features
 from tailtune.methods.tasks import task_of
+from tailtune.models.mapped import tensors_of
 from tailtune.models.parts import Part, make_part
 from tailtune.text.packing import pack
 
@@ -106,8 +107,8 @@ def new_tail(decoder: Part, *, blocks: int, depth: int, classes: int, seed: int)
         seed: The head starts uniform in ±1/sqrt(D), the usual start of a linear layer.
     """
     part = make_part(decoder.config, first=depth - blocks, blocks=blocks, embeddings=False)
-    source = decoder.state_dict()
-    part.load_state_dict({name: source[name].clone() for name in part.state_dict()}, assign=True)
+    source = tensors_of(decoder)
+    part.load_state_dict({name: source[name].float().clone() for name in part.state_dict()}, assign=True)
     tail = TailScorer(part, classes)
     bound = 1.0 / math.sqrt(decoder.config.width)
     with torch.no_grad():

@@ -126,7 +126,7 @@ def _config(
 
 def _write_weights(path: Path, weights: Mapping[str, Weight], progress: Progress) -> None:
     planned = in_file_order([weight.planned() for weight in weights.values()])
-    with SafetensorsWriter(path, planned) as writer:
+    with SafetensorsWriter(path, planned, metadata={"format": "pt"}) as writer:
         for number, tensor in enumerate(planned, start=1):
             writer.write(tensor.name, weights[tensor.name].read())
             progress("converting", number, len(planned), "tensors")

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from tailtune.errors import ConfigError
 from tailtune.models.decoder import Decoder
+from tailtune.models.mapped import tensors_of
 from tailtune.models.onednn import fastest_linear
 from tailtune.models.parts import Part
 
@@ -31,6 +32,8 @@ WORTH = 1.5
 # Narrower models spend their time elsewhere than in products.
 _SMALLEST = 256
 _TRIAL_ROWS = 256
+# Values rounded at once: 16 MB of fp32.
+_PIECE = 2**22
 _TRIALS = 10
 
 
@@ -110,7 +113,7 @@ def to_int8(decoder: Part) -> Decoder:
     """Return a frozen decoder of the same blocks with its products in int8; it shares the tensors that stay fp32.
 
     Args:
-        decoder: fp32, without final norm: a backbone.
+        decoder: fp32, without final norm: a backbone. Of a mapped one a tensor at a time is read.
 
     Raises:
         ConfigError: If it is not native.
@@ -126,14 +129,13 @@ def to_int8(decoder: Part) -> Decoder:
                 final_norm=decoder.final_norm is not None,
             )
         )
-    wanted, given = twin.state_dict(), decoder.state_dict()
+    wanted, given = twin.state_dict(), tensors_of(decoder)
     state: dict[str, Tensor] = {}
     for name, tensor in wanted.items():
         if tensor.dtype == torch.int8:
-            rows, scale = rounded(given[name])
-            state[name], state[name.removesuffix("weight") + "scale"] = rows, scale.flatten()
+            state[name], state[name.removesuffix("weight") + "scale"] = _rounded_in_pieces(given[name])
         elif name in given:
-            state[name] = given[name]
+            state[name] = given[name].float()
     twin.load_state_dict(state, assign=True)
     return twin.eval().requires_grad_(False)
 
@@ -142,6 +144,17 @@ def _native(decoder: Part) -> Decoder:
     if not isinstance(decoder, Decoder):
         raise ConfigError("int8 is for native models, this one runs through transformers", hint="--precision fp32")
     return decoder
+
+
+def _rounded_in_pieces(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """The int8 rows and their scales [rows], without temporaries of the weight's size."""
+    rows = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
+    scales = torch.empty(len(weight), device=weight.device)
+    step = max(1, _PIECE // weight.shape[1])
+    for piece, into, scale in zip(*(torch.split(whole, step) for whole in (weight, rows, scales)), strict=True):
+        values, found = rounded(piece.float())
+        into.copy_(values), scale.copy_(found.flatten())
+    return rows, scales
 
 
 def int8_is_faster(width: int, mlp_width: int) -> bool:

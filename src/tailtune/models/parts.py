@@ -93,12 +93,13 @@ def make_part(
         return Decoder(shape, first=first, blocks=blocks, embeddings=embeddings, final_norm=final_norm)
 
 
-def load_part(folder: Path, *, depth: int | None = None) -> Part:
+def load_part(folder: Path, *, depth: int | None = None, final_norm: bool = True) -> Part:
     """Return the pretrained decoder in a Hugging Face folder, in fp32 on the CPU, in eval mode.
 
     Args:
         folder: Holds config.json and one or more safetensors files.
         depth: Read only the lowest ``depth`` blocks; default all.
+        final_norm: Of a native one, read the final norm too, which lies in the last of several files.
 
     Raises:
         ModelError: If it is not supported, or a tensor is missing, misshapen or not finite.
@@ -109,5 +110,5 @@ def load_part(folder: Path, *, depth: int | None = None) -> Part:
 
     raw = read_json(folder / "config.json")
     if kind_of(raw) == "native":
-        return load_decoder(folder, depth=depth)
+        return load_decoder(folder, depth=depth, final_norm=final_norm)
     return load_generic(folder, depth=depth)

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-Kind = Literal["F32", "BF16", "F16"]
+Kind = Literal["F64", "F32", "BF16", "F16", "I8"]
 
 # Bytes of a value. In this order the library writes tensors, the widest first: each then starts at a multiple of its
 # own width without padding.
-_WIDTHS: dict[Kind, int] = {"F32": 4, "BF16": 2, "F16": 2}
+_WIDTHS: dict[Kind, int] = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2, "I8": 1}
 _ALIGNMENT = 8
 
 
@@ -55,12 +55,13 @@ class SafetensorsWriter:
     Args:
         path: The file.
         tensors: All that it will hold.
+        metadata: Strings told in its header.
     """
 
-    def __init__(self, path: Path, tensors: Sequence[Planned]) -> None:
+    def __init__(self, path: Path, tensors: Sequence[Planned], *, metadata: Mapping[str, str] | None = None) -> None:
         self._waiting = in_file_order(tensors)
         self._file = path.open("wb")
-        self._file.write(_header(self._waiting))
+        self._file.write(_header(self._waiting, metadata))
 
     def __enter__(self) -> SafetensorsWriter:
         return self
@@ -89,8 +90,8 @@ class SafetensorsWriter:
             raise ValueError(f"{name}: expected {planned.bytes} bytes, got {written}")
 
 
-def _header(tensors: Sequence[Planned]) -> bytes:
-    told: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+def _header(tensors: Sequence[Planned], metadata: Mapping[str, str] | None) -> bytes:
+    told: dict[str, Any] = {} if metadata is None else {"__metadata__": dict(metadata)}
     start = 0
     for tensor in tensors:
         end = start + tensor.bytes

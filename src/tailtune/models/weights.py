@@ -6,120 +6,173 @@ Pickles are not read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from tailtune.errors import ModelError
 from tailtune.models.decoder import Decoder
 from tailtune.models.families import FAMILIES, read_config
 from tailtune.models.family import Family, Weight
+from tailtune.models.hashes import remembered_sha256
+from tailtune.models.mapped import MappedDecoder, memory_bytes
 from tailtune.models.shape import DecoderConfig
+from tailtune.models.tensor_files import SafetensorsFolder
 from tailtune.storage import read_json, sha256_bytes, sha256_file
 
-# How norms were called in files converted from the first TensorFlow checkpoints of BERT.
-_OLD_NORM_NAMES = ((".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias"))
+_LARGEST_SIZE = 2**28
 
 
-class SafetensorsFolder:
-    """The tensors of a folder of safetensors files, by name, read only when asked for."""
-
-    def __init__(self, folder: Path) -> None:
-        files = sorted(folder.glob("*.safetensors"))
-        if not files:
-            raise ModelError(
-                f"{folder}: no *.safetensors file",
-                hint="pickled weights (.bin, .pth) are not read: they can run code; convert them to safetensors",
-            )
-        index = folder / "model.safetensors.index.json"
-        if index.is_file():
-            wanted = sorted(set(read_json(index).get("weight_map", {}).values()))
-            absent = [name for name in wanted if not (folder / name).is_file()]
-            if absent:
-                raise ModelError(f"{folder}: {len(absent)} of {len(wanted)} shards are missing: {', '.join(absent)}")
-            files = [folder / name for name in wanted]
-        self.folder = folder
-        self.files = files
-        self._where = {_today(name): (file, name) for file in files for name in _names(file)}
-
-    def names(self) -> set[str]:
-        """Return the names of all tensors."""
-        return set(self._where)
-
-    def read(self, name: str) -> Tensor:
-        """Return one tensor in fp32, its values checked to be finite.
-
-        Raises:
-            ModelError: If the file is damaged or holds NaN or infinite values.
-        """
-        file, name = self._where[name]
-        try:
-            with safe_open(file, framework="pt") as opened:
-                tensor: Tensor = opened.get_tensor(name)
-        except (SafetensorError, OSError) as error:
-            raise ModelError(f"{file}: cannot be read: {error}") from error
-        tensor = tensor.float()
-        if not torch.isfinite(tensor).all():
-            raise ModelError(f"{file}: {name} holds NaN or infinite values")
-        return tensor
-
-
-def _today(name: str) -> str:
-    for old, new in _OLD_NORM_NAMES:
-        if name.endswith(old):
-            return name.removesuffix(old) + new
-    return name
-
-
-def _names(file: Path) -> list[str]:
-    try:
-        with safe_open(file, framework="pt") as opened:
-            return list(opened.keys())
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{file}: not a whole safetensors file: {error}", hint="download it again") from error
-
-
-def load_decoder(folder: Path, *, depth: int | None = None) -> Decoder:
+def load_decoder(
+    folder: Path, *, depth: int | None = None, final_norm: bool = True, map_above: int | None = None
+) -> Decoder:
     """Return the pretrained decoder in a Hugging Face folder, in fp32 on the CPU, in eval mode.
 
     Args:
         folder: Holds config.json and one or more safetensors files; names with or without the family's prefix.
-        depth: Read only the lowest ``depth`` blocks; default all.
+        depth: Read only the lowest ``depth`` blocks; default all. With an index, shards that hold none of their tensors
+            are not opened and may be missing or damaged.
+        final_norm: Read the final norm, where the family has one; it is what a tail needs, and lies in the last shard.
+        map_above: Bytes of fp32 weights above which they stay in the files, and each block is read when it computes;
+            default half of this machine's memory.
 
     Raises:
         ModelError: If the family is not supported, or a tensor is missing, misshapen or not finite.
     """
     config = read_config(read_json(folder / "config.json"))
-    family = FAMILIES[config.family]
+    _require_sizes(config, folder)
+    source = _Source.of(SafetensorsFolder(folder), config, depth)
     with torch.device("meta"):
-        decoder = Decoder(config, blocks=depth)
-    files = SafetensorsFolder(folder)
-    prefix = _require_names(files, family, config, decoder.state_dict())
-    tensors = {name: _join(_source(family, name), files, prefix, config) for name in decoder.state_dict()}
+        decoder = Decoder(config, blocks=depth, final_norm=final_norm)
+    wanted = decoder.state_dict()
+    source.require(wanted)
+    limit = memory_bytes() // 2 if map_above is None else map_above
+    if sum(tensor.nbytes for tensor in wanted.values()) > limit:
+        for name in wanted:
+            source.require_finite(name)
+        return MappedDecoder(config, source, blocks=len(decoder.blocks), final_norm=final_norm)
+    tensors = {}
+    for name, like in wanted.items():
+        source.require_finite(name)
+        tensors[name] = source.tensor(name, like).float()
     fill(decoder, tensors, where=str(folder))
     return decoder
 
 
-def _source(family: Family, name: str) -> Weight:
+def _require_sizes(config: DecoderConfig, folder: Path) -> None:
+    """Refuse sizes whose products PyTorch cannot count, far above those of any model."""
+    largest = max(config.vocabulary, config.width, config.mlp_width, config.heads * config.head_width, config.context)
+    if largest > _LARGEST_SIZE:
+        raise ModelError(f"{folder / 'config.json'}: a size of {largest}, expected at most {_LARGEST_SIZE}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Source:
+    """The tensors of a model folder under our names."""
+
+    files: SafetensorsFolder
+    family: Family
+    config: DecoderConfig
+    prefix: str
+
+    @classmethod
+    def of(cls, files: SafetensorsFolder, config: DecoderConfig, depth: int | None) -> _Source:
+        """Return that of ``files``, after checking that they hold as many blocks as the config says, or the cut needs.
+
+        Before a decoder is built: one of a billion blocks never would be.
+        """
+        family, present = FAMILIES[config.family], files.names()
+        prefix = family.prefix if any(name.startswith(family.prefix) for name in present) else ""
+        held = _blocks_in(present, family, prefix)
+        if held > config.blocks or held < (config.blocks if depth is None else depth):
+            raise ModelError(f"{files.folder}: the weights are of {held} blocks, config.json says {config.blocks}")
+        return cls(files=files, family=family, config=config, prefix=prefix)
+
+    def names(self, name: str) -> list[str]:
+        """The reference's names of the tensors that ours is made of."""
+        return [self.prefix + part for part in _weight_of(self.family, name).names]
+
+    def require(self, wanted: Mapping[str, Tensor]) -> None:
+        """Open the files of all wanted tensors; check that each is there and of its shape, and that none is unknown."""
+        needed = {name for ours in wanted for name in self.names(ours)}
+        missing = sorted(needed - self.files.names())
+        if missing:
+            raise ModelError(f"{self.files.folder}: {len(missing)} tensors are missing: {_some(missing)}")
+        self.files.require(needed)
+        surplus = sorted(name for name in self.files.names() - self._known() if not self._is_ignored(name))
+        if surplus:
+            raise ModelError(
+                f"{self.files.folder}: {len(surplus)} tensors are not known in this family: {_some(surplus)}"
+            )
+        for ours, like in wanted.items():
+            places = self._places(_weight_of(self.family, ours), like)
+            for name, place in zip(self.names(ours), places, strict=True):
+                if (got := self.files.read(name).shape) != place.shape:
+                    where = f"{self.files.file(name)}: {name}"
+                    raise ModelError(f"{where} has shape {list(got)}, expected {list(place.shape)}")
+
+    def require_finite(self, name: str) -> None:
+        """Check every value of the tensor that we call ``name``."""
+        for part in self.names(name):
+            self.files.require_finite(part)
+
+    def tensor(self, name: str, like: Tensor) -> Tensor:
+        """Return one tensor: a view of the mapped file where it lies there as we want it, else made from its parts."""
+        weight = _weight_of(self.family, name)
+        if len(weight.names) == 1 and not (weight.transposed or weight.interleaved):
+            return self.files.read(self.names(name)[0])
+        out = torch.empty(like.shape, dtype=torch.float32)
+        self.put(name, out)
+        return out
+
+    def put(self, name: str, out: Tensor) -> None:
+        """Read one tensor into ``out``, straight from the mapped files."""
+        weight = _weight_of(self.family, name)
+        parts = [self.files.read(part) for part in self.names(name)]
+        if weight.interleaved:
+            heads, width = self.config.heads, self.config.head_width
+            out.view(3, heads, width, -1).copy_(parts[0].view(heads, 3, width, -1).transpose(0, 1))
+            return
+        for place, part in zip(self._places(weight, out), parts, strict=True):
+            place.copy_(part)
+
+    def _places(self, weight: Weight, ours: Tensor) -> tuple[Tensor, ...]:
+        """The parts of one of our tensors, each of the shape in which the reference stores it."""
+        stored = ours.t() if weight.transposed else ours
+        return torch.split(stored, _sizes(len(weight.names), stored, self.config))
+
+    def _known(self) -> set[str]:
+        known = {self.prefix + part for weight in self.family.weights.values() for part in weight.names}
+        for weight in self.family.block_weights.values():
+            for number in range(self.config.blocks):
+                known |= {self.prefix + part.format(number) for part in weight.names}
+        return known
+
+    def _is_ignored(self, name: str) -> bool:
+        return any(fnmatchcase(name.removeprefix(self.prefix), pattern) for pattern in self.family.ignored)
+
+
+def _blocks_in(present: Iterable[str], family: Family, prefix: str) -> int:
+    """One more than the highest number of a block that one of these names has."""
+    patterns = {part for weight in family.block_weights.values() for part in weight.names}
+    alternatives = (r"([0-9]{1,9})".join(map(re.escape, part.split("{}"))) for part in sorted(patterns))
+    block = re.compile(f"{re.escape(prefix)}(?:{'|'.join(alternatives)})")
+    found = (block.fullmatch(name) for name in present)
+    return max((int(next(filter(None, match.groups()))) + 1 for match in found if match), default=0)
+
+
+def _weight_of(family: Family, name: str) -> Weight:
     """Where the tensor that we call ``name`` comes from."""
     if not name.startswith("blocks."):
         return family.weights[name]
     _, number, inner = name.split(".", 2)
     weight = family.block_weights[inner]
     return replace(weight, names=tuple(part.format(number) for part in weight.names))
-
-
-def _join(weight: Weight, files: SafetensorsFolder, prefix: str, config: DecoderConfig) -> Tensor:
-    parts = [files.read(prefix + name) for name in weight.names]
-    joined = parts[0] if len(parts) == 1 else torch.cat(parts)
-    if weight.interleaved and len(joined) == 3 * config.heads * config.head_width:
-        joined = joined.view(config.heads, 3, config.head_width, -1).transpose(0, 1).reshape(joined.shape)
-    return joined.t().contiguous() if weight.transposed else joined
 
 
 def reference_tensors(decoder: Decoder, *, gradients: bool = False) -> dict[str, Tensor]:
@@ -137,7 +190,7 @@ def reference_tensors(decoder: Decoder, *, gradients: bool = False) -> dict[str,
     for name, tensor in tensors.items():
         if tensor is None:
             continue
-        weight = _source(family, name)
+        weight = _weight_of(family, name)
         stored = tensor.t().contiguous() if weight.transposed else tensor
         if weight.interleaved:
             stored = stored.view(3, config.heads, config.head_width, -1).transpose(0, 1).reshape(stored.shape)
@@ -152,27 +205,6 @@ def _sizes(parts: int, stored: Tensor, config: DecoderConfig) -> list[int]:
         query, shared = (heads * config.head_width for heads in (config.heads, config.key_value_heads))
         return [query, shared, shared]
     return [len(stored) // parts] * parts
-
-
-def _require_names(files: SafetensorsFolder, family: Family, config: DecoderConfig, wanted: Iterable[str]) -> str:
-    """The prefix of the names, after checking that all wanted tensors are there and none is unknown."""
-    present = files.names()
-    prefix = family.prefix if any(name.startswith(family.prefix) for name in present) else ""
-    needed = {prefix + part for name in wanted for part in _source(family, name).names}
-    missing = sorted(needed - present)
-    if missing:
-        raise ModelError(f"{files.folder}: {len(missing)} tensors are missing: {_some(missing)}")
-    known = {prefix + part for weight in family.weights.values() for part in weight.names}
-    for weight in family.block_weights.values():
-        known |= {prefix + part.format(number) for part in weight.names for number in range(config.blocks)}
-    surplus = sorted(name for name in present - known if not _is_ignored(name, family, prefix))
-    if surplus:
-        raise ModelError(f"{files.folder}: {len(surplus)} tensors are not known in this family: {_some(surplus)}")
-    return prefix
-
-
-def _is_ignored(name: str, family: Family, prefix: str) -> bool:
-    return any(fnmatchcase(name.removeprefix(prefix), pattern) for pattern in family.ignored)
 
 
 def _some(names: list[str], most: int = 4) -> str:
@@ -205,6 +237,9 @@ def fill(module: torch.nn.Module, tensors: Mapping[str, Tensor], *, where: str) 
 
 
 def fingerprint(folder: Path) -> str:
-    """Return the SHA-256 that identifies the weights and config in a Hugging Face folder."""
-    parts = [sha256_file(folder / "config.json"), *(sha256_file(file) for file in SafetensorsFolder(folder).files)]
-    return sha256_bytes("\n".join(parts).encode())
+    """Return the SHA-256 that identifies the config and weights in a Hugging Face folder, of all files that are there.
+
+    Those of large files are remembered, see ``tailtune.models.hashes``.
+    """
+    weights = [remembered_sha256(file) for file in SafetensorsFolder(folder).files]
+    return sha256_bytes("\n".join([sha256_file(folder / "config.json"), *weights]).encode())

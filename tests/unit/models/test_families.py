@@ -49,7 +49,7 @@ def test_a_config_survives_json(name: str) -> None:
         ("llama", {"rope_parameters": {"rope_type": "llama3", "factor": 8.0}}, "'llama3' cannot be read"),
         ("llama", {"rope_parameters": {"rope_type": "linear", "curl": 2.0}}, "rotary settings curl are not"),
         ("llama", {"attention_multiplier": 0.5}, "attention_multiplier = '0.5', which is not known in this family"),
-        ("llama", {"quantization_config": {"bits": 4}}, "quantization_config"),
+        ("llama", {"quantization_config": {"bits": 4}}, "quantised weights"),
         ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx = True"),
         ("gemma3", {"use_bidirectional_attention": True}, "use_bidirectional_attention"),
         ("qwen2", {"num_experts": 8}, "num_experts"),

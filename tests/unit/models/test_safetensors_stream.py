@@ -47,7 +47,7 @@ def test_the_file_is_that_of_the_library(
     tensors = {name: torch.randn(shape).to(_KINDS[kind]) for name, (kind, shape) in named.items()}
     plan = [Planned(name=name, kind=kind, shape=tuple(shape)) for name, (kind, shape) in named.items()]
     path = tmp_path_factory.mktemp("stream") / "model.safetensors"
-    with SafetensorsWriter(path, plan) as writer:
+    with SafetensorsWriter(path, plan, metadata={"format": "pt"}) as writer:
         for planned in in_file_order(plan):
             writer.write(planned.name, _pieces(tensors[planned.name], rows))
     assert path.read_bytes() == save(tensors, metadata={"format": "pt"})

@@ -112,7 +112,7 @@ def _add(tensors: dict[str, Tensor]) -> None:
     ("change", "said"),
     [
         (_drop, r"1 tensors are missing: model\.layers\.2\.mlp\.up_proj\.weight"),
-        (_misshape, r"blocks\.1\.attention_output\.weight has shape \[3, 3\], expected \[32, 32\]"),
+        (_misshape, r"layers\.1\.self_attn\.o_proj\.weight has shape \[3, 3\], expected \[32, 32\]"),
         (_poison, r"model\.norm\.weight holds NaN or infinite values"),
         (_add, r"1 tensors are not known in this family: model\.layers\.1\.self_attn\.sinks"),
     ],

@@ -54,6 +54,11 @@ def read_config(raw: Mapping[str, Any]) -> DecoderConfig:
     Raises:
         ModelError: If its family or one of its settings is not supported; the message lists what is.
     """
+    if quantised := raw.get("quantization_config"):
+        kind = quantised.get("quant_method", "of an unnamed kind") if isinstance(quantised, Mapping) else quantised
+        raise ModelError(
+            f"config.json: quantised weights ({kind}) are not read", hint="use the unquantised model, or its GGUF file"
+        )
     family = family_of(raw)
     if family is None:
         known = ", ".join(f"{family.title} [{', '.join(family.model_types)}]" for family in FAMILIES.values())

@@ -21,7 +21,8 @@ from tailtune.models.generic.decoder import GenericDecoder
 from tailtune.models.generic.library import UNFIT, first_line, library_config, quietly, transformers
 from tailtune.models.generic.stem import Stopped, states_of
 from tailtune.models.generic.structure import some_ids
-from tailtune.models.weights import SafetensorsFolder, fill
+from tailtune.models.tensor_files import SafetensorsFolder
+from tailtune.models.weights import fill
 from tailtune.storage import read_json
 from tailtune.text.packing import pack
 
@@ -81,7 +82,11 @@ def _filled(config: GenericConfig, folder: Path, depth: int) -> Any:
     files = SafetensorsFolder(folder)
     kept = max((place + 1 for place in config.structure.order[:depth]), default=0)
     base = transformers().MODEL_MAPPING[type(library_config(config.reference))]
-    tensors = {name: files.read(name) for name in sorted(_wanted(files.names(), config, base.base_model_prefix, kept))}
+    wanted = sorted(_wanted(files.names(), config, base.base_model_prefix, kept))
+    files.require(wanted)
+    for name in wanted:
+        files.require_finite(name)
+    tensors = {name: files.read(name).float() for name in wanted}
     try:
         with quietly(), torch.random.fork_rng(devices=[]):
             model, told = _cut(base, config.structure.layers, kept).from_pretrained(
