@@ -66,6 +66,7 @@ def copied(
         ({"model_type": "falcon", "quantization_config": {"quant_method": "gptq"}}, "weights are quantised"),
         ({"model_type": "xlnet", "n_layer": 2, "d_model": 8, "n_head": 2}, "become states of shape"),
         ({"model_type": "xlm", "n_layers": 2, "emb_dim": 8, "n_heads": 2}, "computed between blocks 0 and 1"),
+        ({"model_type": "rwkv", "num_hidden_layers": 2, "hidden_size": 32}, "asks its blocks for 'attention'"),
         ({"model_type": "falcon", "hidden_size": "wide"}, "transformers cannot"),
         ({"model_type": "falcon", "num_attention_heads": 7}, "transformers cannot"),
     ],

@@ -93,6 +93,12 @@ class Recorder(nn.Module):
         self._place = place
         self._results = results
 
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError as error:
+            raise AttributeError(f"the model asks its blocks for {name!r}, which is not there without them") from error
+
     def forward(self, *arguments: Any, **keywords: Any) -> Any:
         """Return the states given, in the form in which a block returns them."""
         recording = _RECORDING.get()
