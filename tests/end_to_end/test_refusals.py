@@ -282,7 +282,7 @@ def _half_config(model: Path) -> None:
         (_broken_tokenizer, ["tokenizer.json", "not a usable tokenizer"]),
         (_broken_config, ["config.json", "not valid JSON"]),
         (_poor_config, ["config"]),
-        (_half_config, ["tensors are missing"]),
+        (_half_config, ["the weights are of 4 blocks, config.json says"]),
     ],
 )
 def test_unusable_models_are_refused(desk: Desk, damage: Callable[[Path], None], expected: list[str]) -> None:
