@@ -1,4 +1,4 @@
-"""What a model takes of the memory: reading it, one pass, saving a bundle, and ``tailtune train`` as a whole.
+"""What a model takes of the memory: reading it, a pass, saving and opening a bundle, and ``tailtune train`` as a whole.
 
 Each part runs in a process of its own that looks at /proc/self/status all the time. "own" is memory that only this
 process has (RssAnon, less what it had before it began); "resident" counts pages of files too (VmHWM), which the system
@@ -75,7 +75,7 @@ def model_part(model: Path, depth: int | None, mapped: bool) -> dict[str, Any]:
     """Return what reading, one pass of TEXTS x TOKENS tokens, and writing a bundle take."""
     import torch
 
-    from tailtune.bundle import Bundle, write_bundle
+    from tailtune.bundle import Bundle, read_bundle, write_bundle
     from tailtune.features.backbone import Backbone, Wanted
     from tailtune.labels import LabelSet
     from tailtune.methods.scorers import ProbeScorer
@@ -102,6 +102,7 @@ def model_part(model: Path, depth: int | None, mapped: bool) -> dict[str, Any]:
     )
     with tempfile.TemporaryDirectory() as folder:
         _, found["save"] = watch.stage(lambda: write_bundle(bundle, Path(folder), extra={}))
+        _, found["open"] = watch.stage(lambda: read_bundle(Path(folder)))
     return found
 
 

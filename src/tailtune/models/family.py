@@ -86,6 +86,10 @@ _HARMLESS = re.compile(
 )
 
 
+# Far above that of any model, and soon counted through.
+_MOST_BLOCKS = 10_000
+
+
 class Raw:
     """A config.json that remembers what was asked of it, so that what nobody asked for can be refused.
 
@@ -132,6 +136,17 @@ class Raw:
         value = self.need(*keys)
         if isinstance(value, bool) or not isinstance(value, int):
             raise ModelError(f"config.json: {keys[0]} = {value!r}, expected a whole number")
+        return value
+
+    def blocks(self, *keys: str) -> int:
+        """Return the number of blocks under the first of these keys that is there.
+
+        Raises:
+            ModelError: If there is none, or it is that of no model.
+        """
+        value = self.count(*keys)
+        if value > _MOST_BLOCKS:
+            raise ModelError(f"config.json: {keys[0]} = {value}, expected at most {_MOST_BLOCKS}")
         return value
 
     def only(self, key: str, default: Any, *accepted: Any) -> None:

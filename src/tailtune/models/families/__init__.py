@@ -55,9 +55,10 @@ def read_config(raw: Mapping[str, Any]) -> DecoderConfig:
         ModelError: If its family or one of its settings is not supported; the message lists what is.
     """
     if quantised := raw.get("quantization_config"):
-        kind = quantised.get("quant_method", "of an unnamed kind") if isinstance(quantised, Mapping) else quantised
+        kind = quantised.get("quant_method") if isinstance(quantised, Mapping) else None
         raise ModelError(
-            f"config.json: quantised weights ({kind}) are not read", hint="use the unquantised model, or its GGUF file"
+            f"config.json has quantization_config: quantised weights ({kind or 'of no named kind'}) are not read",
+            hint="use the unquantised model, or its GGUF file",
         )
     family = family_of(raw)
     if family is None:

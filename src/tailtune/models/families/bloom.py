@@ -16,7 +16,7 @@ def _read(raw: Raw) -> DecoderConfig:
         family="bloom",
         vocabulary=raw.count("vocab_size"),
         width=width,
-        blocks=raw.count("n_layer", "num_hidden_layers"),
+        blocks=raw.blocks("n_layer", "num_hidden_layers"),
         heads=heads,
         key_value_heads=heads,
         head_width=width // heads,

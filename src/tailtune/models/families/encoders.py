@@ -28,7 +28,7 @@ def _bert(raw: Raw, family: str, *, offset: int) -> DecoderConfig:
         family,
         width=raw.count("hidden_size"),
         heads=raw.count("num_attention_heads"),
-        blocks=raw.count("num_hidden_layers"),
+        blocks=raw.blocks("num_hidden_layers"),
         mlp_width=raw.count("intermediate_size"),
         activation="hidden_act",
         epsilon=float(raw.get("layer_norm_eps", 1e-12)),
@@ -44,7 +44,7 @@ def _read_distilbert(raw: Raw) -> DecoderConfig:
         "distilbert",
         width=raw.count("dim"),
         heads=raw.count("n_heads"),
-        blocks=raw.count("n_layers"),
+        blocks=raw.blocks("n_layers"),
         mlp_width=raw.count("hidden_dim"),
         activation="activation",
         epsilon=1e-12,
@@ -96,7 +96,7 @@ def _post_norm(
 
 def _read_modernbert(raw: Raw) -> DecoderConfig:
     width, heads = raw.count("hidden_size"), raw.count("num_attention_heads")
-    blocks, every = raw.count("num_hidden_layers"), int(raw.get("global_attn_every_n_layers", 3))
+    blocks, every = raw.blocks("num_hidden_layers"), int(raw.get("global_attn_every_n_layers", 3))
     kinds = raw.get("layer_types", ["sliding_attention" if n % every else "full_attention" for n in range(blocks)])
     whole = read_rotary(raw, theta=float(raw.get("global_rope_theta", 160000.0)), layers="full_attention")
     near = read_rotary(raw, theta=float(raw.get("local_rope_theta", 10000.0)), layers="sliding_attention")

@@ -16,7 +16,7 @@ def _read(raw: Raw) -> DecoderConfig:
         family="gpt2",
         vocabulary=raw.count("vocab_size"),
         width=width,
-        blocks=raw.count("n_layer"),
+        blocks=raw.blocks("n_layer"),
         heads=heads,
         key_value_heads=heads,
         head_width=width // heads,

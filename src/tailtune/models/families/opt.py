@@ -20,7 +20,7 @@ def _read(raw: Raw) -> DecoderConfig:
         family="opt",
         vocabulary=raw.count("vocab_size"),
         width=width,
-        blocks=raw.count("num_hidden_layers"),
+        blocks=raw.blocks("num_hidden_layers"),
         heads=heads,
         key_value_heads=heads,
         head_width=width // heads,
