@@ -239,7 +239,7 @@ def test_a_full_disk_is_refused(desk: Desk, file_bytes: int, stored: bool) -> No
 
 def _unknown_family(model: Path) -> None:
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    (model / "config.json").write_text(json.dumps({**config, "model_type": "t5"}), encoding="utf-8")
+    (model / "config.json").write_text(json.dumps({**config, "model_type": "no_such_family"}), encoding="utf-8")
 
 
 def _truncated(model: Path) -> None:
@@ -275,7 +275,7 @@ def _half_config(model: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
-        (_unknown_family, ["'t5'", "gpt2", "llama", "mistral"]),
+        (_unknown_family, ["'no_such_family'", "gpt2", "llama", "mistral"]),
         (_truncated, ["model.safetensors", "not a whole safetensors file"]),
         (_pickled, ["pickled weights only"]),
         (_without_tokenizer, ["lacks tokenizer.json"]),
