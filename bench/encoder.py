@@ -25,8 +25,8 @@ from tailtune.config import DEFAULT_MODEL, resolve
 from tailtune.data.split import without_unused
 from tailtune.features.backbone import Backbone, Wanted
 from tailtune.methods.scorers import in_order, pool
-from tailtune.models.catalog import resolve as resolve_model
 from tailtune.models.int8 import to_int8
+from tailtune.models.sources.catalog import resolve as resolve_model
 from tailtune.models.weights import load_decoder
 from tailtune.parts import prepare
 from tailtune.runs import versions

@@ -22,8 +22,8 @@ from tailtune.data.catalog import open_dataset
 from tailtune.estimate import distinct_texts, estimate_folder, speed
 from tailtune.features.backbone import Backbone, Wanted
 from tailtune.learn import learn
-from tailtune.models import catalog
 from tailtune.models.families import read_config
+from tailtune.models.sources import catalog
 from tailtune.models.weights import load_decoder
 from tailtune.parts import prepare
 from tailtune.runs import Stopwatch

@@ -31,7 +31,7 @@ from tailtune.learn import store_root
 from tailtune.methods.familiar import fit_scope
 from tailtune.methods.probe import Rows, fit_linear
 from tailtune.methods.scorers import pool
-from tailtune.models.catalog import resolve
+from tailtune.models.sources.catalog import resolve
 from tailtune.models.weights import fingerprint, load_decoder
 from tailtune.runs import versions
 from tailtune.storage import write_json

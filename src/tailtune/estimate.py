@@ -16,12 +16,12 @@ from tailtune.config import TrainConfig
 from tailtune.data.catalog import locate, open_dataset
 from tailtune.data.read import read_texts
 from tailtune.errors import DataError, ModelError
-from tailtune.models.catalog import is_cached, pull
-from tailtune.models.entries import Entry
-from tailtune.models.facts import read_shapes
 from tailtune.models.generic.config import GenericConfig
 from tailtune.models.parts import read_shape
 from tailtune.models.shape import DecoderConfig
+from tailtune.models.sources.catalog import is_cached, pull
+from tailtune.models.sources.entries import Entry
+from tailtune.models.sources.facts import read_shapes
 from tailtune.progress import Progress, silent
 from tailtune.storage import read_json
 

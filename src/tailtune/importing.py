@@ -20,8 +20,8 @@ from tailtune.errors import ConfigError, ModelError
 from tailtune.labels import LabelSet
 from tailtune.methods.scorers import TailScorer
 from tailtune.methods.tail import new_tail
-from tailtune.models.book import BookModel, read_book, write_book_folder
-from tailtune.models.gpt2_folder import TOKENIZER_SOURCE
+from tailtune.models.first_gpt2.book import BookModel, read_book, write_book_folder
+from tailtune.models.first_gpt2.folder import TOKENIZER_SOURCE
 from tailtune.models.weights import load_decoder
 from tailtune.predict import Predictor
 from tailtune.progress import Progress, Say, ignore, silent

@@ -37,9 +37,9 @@ from tailtune.methods.scan import Limits, Scan, scan
 from tailtune.methods.scope import Scope
 from tailtune.methods.scorers import Pooling, pooling_of, probabilities, score_features
 from tailtune.methods.tail import Epoch, Step, TailSettings
-from tailtune.models.catalog import resolve
 from tailtune.models.int8 import Precision
 from tailtune.models.parts import load_part, read_shape
+from tailtune.models.sources.catalog import resolve
 from tailtune.models.weights import fingerprint
 from tailtune.predict import Predictor
 from tailtune.progress import Progress, Say, ignore, silent

@@ -25,7 +25,7 @@ from tailtune.features.store import Features
 from tailtune.learn import Learnt
 from tailtune.methods.probe import choose_probe
 from tailtune.methods.scorers import probabilities, score_features
-from tailtune.models.catalog import is_cached, pull
+from tailtune.models.sources.catalog import is_cached, pull
 from tailtune.models.weights import fingerprint, load_decoder
 from tailtune.progress import Progress, silent
 from tailtune.rules import Doubles, Indices

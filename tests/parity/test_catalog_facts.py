@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from tailtune.models.catalog import entries, find_entry
+from tailtune.models.sources.catalog import entries, find_entry
 
 # The sizes in each model's config.json.
 _SMOLLM2_135M = {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9}

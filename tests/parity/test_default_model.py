@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from support.default_model import NAME, default_model
-from tailtune.models.catalog import pull
+from tailtune.models.sources.catalog import pull
 from tailtune.text.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.network

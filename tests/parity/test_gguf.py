@@ -13,7 +13,7 @@ from torch import Tensor
 from support.reference import packed, ragged, relative_error
 from support.tiny_gguf import MODELS, VOCABULARY, add_word_piece, converted, random_model, write_gguf
 from support.tiny_models import CORPUS
-from tailtune.models.gguf import convert_gguf
+from tailtune.models.gguf.convert import convert_gguf
 from tailtune.models.weights import load_decoder
 
 _LENGTH = 48  # longer than every window and every original context of the models

@@ -16,7 +16,7 @@ from support.texts import messages
 from support.tiny_models import CORPUS
 from tailtune.features.backbone import Backbone, Wanted
 from tailtune.methods.scorers import in_order, pool
-from tailtune.models.facts import read_shapes, tokenizer_kind
+from tailtune.models.sources.facts import read_shapes, tokenizer_kind
 from tailtune.models.weights import load_decoder
 from tailtune.text.tokenizer import Tokenizer
 

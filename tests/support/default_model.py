@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tailtune.errors import ConfigError, SetupError
-from tailtune.models.catalog import pull
+from tailtune.models.sources.catalog import pull
 from tailtune.storage import cache_home
 
 NAME = "smollm2-135m-instruct"

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from support.tiny_models import write_tiny_llama
-from tailtune.models.entries import INDEX
+from tailtune.models.sources.entries import INDEX
 
 
 def write_large_llama(

@@ -14,8 +14,8 @@ from support.parity import CHECKS
 from support.tiny_gguf import ENCODERS as GGUF_ENCODERS
 from support.tiny_gguf import MODELS
 from support.tiny_tokenizers import AROUND
-from tailtune.models.entries import ENTRIES, WheelSource
 from tailtune.models.families import FAMILIES, family_of
+from tailtune.models.sources.entries import ENTRIES, WheelSource
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "models.md"
 

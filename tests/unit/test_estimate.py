@@ -19,8 +19,8 @@ from tailtune.estimate import (
     speed,
 )
 from tailtune.features.backbone import Backbone, Wanted
-from tailtune.models.catalog import find_entry
-from tailtune.models.kept import write_manifest
+from tailtune.models.sources.catalog import find_entry
+from tailtune.models.sources.kept import write_manifest
 from tailtune.models.weights import load_decoder
 from tailtune.text.tokenizer import Tokenizer
 

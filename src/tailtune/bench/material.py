@@ -15,8 +15,8 @@ from tailtune.data.dataset import Dataset
 from tailtune.data.split import Split, without_unused
 from tailtune.evaluate.metrics import correct_rows
 from tailtune.labels import LabelSet
-from tailtune.models import catalog
 from tailtune.models.parts import read_shape
+from tailtune.models.sources import catalog
 from tailtune.parts import prepare
 from tailtune.storage import read_json
 from tailtune.text.tokenizer import Tokenizer, Tokens

@@ -32,7 +32,7 @@ def _show(context: typer.Context, *, as_json: _JSON = False) -> None:
         return
     from tailtune.cli import show
     from tailtune.features.cache import model_names, stores
-    from tailtune.models.catalog import kept
+    from tailtune.models.sources.catalog import kept
     from tailtune.storage import cache_home, cache_limit
 
     home = cache_home()

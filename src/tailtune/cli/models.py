@@ -13,8 +13,8 @@ from tailtune.cli.screen import Screen
 from tailtune.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tailtune.models.catalog import KeptModel
-    from tailtune.models.entries import Entry
+    from tailtune.models.sources.catalog import KeptModel
+    from tailtune.models.sources.entries import Entry
 
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _QUIET = Annotated[bool, typer.Option("--quiet", help="No notes and no progress.")]
@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
 def _list(*, texts: _FOR = None, as_json: _JSON = False, quiet: _QUIET = False) -> None:
     """List the models of the catalogue; local folders, GGUF files and hub ids work too."""
     from tailtune.cli import show
-    from tailtune.models.catalog import entries, kept
+    from tailtune.models.sources.catalog import entries, kept
 
     here = kept()
     listed = [_described(entry, here) for entry in entries()]
@@ -71,7 +71,7 @@ def _list(*, texts: _FOR = None, as_json: _JSON = False, quiet: _QUIET = False) 
 
 
 def _described(entry: Entry, here: tuple[KeptModel, ...]) -> dict[str, Any]:
-    from tailtune.models.catalog import is_cached
+    from tailtune.models.sources.catalog import is_cached
 
     found = next((model for model in here if model.name == entry.name and not model.converted_from), None)
     return {
@@ -113,7 +113,7 @@ def _short(size: int) -> str:
 def _add_estimates(listed: list[dict[str, Any]], reference: str, screen: Screen) -> None:
     """Say of each model about how long it takes; one measurement of this machine serves all."""
     from tailtune.estimate import distinct_texts, estimate_entry, speed
-    from tailtune.models.catalog import entries
+    from tailtune.models.sources.catalog import entries
 
     texts = distinct_texts(reference, screen.progress)
     operations_per_second = speed(_USUAL_WIDTH)
@@ -160,7 +160,7 @@ def _pull(
     quiet: _QUIET = False,
 ) -> None:
     """Fetch a model into the cache and print its folder, which transformers loads as it is."""
-    from tailtune.models.catalog import resolve
+    from tailtune.models.sources.catalog import resolve
 
     with Screen(quiet=quiet) as screen:
         accepted = _accepted(name, screen, accept_licence)
@@ -177,7 +177,7 @@ def _pull(
 
 def _accepted(name: str, screen: Screen, given: bool) -> bool:
     """Say what a restricted licence asks before anything is fetched; on a terminal it can be accepted there."""
-    from tailtune.models.catalog import find_entry, is_cached
+    from tailtune.models.sources.catalog import find_entry, is_cached
 
     entry = find_entry(name)
     if entry is None or not entry.restrictions or is_cached(name):
@@ -196,7 +196,7 @@ def _inspect(
 ) -> None:
     """Show family, depth, width, context, tokenizer, size in memory and hash of a model."""
     from tailtune.cli import show
-    from tailtune.models.facts import inspect
+    from tailtune.models.sources.facts import inspect
 
     with Screen(quiet=quiet) as screen:
         facts = inspect(reference, progress=screen.progress)
@@ -216,7 +216,7 @@ def _inspect(
 
 def _estimated(facts: dict[str, Any], reference: str, screen: Screen) -> dict[str, Any]:
     from tailtune.estimate import distinct_texts, estimate_folder, speed
-    from tailtune.models.catalog import find_entry
+    from tailtune.models.sources.catalog import find_entry
 
     texts = distinct_texts(reference, screen.progress)
     folder, entry = Path(facts["path"]), find_entry(facts["name"])
@@ -233,7 +233,7 @@ def _remove(
 ) -> None:
     """Remove a model from the cache; files of your own and the hub's cache are not touched."""
     from tailtune.cli import show
-    from tailtune.models.catalog import find_kept, remove
+    from tailtune.models.sources.catalog import find_kept, remove
 
     model = find_kept(name)
     if not yes:

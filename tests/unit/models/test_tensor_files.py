@@ -17,7 +17,7 @@ from torch import Tensor
 
 from support.tiny_models import write_tiny_llama
 from tailtune.errors import ModelError, SetupError
-from tailtune.models.entries import INDEX
+from tailtune.models.sources.entries import INDEX
 from tailtune.models.tensor_files import SafetensorsFolder, write_tensors
 from tailtune.models.weights import load_decoder
 from tailtune.storage import read_json

@@ -11,7 +11,7 @@ import pytest
 from support.hostile_texts import hostile_texts
 from support.make_tensorflow_fixture import ONE
 from tailtune.errors import ModelError, SetupError
-from tailtune.models.gpt2_folder import cached_tokenizer
+from tailtune.models.first_gpt2.folder import cached_tokenizer
 from tailtune.text.gpt2_files import join_gpt2_files, read_tokenizer
 from tailtune.text.tokenizer import Tokenizer
 
