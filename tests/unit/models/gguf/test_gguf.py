@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from support.tiny_gguf import CONTEXT, VOCABULARY, converted, interleaved, random_model, write_gguf
 from tailtune.errors import ModelError, SetupError
+from tailtune.models.gguf import values as gguf_values
 from tailtune.models.gguf.convert import convert_gguf, is_gguf
 from tailtune.models.gguf.tensors import LAYOUTS, by_head, unpermute
 
