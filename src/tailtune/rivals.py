@@ -29,7 +29,6 @@ from tailtune.models.sources.catalog import is_cached, pull
 from tailtune.models.weights import fingerprint, load_decoder
 from tailtune.progress import Progress, silent
 from tailtune.rules import Doubles, Indices
-from tailtune.storage import cache_home
 from tailtune.text.tokenizer import Tokenizer
 
 # What people use on a processor: 22 million weights, made for sentence embeddings.
@@ -46,7 +45,7 @@ def fetch_rivals(config: TrainConfig, *, progress: Progress = silent) -> None:
     Raises:
         SetupError: If it cannot be fetched.
     """
-    if "minilm" in config.asked_baselines and not is_cached(MODEL):
+    if "minilm" in config.asked_baselines:
         pull(MODEL, progress=progress)
 
 
@@ -89,8 +88,10 @@ def baselines_of(
         progress=progress,
     )
     if "minilm" in asked or (is_open and is_cached(MODEL)):
-        sentences = _Sentences.of(cache_home() / "models" / MODEL, store=store, device=config.device)
-        if not is_open or sentences.weights != learnt.model["sha256"]:
+        folder = pull(MODEL, progress=progress).path
+        weights = fingerprint(folder)
+        if not is_open or weights != learnt.model["sha256"]:
+            sentences = _Sentences.of(folder, weights=weights, store=store, device=config.device)
             fitted[SENTENCES] = _sentence_baseline(sentences, dataset, split, learnt, progress=progress)
     settled = learnt.settled
     if isinstance(settled, Settled) and settled.moved is not None:
@@ -104,15 +105,13 @@ class _Sentences:
 
     tokenizer: Tokenizer
     passes: Passes
-    weights: str
 
     @classmethod
-    def of(cls, folder: Path, *, store: Path, device: str) -> _Sentences:
-        decoder, weights = load_decoder(folder), fingerprint(folder)
+    def of(cls, folder: Path, *, weights: str, store: Path, device: str) -> _Sentences:
+        decoder = load_decoder(folder)
         return cls(
             tokenizer=Tokenizer.of_model(folder, max_tokens=decoder.config.context),
             passes=Passes(decoder, weights=weights, store=store, device=device),
-            weights=weights,
         )
 
     @property

@@ -142,11 +142,8 @@ class DecoderConfig:
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields as a JSON-ready mapping, without those at their defaults."""
-        return {
-            field.name: value
-            for field in fields(self)
-            if (value := asdict(self)[field.name]) != field.default or field.default is MISSING
-        }
+        given = {field.name: field.default for field in fields(self) if field.default is not MISSING}
+        return {name: value for name, value in asdict(self).items() if name not in given or value != given[name]}
 
     @classmethod
     def from_json(cls, mapping: Mapping[str, Any]) -> DecoderConfig:

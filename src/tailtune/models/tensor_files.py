@@ -22,7 +22,7 @@ from torch import Tensor
 from tailtune.errors import ModelError, setup_error
 from tailtune.models.safetensors_stream import Kind, Planned, SafetensorsWriter, in_file_order
 from tailtune.models.sources.entries import INDEX
-from tailtune.storage import read_json
+from tailtune.models.sources.folders import weight_map
 
 _SUFFIX = ".safetensors"
 
@@ -126,7 +126,7 @@ class SafetensorsFolder:
         self._where: dict[str, tuple[Path, str]] = {}
         index = folder / INDEX
         if index.is_file():
-            listed = _weight_map(index)
+            listed = weight_map(index)
             self._where = {_today(name): (folder / file, name) for name, file in listed.items()}
             self._shards = sorted({file for file, _ in self._where.values()})
             self.files = [file for file in self._shards if file.is_file()]
@@ -202,19 +202,6 @@ class SafetensorsFolder:
         self._where |= {name: (file, stored) for name, stored in names.items()}
         self._opened[file] = opened
         return opened
-
-
-def _weight_map(index: Path) -> dict[str, str]:
-    """Tensor -> file; a name that leads out of the folder is refused."""
-    listed = read_json(index).get("weight_map")
-    if not isinstance(listed, dict) or not listed:
-        raise ModelError(f"{index}: has no weight_map from tensors to files")
-    for name, file in listed.items():
-        if not isinstance(file, str) or Path(file).name != file or "\0" in file or not file.endswith(_SUFFIX):
-            raise ModelError(
-                f"{index}: {name} lies in {str(file)[:80]!r}, expected the name of a {_SUFFIX} file beside it"
-            )
-    return listed
 
 
 def _refusal(file: Path, name: str, kind: str) -> ModelError:

@@ -6,10 +6,10 @@ pairs that are merged, most frequent first. Knows nothing about models.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from tailtune.errors import ModelError
+from tailtune.storage import read_json
 
 END_OF_TEXT = "<|endoftext|>"
 TOKENIZER_JSON = "tokenizer.json"
@@ -70,13 +70,8 @@ def join_gpt2_files(vocabulary: Path, merges: Path) -> bytes:
 def _read_vocabulary(path: Path) -> dict[str, int]:
     from tokenizers.pre_tokenizers import ByteLevel
 
-    try:
-        numbers = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ModelError(f"{path}: no such file") from error
-    except ValueError as error:
-        raise ModelError(f"{path}: not valid JSON: {error}") from error
-    if not isinstance(numbers, dict) or not all(type(number) is int for number in numbers.values()):
+    numbers = read_json(path)
+    if not all(type(number) is int for number in numbers.values()):
         raise ModelError(f"{path}: expected one JSON object from pieces to whole numbers")
     if sorted(numbers.values()) != list(range(len(numbers))):
         raise ModelError(f"{path}: its {len(numbers)} pieces do not have the numbers 0 to {len(numbers) - 1}")

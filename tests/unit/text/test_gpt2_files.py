@@ -72,7 +72,7 @@ def test_no_tokenizer_is_told(tmp_path: Path, place: str) -> None:
     ("name", "content", "said"),
     [
         ("encoder.json", "{", "not valid JSON"),
-        ("encoder.json", "[]", "expected one JSON object"),
+        ("encoder.json", "[]", "expected a JSON object, got list"),
         ("encoder.json", '{"a": "0"}', "expected one JSON object"),
         ("encoder.json", '{"a": 0, "b": 2}', "do not have the numbers 0 to 1"),
         ("encoder.json", '{"a": 0, "b": 1}', "lacks '<|endoftext|>', and 254 more"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from dataclasses import replace
 
 from tailtune.models.family import Family, Raw, Weight, with_bias
 from tailtune.models.rotary_config import read_rotary
@@ -66,7 +66,6 @@ def _post_norm(
     token_types: int,
     offset: int,
 ) -> DecoderConfig:
-    norms: Literal["residual"] = "residual"
     return DecoderConfig(
         family=family,
         vocabulary=raw.count("vocab_size"),
@@ -82,7 +81,7 @@ def _post_norm(
         causal=False,
         norm="layer",
         norm_epsilon=epsilon,
-        norms=norms,
+        norms="residual",
         embedding_norm=True,
         final_norm=False,
         rotary_theta=None,
@@ -173,14 +172,12 @@ BERT = Family(
     block_weights=_BERT_BLOCK,
     ignored=_BERT_IGNORED,
 )
-ROBERTA = Family(
+ROBERTA = replace(
+    BERT,
     title="RoBERTa (and XLM-RoBERTa)",
     model_types=("roberta", "xlm-roberta", "camembert"),
     prefix="roberta.",
     read=_read_roberta,
-    weights=_TYPED,
-    block_weights=_BERT_BLOCK,
-    ignored=_BERT_IGNORED,
 )
 DISTILBERT = Family(
     title="DistilBERT",

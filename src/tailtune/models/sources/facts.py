@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from tailtune.errors import ModelError
+from tailtune.models.hashes import remembered_sha256
 from tailtune.models.parts import kind_of, read_shape, title_of
 from tailtune.models.sources.catalog import resolve
 from tailtune.models.sources.folders import TOKENIZERS
 from tailtune.progress import Progress, silent
-from tailtune.storage import read_json, sha256_file
+from tailtune.storage import read_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +69,7 @@ def inspect(reference: str, *, progress: Progress = silent) -> dict[str, Any]:
         "parameters": shapes.parameters,
         "bytes": sum(file.stat().st_size for file in files),
         "fp32_bytes": 4 * shapes.parameters,
-        "sha256": {file.name: sha256_file(file) for file in files},
+        "sha256": {file.name: remembered_sha256(file) for file in files},
     }
 
 

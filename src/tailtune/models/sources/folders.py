@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 
 from tailtune.errors import ModelError
 from tailtune.models.sources.entries import INDEX
+from tailtune.storage import read_json
 from tailtune.text.gpt2_files import PAIRS, TOKENIZER_JSON
 
 _PICKLED = (".bin", ".pth", ".pt")
@@ -59,17 +59,27 @@ def require_model_folder(path: Path) -> None:
             raise ModelError(f"{path}: {len(absent)} of {len(wanted)} shards are missing: {', '.join(absent)}")
 
 
+def weight_map(index: Path) -> dict[str, str]:
+    """Return tensor -> file of an index of shards.
+
+    Raises:
+        ModelError: If it lists none, or files that lie elsewhere.
+    """
+    listed = read_json(index).get("weight_map")
+    if not isinstance(listed, dict) or not listed:
+        raise ModelError(f"{index}: has no weight_map from tensors to files", hint="download it again")
+    for name, file in listed.items():
+        if not isinstance(file, str) or Path(file).name != file or "\0" in file or not file.endswith(".safetensors"):
+            raise ModelError(
+                f"{index}: {name} lies in {str(file)[:80]!r}, expected the name of a .safetensors file beside it"
+            )
+    return listed
+
+
 def shards(index: Path) -> list[str]:
     """Return the names of the files that an index of shards lists.
 
     Raises:
-        ModelError: If it lists none, or names that lie elsewhere.
+        ModelError: As for ``weight_map``.
     """
-    try:
-        found = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        fine = bool(found) and all(Path(name).name == name and name.endswith(".safetensors") for name in found)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{index}: not an index of shards: {error!r}", hint="download it again") from error
-    if not fine:
-        raise ModelError(f"{index}: lists no *.safetensors files beside it")
-    return found
+    return sorted(set(weight_map(index).values()))

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tailtune.errors import SetupError, setup_error
+from tailtune.errors import setup_error
+from tailtune.models.hashes import remembered_sha256
 from tailtune.models.sources.kept import is_whole, read_manifest, write_manifest
 from tailtune.progress import Progress, silent
-from tailtune.storage import cache_home, folder_bytes, locked, require_room, sha256_bytes, sha256_file, writing_folder
+from tailtune.storage import cache_home, folder_bytes, locked, require_room, sha256_bytes, writing_folder
 
 # Rises when a converter writes something else for the same file: older conversions are then made anew.
 _SCHEME = 1
@@ -105,23 +106,8 @@ def _convert(path: Path, form: Format, digest: str, folder: Path, progress: Prog
     require_room(folder, size, f"converting {path} into")  # at least: fp32 takes as much, out of 4 bits 8 times more
     about = {"name": path.name, "source": str(path.resolve()), "sha256": digest, "form": form.title, "scheme": _SCHEME}
     with writing_folder(folder) as temporary:
-        convert_into(form.convert, path, temporary, progress)
+        form.convert(path, temporary, progress=progress)
         write_manifest(temporary, about)
-
-
-def convert_into(convert: Convert, source: Path, folder: Path, progress: Progress) -> None:
-    """Let ``convert`` write into ``folder``.
-
-    Raises:
-        ModelError: If it cannot be converted.
-        SetupError: If the disk has no room.
-    """
-    from safetensors import SafetensorError
-
-    try:
-        convert(source, folder, progress=progress)
-    except SafetensorError as error:
-        raise SetupError(f"cannot write {folder}: {error}", hint="is there room on the disk?") from error
 
 
 def content_sha256(path: Path) -> str:
@@ -132,8 +118,8 @@ def content_sha256(path: Path) -> str:
     """
     try:
         if path.is_file():
-            return sha256_file(path)
+            return remembered_sha256(path)
         files = sorted(file for file in path.iterdir() if file.is_file())
-        return sha256_bytes("\n".join(f"{file.name} {sha256_file(file)}" for file in files).encode())
+        return sha256_bytes("\n".join(f"{file.name} {remembered_sha256(file)}" for file in files).encode())
     except OSError as error:
         raise setup_error(error, f"reading {path}") from error
