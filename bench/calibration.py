@@ -18,13 +18,15 @@ from typing import Any, Literal
 import numpy as np
 
 from public_sets import SETS, written
-from tailtune.config import TrainConfig, resolve
+from tailtune.config import TrainConfig
 from tailtune.data.split import without_unused
 from tailtune.evaluate.calibration import Method, calibrate
 from tailtune.evaluate.metrics import score
-from tailtune.learn import learn, store_root
+from tailtune.learn import learn
 from tailtune.methods.scorers import probabilities, score_features
 from tailtune.parts import prepare
+from tailtune.preparing import store_root
+from tailtune.resolving import resolve
 from tailtune.rules import Doubles, Indices, Rules
 from tailtune.runs import Stopwatch, versions
 from tailtune.storage import write_json

@@ -14,11 +14,12 @@ import time
 
 import numpy as np
 
-from tailtune.config import resolve
 from tailtune.data.split import without_unused
 from tailtune.doubts import Doubts, find_doubts
-from tailtune.learn import learn, store_root
+from tailtune.learn import learn
 from tailtune.parts import prepare
+from tailtune.preparing import store_root
+from tailtune.resolving import resolve
 from tailtune.runs import Stopwatch
 
 

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from public_sets import SETS, sms_spam, written
-from tailtune.config import DEFAULT_MODEL, resolve
+from tailtune.config import DEFAULT_MODEL
 from tailtune.data.split import without_unused
 from tailtune.features.backbone import Backbone, Wanted
 from tailtune.methods.scorers import in_order, pool
@@ -29,6 +29,7 @@ from tailtune.models.int8 import to_int8
 from tailtune.models.sources.catalog import resolve as resolve_model
 from tailtune.models.weights import load_decoder
 from tailtune.parts import prepare
+from tailtune.resolving import resolve
 from tailtune.runs import versions
 from tailtune.storage import write_json
 from tailtune.text.tokenizer import Tokenizer, Tokens

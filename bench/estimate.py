@@ -17,7 +17,6 @@ from pathlib import Path
 
 import torch
 
-from tailtune.config import resolve
 from tailtune.data.catalog import open_dataset
 from tailtune.estimate import distinct_texts, estimate_folder, speed
 from tailtune.features.backbone import Backbone, Wanted
@@ -26,6 +25,7 @@ from tailtune.models.families import read_config
 from tailtune.models.sources import catalog
 from tailtune.models.weights import load_decoder
 from tailtune.parts import prepare
+from tailtune.resolving import resolve
 from tailtune.runs import Stopwatch
 from tailtune.storage import read_json
 from tailtune.text.tokenizer import Tokenizer

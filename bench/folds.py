@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from public_sets import youtube_spam
-from tailtune.config import resolve
+from tailtune.resolving import resolve
 from tailtune.runs import versions
 from tailtune.storage import write_json
 from tailtune.train import train

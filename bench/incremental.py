@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tailtune.config import resolve
 from tailtune.parts import prepare
+from tailtune.resolving import resolve
 from tailtune.runs import versions
 from tailtune.storage import cache_home, write_json
 

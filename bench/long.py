@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from tailtune.config import resolve
 from tailtune.data.catalog import open_dataset
 from tailtune.data.dataset import Dataset
 from tailtune.data.split import split_dataset
 from tailtune.evaluate.intervals import mcnemar_p
+from tailtune.resolving import resolve
 from tailtune.runs import versions
 from tailtune.storage import write_json
 from tailtune.train import train

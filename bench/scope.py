@@ -27,12 +27,12 @@ from tailtune.features.backbone import Floats, Wanted
 from tailtune.features.passes import Passes
 from tailtune.features.store import Features
 from tailtune.labels import LabelSet
-from tailtune.learn import store_root
 from tailtune.methods.familiar import fit_scope
 from tailtune.methods.probe import Rows, fit_linear
 from tailtune.methods.scorers import pool
 from tailtune.models.sources.catalog import resolve
 from tailtune.models.weights import fingerprint, load_decoder
+from tailtune.preparing import store_root
 from tailtune.runs import versions
 from tailtune.storage import write_json
 from tailtune.text.tokenizer import Tokenizer

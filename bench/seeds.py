@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tailtune.config import resolve
+from tailtune.resolving import resolve
 from tailtune.runs import versions
 from tailtune.storage import write_json
 from tailtune.train import train

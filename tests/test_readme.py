@@ -10,7 +10,7 @@ import pytest
 
 from tailtune import errors
 from tailtune.cli import main
-from tailtune.config import resolve
+from tailtune.resolving import resolve
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

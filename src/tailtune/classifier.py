@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tailtune.config import TrainConfig, resolve, settings
+from tailtune.config import TrainConfig, settings
 from tailtune.errors import ConfigError
+from tailtune.resolving import resolve
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,7 +83,8 @@ class TextClassifier:
         from tailtune.data.read import dataset_from_lists
         from tailtune.data.split import split_dataset
         from tailtune.label_aims import refuse_one_label_settings
-        from tailtune.learn import learn, store_root
+        from tailtune.learn import learn
+        from tailtune.preparing import store_root
         from tailtune.runs import Stopwatch
 
         dataset = dataset_from_lists(_listed(texts), _listed(labels))

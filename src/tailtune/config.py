@@ -1,19 +1,17 @@
-"""What a training run can be told, and where each value came from: flag > file > like > environment > recipe > default.
+"""What a training run can be told: names, types, ranges, and which settings contradict each other.
 
-Knows nothing about the command line, models or data: only names, types and ranges.
+Knows nothing about the command line, models or data. Where values come from is decided in ``tailtune.resolving``.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import os
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from tailtune.errors import ConfigError
@@ -51,7 +49,7 @@ def default_model() -> str:
 class TrainConfig:
     """Everything that decides a training run. Each field is described where it is declared; --help shows the same line.
 
-    The defaults here are the default recipe. Use resolve() to have ``recipe="chapter"`` fill in its values.
+    The defaults here are the default recipe. Use ``resolving.resolve`` to have ``recipe="chapter"`` fill in its values.
 
     Raises:
         ConfigError: If a value has the wrong type or lies outside its range; it says got and expected. If a setting of
@@ -211,19 +209,6 @@ class TrainConfig:
         return {name: getattr(self, name) for name in settings()}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Resolved:
-    """A configuration and, for each field, where its value came from.
-
-    Attributes:
-        config: The values.
-        origins: Field name -> "flag", "file PATH", "like RUN", "environment", "recipe chapter" or "default".
-    """
-
-    config: TrainConfig
-    origins: dict[str, str]
-
-
 def _names(listed: str | None) -> tuple[str, ...]:
     """The different names in a list with commas, in order."""
     return tuple(dict.fromkeys(name.strip() for name in (listed or "").split(",") if name.strip()))
@@ -280,106 +265,3 @@ def settings() -> Mapping[str, Setting]:
             for part in dataclasses.fields(TrainConfig)
         }
     )
-
-
-def resolve(flags: Mapping[str, Any], file: Path | None = None) -> Resolved:
-    """Return the configuration that ``flags`` and ``file`` describe, and the origin of each value.
-
-    Args:
-        flags: Field name -> value, as typed values or as text ("5e-5", "none"); absent or None means not given.
-        file: A TOML file with flat keys named like the flags, with ``-`` or ``_``.
-
-    Raises:
-        ConfigError: If a name is unknown, a value has the wrong type or range, or the file cannot be read.
-    """
-    known = settings()
-    values: dict[str, Any] = {}
-    origins: dict[str, str] = {}
-    for name, given in flags.items():
-        if given is not None:
-            setting = _known(name, "argument")
-            values[name] = setting.parse(given) if isinstance(given, str) else given
-            setting.check(values[name], setting.flag)
-            origins[name] = "flag"
-
-    def fill(lower: Mapping[str, Any], origin: str) -> None:
-        for name, value in lower.items():
-            if name not in values:
-                values[name], origins[name] = value, origin
-
-    if file is not None:
-        fill(_read_toml(file), f"file {file}")
-    if like := values.get("like"):
-        fill(_read_choices(Path(like)), f"like {like}")
-    if os.environ.get(MODEL_VARIABLE):
-        fill({"model": default_model()}, "environment")
-    recipe = values.get("recipe", "default")
-    fill(RECIPES[recipe], f"recipe {recipe}")
-    if "data" not in values:
-        raise ConfigError("no data given", hint="name a file of labelled texts, or a data set of `tailtune data list`")
-    return Resolved(config=TrainConfig(**values), origins={name: origins.get(name, "default") for name in known})
-
-
-# What a run decides or was told about model and training; data, parts and this machine are each run's own.
-_TAKEN_OVER = (
-    "model", "blocks", "pooling", "balance", "epochs", "batch_size", "learning_rate", "weight_decay", "clip_norm",
-    "warmup_fraction", "schedule", "patience", "max_tokens",
-)  # fmt: skip
-# Not in every run's record: of earlier versions they have the default. The last ones a probe would refuse.
-_ADDED_LATER = ("class_weights", "long", "stride", "merge")
-_ADDED_FOR_TAILS = ("loss", "focal_gamma", "label_smoothing")
-
-
-def _read_choices(run: Path) -> dict[str, Any]:
-    """Return the settings that an earlier run was told or chose, so that a new one need not choose again."""
-    file = run / "metrics.json"
-    try:
-        metrics = json.loads(file.read_text(encoding="utf-8"))
-        config = metrics["config"]
-        values = {name: config[name] for name in _TAKEN_OVER}
-        later = _ADDED_LATER + (_ADDED_FOR_TAILS if metrics["method"] == "tail" else ())
-        values |= {name: config[name] for name in later if name in config}
-        values |= {name: metrics[name] for name in ("method", "depth", "precision")}
-        chosen = next(choice for choice in metrics["choices"] if choice["chosen"])
-        values["penalty"] = chosen.get("penalty", "auto")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
-        hint = "give the folder of a run that `tailtune train` has finished"
-        raise ConfigError(f"--like {run}: no finished run there: {error!r}", hint=hint) from error
-    for name, value in values.items():
-        settings()[name].check(value, f"{file}: {name}")
-    return values
-
-
-def _known(name: str, where: str) -> Setting:
-    from difflib import get_close_matches
-
-    if name in settings():
-        return settings()[name]
-    close = get_close_matches(name, settings(), n=1)
-    hint = f"did you mean {close[0].replace('_', '-')}?" if close else "`tailtune train --help` lists every setting"
-    raise ConfigError(f"{where}: unknown setting {name.replace('_', '-')!r}", hint=hint)
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    """Return the settings in a TOML file, checked; names with ``_``, "none" as None, integers for numbers as floats."""
-    import tomllib
-
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(
-            f"{path}: broken TOML: {error}", hint='lines read like: learning-rate = 5e-5 or model = "name"'
-        ) from error
-    values: dict[str, Any] = {}
-    for key, value in content.items():
-        setting = _known(key.replace("-", "_"), str(path))
-        if setting.name in values:
-            raise ConfigError(f"{path}: {key!r} is given twice, with - and with _")
-        spelled_none = value == "none" and setting.optional and str not in setting.types
-        values[setting.name] = None if spelled_none else value
-        setting.check(values[setting.name], f"{path}: {key}")
-    return values

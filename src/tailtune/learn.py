@@ -5,9 +5,7 @@ Reads no file of texts and writes no run.
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,37 +16,29 @@ from numpy.typing import NDArray
 
 from tailtune.aims import Aims, Settled, aims_of
 from tailtune.bundle import Bundle
-from tailtune.class_values import class_weights
 from tailtune.config import TrainConfig
 from tailtune.data.dataset import Dataset
 from tailtune.data.split import Split
-from tailtune.errors import ConfigError
 from tailtune.features.backbone import Wanted
-from tailtune.features.passes import Passes
 from tailtune.features.store import Features
 from tailtune.label_aims import LabelAims, LabelsSettled, label_aims_of
 from tailtune.label_rules import AnyRules
 from tailtune.labels import LabelSet
 from tailtune.methods import auto
-from tailtune.methods.familiar import fit_scope, require_rows
-from tailtune.methods.losses import Objective
+from tailtune.methods.descent import Epoch, Step
+from tailtune.methods.familiar import fit_scope
 from tailtune.methods.probe import Rows
-from tailtune.methods.scan import Limits, Scan, scan
+from tailtune.methods.scan import Scan
 from tailtune.methods.scope import Scope
-from tailtune.methods.scorers import Pooling, pooling_of, probabilities, score_features
-from tailtune.methods.tail import Epoch, Step, TailSettings
+from tailtune.methods.scorers import Pooling, probabilities, score_features
 from tailtune.models.int8 import Precision
-from tailtune.models.parts import load_part, read_shape
-from tailtune.models.sources.catalog import resolve
-from tailtune.models.weights import fingerprint
 from tailtune.predict import Predictor
+from tailtune.preparing import Ready, descent_settings, limits_of, make_ready, precision_of, rows_of, settle
 from tailtune.progress import Progress, Say, ignore, silent
-from tailtune.reading import Reading, long_note, pass_note, read, token_counts
+from tailtune.reading import pass_note, token_counts
 from tailtune.report.losses import loss_line
 from tailtune.rules import Doubles
 from tailtune.runs import Stopwatch
-from tailtune.settings import parse_milliseconds
-from tailtune.storage import cache_home, parse_bytes, read_json
 
 Event = Step | Epoch
 
@@ -97,16 +87,6 @@ class Learnt:
         return probabilities(scores, several=self.labels.several)
 
 
-@contextlib.contextmanager
-def store_root(*, keep: bool) -> Iterator[Path]:
-    """Yield the folder of the feature stores: the one in the cache, or a temporary one when nothing is to be kept."""
-    if keep:
-        yield cache_home() / "features"
-        return
-    with tempfile.TemporaryDirectory(prefix="tailtune-features-") as temporary:
-        yield Path(temporary)
-
-
 def learn(
     dataset: Dataset,
     split: Split,
@@ -134,14 +114,14 @@ def learn(
         torch.set_num_threads(config.threads)
     limits = limits_of(config)
     labels = dataset.label_set
-    rows = _rows(labels, dataset, split, config)
+    rows = rows_of(labels, dataset, split, config)
     aims = _aims(config, labels, rows, counts or dataset.counts)
-    ready = _ready(dataset, config, store=store, watch=watch, progress=progress, say=say)
+    ready = make_ready(dataset, config, store=store, watch=watch, progress=progress, say=say)
     reading, passes = ready.reading, ready.passes
     with watch.stage("scan"):
         sized = replace(limits, besides=len(reading.tokenizer.json_bytes))
-        planned, found = _settle(ready, rows, config=config, limits=sized, progress=progress, say=say)
-    precision = _precision(config, found)
+        planned, found = settle(ready, rows, config=config, limits=sized, progress=progress, say=say)
+    precision = precision_of(config, found)
     with watch.stage("backbone"):
         features = passes.features(
             reading.tokens, planned.wanted, precision=precision, windows=reading.windows, progress=progress
@@ -177,72 +157,8 @@ def learn(
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Ready:
-    """The model and the texts before any pass."""
-
-    source: dict[str, str]
-    blocks: int
-    planned: auto.Plan
-    pooling: Pooling
-    reading: Reading
-    passes: Passes
-
-
-def _ready(
-    dataset: Dataset, config: TrainConfig, *, store: Path, watch: Stopwatch, progress: Progress, say: Say
-) -> _Ready:
-    with watch.stage("model"):
-        model = resolve(config.model, progress=progress)
-        for note in model.notes:
-            say(note)
-        shape = read_shape(read_json(model.path / "config.json"))
-        planned = auto.plan(config.method, config.depth, blocks=config.blocks, total=shape.blocks, causal=shape.causal)
-        pooling = pooling_of(config.pooling, causal=shape.causal)
-        weights = fingerprint(model.path)
-    with watch.stage("tokens"):
-        reading = read(dataset, model.path, config, context=shape.context)
-        if note := long_note(reading, dataset):
-            say(note)
-    with watch.stage("model"):
-        decoder = load_part(model.path, depth=planned.top, final_norm=bool(planned.tails))
-    return _Ready(
-        source={"name": model.name, "source": model.source, "sha256": weights},
-        blocks=shape.blocks,
-        planned=planned,
-        pooling=pooling,
-        reading=reading,
-        passes=Passes(decoder, weights=weights, store=store, device=config.device),
-    )
-
-
-def _settle(
-    ready: _Ready, rows: Rows, *, config: TrainConfig, limits: Limits, progress: Progress, say: Say
-) -> tuple[auto.Plan, Scan | None]:
-    """The plan at one depth, and the scan that found it, where the depth was left open."""
-    planned, reading, passes = ready.planned, ready.reading, ready.passes
-    if not planned.open:
-        return planned, None
-    found = scan(
-        passes,
-        reading.tokens,
-        rows,
-        depths=planned.cuts,
-        states=planned.wanted.states,
-        precision=config.precision,
-        pooling=ready.pooling,
-        limits=limits,
-        windows=reading.windows,
-        progress=progress,
-    )
-    say(f"depth scan: {found.reason}")
-    width = passes.decoder.config.width
-    validation, total = len(rows.validation), int(reading.tokens.offsets[-1])
-    return auto.settled(planned, found, validation=validation, tokens=total, width=width), found
-
-
 def _choose(
-    ready: _Ready,
+    ready: Ready,
     planned: auto.Plan,
     features: Features,
     rows: Rows,
@@ -258,7 +174,7 @@ def _choose(
         features,
         rows,
         pooling=ready.pooling,
-        settings=_tail_settings(config),
+        settings=descent_settings(config),
         penalties=rows.penalties if config.penalty == "auto" else (config.penalty,),
         progress=progress,
         happened=events.append,
@@ -292,7 +208,7 @@ def _settled(aims: Aims | LabelAims, fitted: auto.Fitted, features: Features, ro
 
 
 def _scope(
-    ready: _Ready,
+    ready: Ready,
     rows: Rows,
     config: TrainConfig,
     fitted: auto.Fitted,
@@ -313,7 +229,7 @@ def _scope(
 
 
 def _bundle(
-    ready: _Ready,
+    ready: Ready,
     fitted: auto.Fitted,
     labels: LabelSet,
     precision: Precision,
@@ -331,55 +247,4 @@ def _bundle(
         about={"model": ready.source, **about},
         rules=rules,
         scope=scope,
-    )
-
-
-def limits_of(config: TrainConfig) -> Limits:
-    """Return what the classifier may cost, as ``config`` spells it.
-
-    Raises:
-        ConfigError: If a limit cannot be read, or stands beside a fixed depth.
-    """
-    given = config.budget or config.smaller_than
-    if given and config.depth != "auto":
-        raise ConfigError(f"a limit ({given}) and --depth {config.depth} contradict each other", hint="leave one out")
-    return Limits(
-        milliseconds=parse_milliseconds(config.budget, "--budget") if config.budget else None,
-        bytes=parse_bytes(config.smaller_than, "--smaller-than") if config.smaller_than else None,
-    )
-
-
-def _precision(config: TrainConfig, found: Scan | None) -> Precision:
-    if found is not None:
-        return found.precision
-    # Without a scan nothing compares the two, so the exact one is taken.
-    return "fp32" if config.precision == "auto" else config.precision
-
-
-def _rows(labels: LabelSet, dataset: Dataset, split: Split, config: TrainConfig) -> Rows:
-    if config.out_of_scope:
-        require_rows(len(split.validation))
-    ids = dataset.ids(labels)
-    return Rows(
-        train=split.train,
-        validation=split.validation,
-        labels=ids,
-        groups=split.groups,
-        classes=len(labels),
-        weights=None if labels.several else class_weights(config.weighting, labels, ids[split.train]),
-    )
-
-
-def _tail_settings(config: TrainConfig) -> TailSettings:
-    return TailSettings(
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        clip_norm=config.clip_norm,
-        warmup_fraction=config.warmup_fraction,
-        schedule=config.schedule,
-        patience=config.patience,
-        seed=config.seed,
-        objective=Objective(loss=config.loss, focal_gamma=config.focal_gamma, label_smoothing=config.label_smoothing),
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tailtune.errors import ConfigError, SetupError
-from tailtune.methods.tail import Epoch, Step
+from tailtune.methods.descent import Epoch, Step
 
 # The files of a run without texts or probabilities of single rows: report.html and predictions.jsonl stay at home.
 FILES = ("metrics.json", "report.md", "config.json")

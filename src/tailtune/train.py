@@ -35,9 +35,10 @@ from tailtune.folds import cross_validate
 from tailtune.label_aims import LabelsSettled
 from tailtune.label_examine import TestedLabels, measure_labels
 from tailtune.labels import SEVERAL
-from tailtune.learn import Learnt, learn, store_root
+from tailtune.learn import Learnt, learn
 from tailtune.ledger import SEEN, bundle_record, record, settings_hash, with_worth
 from tailtune.parts import describe_data, prepare
+from tailtune.preparing import store_root
 from tailtune.progress import Progress, Say, ignore, silent
 from tailtune.quoted import Quoted, quote
 from tailtune.report.markdown import model_card, render_report

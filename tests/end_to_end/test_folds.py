@@ -24,7 +24,7 @@ def _noisy(path: Path, count: int = 160) -> Path:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> Path:
     """A finished run in three folds; read it only."""
-    from tailtune.config import resolve
+    from tailtune.resolving import resolve
     from tailtune.train import train
 
     folder = tmp_path_factory.mktemp("folds")

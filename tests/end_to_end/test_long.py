@@ -14,7 +14,7 @@ from support.command_line import call, json_lines, process, read_metrics, requir
 from support.texts import messages, write_csv
 from support.tiny_models import write_tiny_llama
 from tailtune.classifier import TextClassifier
-from tailtune.config import resolve
+from tailtune.resolving import resolve
 from tailtune.train import train
 
 RULES: dict[str, list[str]] = {

@@ -19,8 +19,8 @@ import pytest
 from support.command_line import Outcome, call, call_limited, json_lines, process, require_refusal
 from support.texts import messages, write_csv
 from tailtune import TextClassifier
-from tailtune.config import resolve
 from tailtune.predict import Predictor
+from tailtune.resolving import resolve
 from tailtune.train import train
 
 Piped = Callable[..., Outcome]

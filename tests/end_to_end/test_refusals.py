@@ -13,7 +13,7 @@ import pytest
 from support.command_line import Outcome, call, call_limited, contents, json_lines, read_metrics, require_refusal
 from support.texts import messages, write_csv
 from support.tiny_models import CONTEXT
-from tailtune.config import resolve
+from tailtune.resolving import resolve
 from tailtune.storage import canonical_json, sha256_bytes
 from tailtune.train import train
 

@@ -14,7 +14,7 @@ import pytest
 from support.command_line import call, read_metrics, require_refusal
 from support.texts import messages, tagged, write_csv, write_tagged
 from support.tiny_models import write_tiny_bert
-from tailtune.config import resolve
+from tailtune.resolving import resolve
 from tailtune.rivals import MODEL
 from tailtune.train import train
 

@@ -17,7 +17,7 @@ PROBE = ["--method", "probe", "--depth", "2", "--no-baselines"]
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> Path:
     """A finished run that can tell strange texts; read it only."""
-    from tailtune.config import resolve
+    from tailtune.resolving import resolve
     from tailtune.train import train
 
     folder = tmp_path_factory.mktemp("scope")

@@ -47,7 +47,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, files: dict[str, Path], tiny_llama: Path) -> Path:
     """A finished run of the defaults on lists; read it only."""
-    from tailtune.config import resolve
+    from tailtune.resolving import resolve
     from tailtune.train import train
 
     out = tmp_path_factory.mktemp("several") / "run"

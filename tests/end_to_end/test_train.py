@@ -17,7 +17,7 @@ import pytest
 
 from support.command_line import call, contents, json_lines, read_metrics
 from support.texts import messages, write_csv
-from tailtune.config import resolve
+from tailtune.resolving import resolve
 from tailtune.train import train
 
 PROBE = ["--method", "probe", "--depth", "2", "--no-baselines"]
@@ -27,7 +27,7 @@ KILLED_IN_THE_PASS = """
 import os, signal, sys
 import tailtune.features.backbone as backbone
 import tailtune.features.store as store
-from tailtune.config import resolve
+from tailtune.resolving import resolve
 from tailtune.train import train
 
 store.SEGMENT_TOKENS = 256

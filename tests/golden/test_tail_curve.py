@@ -20,7 +20,8 @@ from support.features import model_features
 from support.texts import encode
 from support.tiny_models import write_tiny_gpt2, write_tiny_llama
 from tailtune.features.backbone import Wanted
-from tailtune.methods.tail import Step, TailSettings, fit_tail, new_tail
+from tailtune.methods.descent import Step, TailSettings, fit_tail
+from tailtune.methods.tail import new_tail
 from tailtune.models.weights import load_decoder
 
 FILE = Path(__file__).with_name("tail_curve.json")

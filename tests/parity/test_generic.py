@@ -18,9 +18,10 @@ from support.reference import ragged, relative_error
 from support.texts import random_tokens
 from tailtune.features.backbone import Backbone, Wanted
 from tailtune.features.store import FeatureStore
+from tailtune.methods.descent import Step, TailSettings, fit_tail
 from tailtune.methods.probe import choose_probe
 from tailtune.methods.scorers import score_features
-from tailtune.methods.tail import Step, TailSettings, fit_tail, new_tail
+from tailtune.methods.tail import new_tail
 from tailtune.models.generic.decoder import GenericDecoder
 from tailtune.models.generic.loading import load_generic, reference_names
 from tailtune.models.weights import load_decoder

@@ -13,11 +13,11 @@ import pytest
 
 from support.texts import messages
 from tailtune import TextClassifier
-from tailtune.config import resolve
 from tailtune.data.dataset import Dataset
 from tailtune.data.read import dataset_from_lists
 from tailtune.data.split import split_dataset
 from tailtune.errors import ConfigError, DataError
+from tailtune.resolving import resolve
 from tailtune.text.tokenizer import Tokenizer
 
 TEXTS, LABELS = messages(80)

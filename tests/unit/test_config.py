@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailtune.config import DEFAULT_MODEL, RECIPES, TrainConfig, resolve, settings
+from tailtune.config import DEFAULT_MODEL, RECIPES, TrainConfig, settings
 from tailtune.errors import ConfigError
+from tailtune.resolving import resolve
 
 
 def toml(folder: Path, content: str) -> Path:

@@ -15,8 +15,9 @@ from tailtune.data.dataset import Dataset
 from tailtune.data.read import dataset_from_lists
 from tailtune.data.split import Split, split_dataset
 from tailtune.errors import ConfigError
-from tailtune.learn import Learnt, learn, store_root
-from tailtune.methods.tail import Epoch, Step
+from tailtune.learn import Learnt, learn
+from tailtune.methods.descent import Epoch, Step
+from tailtune.preparing import store_root
 from tailtune.runs import Stopwatch
 
 # fp32: which precision is faster depends on the machine that runs the tests.

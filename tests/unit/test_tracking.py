@@ -13,7 +13,7 @@ import pytest
 
 from tailtune.config import TrainConfig
 from tailtune.errors import SetupError
-from tailtune.methods.tail import Epoch, Step
+from tailtune.methods.descent import Epoch, Step
 from tailtune.tracking import TRACKERS, Record, record_of, required, tell
 
 EVENTS: list[Step | Epoch] = [

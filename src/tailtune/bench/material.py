@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tailtune.config import TrainConfig, resolve
+from tailtune.config import TrainConfig
 from tailtune.data.dataset import Dataset
 from tailtune.data.split import Split, without_unused
 from tailtune.evaluate.metrics import correct_rows
@@ -18,6 +18,7 @@ from tailtune.labels import LabelSet
 from tailtune.models.parts import read_shape
 from tailtune.models.sources import catalog
 from tailtune.parts import prepare
+from tailtune.resolving import resolve
 from tailtune.storage import read_json
 from tailtune.text.tokenizer import Tokenizer, Tokens
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tailtune.bench.material import load_material
-from tailtune.config import resolve
 from tailtune.learn import learn
-from tailtune.methods.tail import Step
+from tailtune.methods.descent import Step
+from tailtune.resolving import resolve
 from tailtune.runs import Stopwatch, peak_rss_mib
 
 METHODS: Mapping[str, Mapping[str, Any]] = {

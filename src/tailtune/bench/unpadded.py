@@ -1,7 +1,7 @@
 """What the same maths gives on the reference library's modules, text by text without a pad: the oracle of (c).
 
 The frozen blocks are computed once, texts of equal length together; then its own last block, norm and head are trained
-in the order of texts that ``tailtune.methods.tail`` takes, from the same head.
+in the order of texts that ``tailtune.methods.descent`` takes, from the same head.
 """
 
 from __future__ import annotations

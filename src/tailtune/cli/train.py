@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from tailtune.cli.screen import Screen
-from tailtune.config import resolve, settings
+from tailtune.config import settings
 from tailtune.errors import ConfigError
+from tailtune.resolving import resolve
 from tailtune.settings import Setting
 
 _GROUPS = {

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from tailtune.errors import ConfigError, TrainingDiverged
 from tailtune.features.backbone import Wanted
 from tailtune.features.store import Features
+from tailtune.methods.descent import Epoch, Step, TailSettings, fit_tail
 from tailtune.methods.probe import PENALTIES, Doubles, Rows, choose_probe
 from tailtune.methods.scan import Scan
 from tailtune.methods.scorers import Pooling, Scorer, TailScorer, score_features
-from tailtune.methods.tail import Epoch, Step, TailSettings, fit_tail, new_tail
+from tailtune.methods.tail import new_tail
 from tailtune.models.parts import Part
 from tailtune.progress import Progress, silent
 

@@ -9,8 +9,8 @@ import pytest
 
 from support.texts import messages
 from tailtune.bench.material import Material, load_material, pieces
-from tailtune.config import resolve
 from tailtune.parts import prepare
+from tailtune.resolving import resolve
 
 
 def texts_of(material: Material) -> tuple[list[str], list[str]]:

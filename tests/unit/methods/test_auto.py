@@ -18,10 +18,10 @@ from tailtune.features.backbone import Wanted
 from tailtune.features.passes import Passes
 from tailtune.labels import LabelSet
 from tailtune.methods.auto import STATES_LIMIT, Depth, Fitted, Method, Plan, choose, plan, settled
+from tailtune.methods.descent import Epoch, Step, TailSettings
 from tailtune.methods.probe import Candidate, Rows
 from tailtune.methods.scan import Limits, Scan, scan
 from tailtune.methods.scorers import ProbeScorer, TailScorer
-from tailtune.methods.tail import Epoch, Step, TailSettings
 from tailtune.models.weights import load_decoder
 from tailtune.text.tokenizer import Tokens
 

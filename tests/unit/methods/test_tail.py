@@ -20,8 +20,9 @@ from support.texts import backbone, random_tokens
 from tailtune.errors import TrainingDiverged
 from tailtune.features.backbone import Wanted
 from tailtune.features.store import Features
+from tailtune.methods.descent import Epoch, Schedule, Step, TailSettings, fit_tail, rate_factor
 from tailtune.methods.scorers import TailScorer, score_features
-from tailtune.methods.tail import Epoch, Schedule, Step, TailSettings, fit_tail, new_tail, rate_factor
+from tailtune.methods.tail import new_tail
 from tailtune.models.decoder import Decoder
 from tailtune.models.weights import load_decoder
 from tailtune.text.tokenizer import Tokens

@@ -17,11 +17,12 @@ from tailtune.features.backbone import Floats, Wanted
 from tailtune.features.cost import middling
 from tailtune.features.passes import Passes
 from tailtune.features.store import Features, Indices, text_keys, whole_keys
+from tailtune.methods.descent import Step, TailSettings, fit_tail
 from tailtune.methods.learning import _refit
 from tailtune.methods.probe import SCOUT, HeldOut, Rows, choose_probe, fit_linear
 from tailtune.methods.scan import Limits, scan
 from tailtune.methods.scorers import probabilities, score_features
-from tailtune.methods.tail import Step, TailSettings, fit_tail, new_tail
+from tailtune.methods.tail import new_tail
 from tailtune.models.weights import load_decoder
 from tailtune.text.windows import Merge, Windows
 
