@@ -22,6 +22,7 @@ from tailtune.data.split import Split
 from tailtune.features.backbone import Wanted
 from tailtune.features.store import Features
 from tailtune.label_aims import LabelAims, LabelsSettled, label_aims_of
+from tailtune.label_levels import with_levels
 from tailtune.label_rules import AnyRules
 from tailtune.labels import LabelSet
 from tailtune.methods import auto
@@ -113,7 +114,7 @@ def learn(
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     limits = limits_of(config)
-    labels = dataset.label_set
+    labels = with_levels(dataset.label_set, config.label_levels)
     rows = rows_of(labels, dataset, split, config)
     aims = _aims(config, labels, rows, counts or dataset.counts)
     ready = make_ready(dataset, config, store=store, watch=watch, progress=progress, say=say)

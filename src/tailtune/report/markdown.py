@@ -16,6 +16,7 @@ from tailtune.report.blocks import Section, Table
 from tailtune.report.decisions import calibration_line, decisions_page
 from tailtune.report.folds import folds
 from tailtune.report.front_matter import front_matter
+from tailtune.report.levels import levels
 from tailtune.report.long import limit_line, long_texts
 from tailtune.report.losses import losses_lines
 from tailtune.report.reading import reading_line
@@ -60,6 +61,7 @@ def render_report(metrics: Metrics) -> str:
         _as_text(folds(metrics)),
         _per_class(metrics),
         _confusion(metrics),
+        _as_text(levels(metrics)),
         *map(_as_text, several.sections(metrics)),
         *(_as_text(made(metrics)) for made in (ranks.ranking, sections.slices, long_texts, making.learning)),
         decisions_page(metrics, escape, table),

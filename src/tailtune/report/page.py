@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tailtune.report import making, quotes, ranks, sections, several, trust
 from tailtune.report.blocks import Section
 from tailtune.report.folds import folds
+from tailtune.report.levels import levels
 from tailtune.report.long import long_texts
 from tailtune.report.reading import reading_line
 from tailtune.report.scope import scope
@@ -62,6 +63,7 @@ def _of_one(metrics: Metrics, worst: Rows, doubtful: Rows) -> list[Section | Non
         folds(metrics),
         sections.classes(metrics),
         sections.confusion(metrics),
+        levels(metrics),
         quotes.worst(metrics, worst),
         quotes.doubtful(metrics, doubtful),
         trust.calibration(metrics),
