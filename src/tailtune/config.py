@@ -63,6 +63,9 @@ class TrainConfig:
     label_columns: Annotated[
         str | None, "columns of 0 and 1, one per label, of texts that can have several: toxic,insult,threat"
     ] = None
+    label_shares: Annotated[
+        str | None, "columns with the votes or probabilities of labels: spam,ham; in JSON lines an object needs no flag"
+    ] = None
     label_levels: Annotated[
         str | None, "between the parts of labels that are paths, such as '/' in banking/transfer: scores at every level"
     ] = None

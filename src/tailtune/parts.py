@@ -46,8 +46,8 @@ def _require_one_split(config: TrainConfig) -> None:
     """Refuse flags that ask for two splits at once."""
     given = {"--validation": config.validation, "--test": config.test, "--group": config.group, "--time": config.time}
     hash_split = config.split_by == "hash"
-    if config.recipe == "chapter" and (config.label_separator or config.label_columns):
-        raise ConfigError("--recipe chapter is for one label per text", hint="leave the recipe away")
+    if config.recipe == "chapter" and (config.label_separator or config.label_columns or config.label_shares):
+        raise ConfigError("--recipe chapter is for one label name per text", hint="leave the recipe away")
     elsewhere = [config.validation, config.test, config.time, hash_split, config.recipe == "chapter"]
     if config.folds and any(elsewhere):
         hint = "leave out --validation, --test, --time, --split-by hash and --recipe chapter, or --folds"
@@ -70,7 +70,7 @@ def _read(config: TrainConfig, name: str, also: tuple[str | None, ...], progress
         text_column=config.text_column,
         label_column=config.label_column,
         others=others,
-        form=LabelForm.given(config.label_separator, config.label_columns),
+        form=LabelForm.given(config.label_separator, config.label_columns, config.label_shares),
         progress=progress,
     )
     _refuse_for_lists(config, read)
@@ -81,6 +81,8 @@ def _refuse_for_lists(config: TrainConfig, dataset: Dataset) -> None:
     """Refuse settings for one label per text before anything is computed of texts that can have several."""
     if dataset.sets is not None:
         refuse_one_label_settings(config)
+    if dataset.shares is not None and config.relabel:
+        raise ConfigError("--relabel: soft labels are not corrected by name", hint="change their shares in the file")
 
 
 def _chapter(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:

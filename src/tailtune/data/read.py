@@ -12,6 +12,7 @@ from tailtune.data.dataset import Dataset, Finding, blank_texts, is_blank, simil
 from tailtune.data.decode import read_text, require_file
 from tailtune.data.delimited import Records, is_label_tab_text, parse_delimited, parse_label_tab_text
 from tailtune.data.several import ONE_NAME_OR_LIST, LabelForm, never_used, read_sets, spell
+from tailtune.data.shares import likeliest, read_shares, spell_shares
 from tailtune.data.structured import parse_jsonl, parse_parquet, text_value
 from tailtune.errors import ConfigError, DataError
 from tailtune.progress import Progress, silent
@@ -64,9 +65,9 @@ def read_dataset(
             If labels are not written as ``form`` says; with the rows.
         SetupError: If the operating system does not let it be read.
     """
-    labelled = not form.columns
+    labelled = not form.own_columns
     if not labelled and others is not None:
-        others = (*form.columns, *(name for name in others if name not in form.columns))
+        others = (*form.own_columns, *(name for name in others if name not in form.own_columns))
     wanted = Wanted(text_column=text_column, label_column=label_column, labelled=labelled, others=others)
     records, sha256, findings = _parse(Path(path), wanted, progress)
     return _assemble(records, source=str(path), sha256=sha256, findings=findings, form=form)
@@ -134,6 +135,8 @@ def _given_label(label: Any) -> str:
             "the labels are a matrix, expected one label per text, or a list of label names",
             hint="write [[name for name, flag in zip(names, row) if flag] for row in matrix]",
         )
+    if isinstance(label, dict):
+        return spell_shares({str(name): value for name, value in label.items()})
     return "" if label is None else str(label)
 
 
@@ -199,9 +202,13 @@ def _assemble(
     columns = {name: tuple(values[at] for at in kept) for name, values in records.columns.items()}
     labels = tuple(records.labels[at] for at in kept) if records.labels else ()
     sets = read_sets(labels, columns, form, rows, source)
+    shares = read_shares(labels, columns, form.shares, rows, source) if sets is None else None
     if sets is not None:
         labels = tuple(map(spell, sets))
-    no_names = {name for name in set(records.labels) if is_blank(name)} if sets is None else set()
+    elif shares is not None:
+        labels = tuple(map(likeliest, shares))
+    named = sets is None and shares is None
+    no_names = {name for name in set(records.labels) if is_blank(name)} if named else set()
     if no_names and (bad := next((at for at in kept if records.labels[at] in no_names), None)) is not None:
         raise DataError(
             "the label is blank",
@@ -221,7 +228,8 @@ def _assemble(
         source=source,
         sha256=sha256,
         findings=tuple(said),
-        columns={name: values for name, values in columns.items() if name not in form.columns},
+        columns={name: values for name, values in columns.items() if name not in form.own_columns},
         names=records.names,
         sets=sets,
+        shares=shares,
     )

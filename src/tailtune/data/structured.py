@@ -11,6 +11,7 @@ from tailtune.data.dataset import is_blank
 from tailtune.data.decode import require_file
 from tailtune.data.delimited import Records
 from tailtune.data.several import spell
+from tailtune.data.shares import spell_shares
 from tailtune.errors import DataError
 from tailtune.progress import Progress
 
@@ -155,10 +156,10 @@ def _get(value: dict[str, Any], key: str, path: Path, number: int) -> Any:
 
 
 def label_value(value: Any, path: Path | str, number: int) -> str:
-    """Return ``value`` as a label name; integers and booleans become their JSON text, and a list of names too.
+    """Return ``value`` as a label name; integers and booleans become their JSON text, a list or shares of names too.
 
     Raises:
-        DataError: If it is null, a fraction or an object, or one is in the list; with the line.
+        DataError: If it is null or a fraction, or one is in the list; with the line.
     """
     if isinstance(value, str):
         return value
@@ -168,7 +169,9 @@ def label_value(value: Any, path: Path | str, number: int) -> str:
         return str(value)
     if isinstance(value, list) and not any(isinstance(name, list) for name in value):
         return spell([label_value(name, path, number) for name in value])
-    message = f"the label is {_kind(value)}, expected a string, an integer or a list of them"
+    if isinstance(value, dict):
+        return spell_shares(value)
+    message = f"the label is {_kind(value)}, expected a string, an integer, a list of them or an object of shares"
     raise DataError(message, path=path, line=number)
 
 
