@@ -5,7 +5,7 @@ Reads no file of texts and writes no run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,7 @@ def learn(
     counts: Mapping[str, int] | None = None,
     progress: Progress = silent,
     say: Say = ignore,
+    happened: Callable[[Event], None] = lambda event: None,
 ) -> Learnt:
     """Return a classifier fitted on the training rows and chosen on the held-out rows; labels of the test are not read.
 
@@ -109,6 +110,7 @@ def learn(
         counts: Class -> rows of the data before balancing; default: those of ``dataset``.
         progress: Told how far long stages are.
         say: Told what people should know.
+        happened: Told every step and epoch of a tail as it happens; what it raises ends the training.
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -129,8 +131,13 @@ def learn(
     for done in passes.done:
         say(pass_note(done, reading))
     events: list[Event] = []
+
+    def record(event: Event) -> None:
+        events.append(event)
+        happened(event)
+
     with watch.stage("method"):
-        fitted = _choose(ready, planned, features, rows, config=config, found=found, progress=progress, events=events)
+        fitted = _choose(ready, planned, features, rows, config=config, found=found, progress=progress, happened=record)
     with watch.stage("calibration"):
         settled = _settled(aims, fitted, features, rows)
     for note in (f"chosen: {fitted.reason}", *_loss_notes(config, events), *settled.notes):
@@ -166,7 +173,7 @@ def _choose(
     config: TrainConfig,
     found: Scan | None,
     progress: Progress,
-    events: list[Event],
+    happened: Callable[[Event], None],
 ) -> auto.Fitted:
     return auto.choose(
         planned,
@@ -177,7 +184,7 @@ def _choose(
         settings=descent_settings(config),
         penalties=rows.penalties if config.penalty == "auto" else (config.penalty,),
         progress=progress,
-        happened=events.append,
+        happened=happened,
         found=found,
     )
 
