@@ -26,7 +26,7 @@ def render_page(result: Result) -> str:
         made=trials_line(result),
         verdict=told,
         tone=tone,
-        read="The test part was not read. Ranges are 95 % intervals.",
+        read="The sweep did not read the test part.",
         figures=_headline(result),
         sections=list(sections_of(result)),
         footer="This page holds no text of the data.",
@@ -132,7 +132,7 @@ def _settings(result: Result, plotted: Sequence[Mapping[str, Any]]) -> Section:
         lead = "How much of the differences between trials each setting explains; few trials tell it roughly."
     for name in order[:_MOST_PLOTS]:
         trials = [trial for trial in plotted if name in trial["varied"]]
-        if len(trials) > 1:
+        if len({str(trial["varied"][name]) for trial in trials}) > 1:
             blocks.append(_along(result, name, trials, title))
     return Section(name="settings", title="What mattered", lead=lead, blocks=blocks, layout="pair")
 
@@ -157,21 +157,29 @@ def _trials(result: Result) -> Section:
             trial["state"],
             *(f"{trial['scores'][score]:.4f}" if trial["scores"] else "-" for score in TITLES),
             *(value_text(trial["varied"][name]) if name in trial["varied"] else "-" for name in names),
-            one_line(trial["reason"]) or "-",
         )
         for trial in result["trials"]
     ]
-    header = ("trial", "ended", *TITLES.values(), *(name.replace("_", "-") for name in names), "why")
+    header = ("trial", "ended", *TITLES.values(), *(name.replace("_", "-") for name in names))
     strong = next((place for place, trial in enumerate(result["trials"]) if trial["trial"] == best), None)
     table = Table(
         caption="Every trial",
         header=header,
         rows=rows,
         strong=strong,
-        words=(1, len(header) - 1),
+        words=(1,),
         folded=len(rows) > _MOST_OPEN,
     )
-    return Section(name="trials", title="Every trial", blocks=(table,) if rows else ())
+    reasons = [(str(trial["trial"]), trial["state"], one_line(trial["reason"])) for trial in result["trials"]]
+    told = [row for row in reasons if row[2]]
+    why = Table(
+        caption="Why some did not complete",
+        header=("trial", "ended", "why"),
+        rows=told,
+        words=(1, 2),
+        folded=len(told) > _MOST_OPEN,
+    )
+    return Section(name="trials", title="Every trial", blocks=(*([table] if rows else []), *([why] if told else [])))
 
 
 def _again(result: Result) -> Section:

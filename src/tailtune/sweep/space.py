@@ -20,6 +20,7 @@ from tailtune.methods.losses import Objective
 from tailtune.models.parts import read_shape
 from tailtune.models.sources.catalog import resolve
 from tailtune.progress import Progress, silent
+from tailtune.report.words import one_line
 from tailtune.resolving import known_setting
 from tailtune.settings import Setting
 from tailtune.storage import read_json
@@ -154,7 +155,7 @@ def read_space(
         ModelError: If "auto" needs the model's shape and it cannot be read.
     """
     told = _read_toml(file) if file else {}
-    told |= {name: (f"--vary {text}", value) for text in given for name, value in [_parse_flag(text)]}
+    told |= dict(_parse_flag(text) for text in given)
     held = {name for name, origin in fixed.items() if origin == "flag" or origin.startswith("file ")}
     if not told:
         told = {name: ("default space", "auto") for name in default_names(config.method) if name not in held}
@@ -209,18 +210,19 @@ def _read_toml(path: Path) -> dict[str, tuple[str, Any]]:
     return told
 
 
-def _parse_flag(text: str) -> tuple[str, Any]:
-    """The name and value of ``name=low..high[:log][:step=S]``, ``name=a,b,c`` or ``name=auto``."""
+def _parse_flag(text: str) -> tuple[str, tuple[str, Any]]:
+    """Name -> (place, value) of ``name=low..high[:log][:step=S]``, ``name=a,b,c`` or ``name=auto``."""
     key, sign, body = text.partition("=")
-    name = known_setting(key.strip().replace("-", "_"), f"--vary {text}").name
-    where, setting = f"--vary {text}", settings()[name]
+    where = f"--vary {one_line(text)}"
+    setting = known_setting(one_line(key).replace("-", "_"), where)
+    name = setting.name
     if not sign or not body.strip():
         hint = "write --vary learning-rate=1e-5..1e-3:log, --vary blocks=1,2,3 or --vary blocks=auto"
         raise ConfigError(f"{where}: no values", hint=hint)
     if body.strip() == "auto":
-        return name, "auto"
+        return name, (where, "auto")
     if ".." not in body:
-        return name, [setting.parse(part.strip()) for part in body.split(",")]
+        return name, (where, [setting.parse(part.strip()) for part in body.split(",")])
     bounds, *extras = body.split(":")
     low, _, high = bounds.partition("..")
     value: dict[str, Any] = {"low": setting.parse(low.strip()), "high": setting.parse(high.strip())}
@@ -232,7 +234,7 @@ def _parse_flag(text: str) -> tuple[str, Any]:
             value["step"] = setting.parse(size.strip())
         else:
             raise ConfigError(f"{where}: unknown {extra!r}", hint="after the bounds may stand :log and :step=S")
-    return name, value
+    return name, (where, value)
 
 
 def _domain(setting: Setting, value: Any, where: str, config: TrainConfig, progress: Progress) -> Domain:
@@ -249,15 +251,8 @@ def _domain(setting: Setting, value: Any, where: str, config: TrainConfig, progr
 def _automatic(setting: Setting, where: str, config: TrainConfig, progress: Progress) -> Domain:
     """The range that is sensible for a setting that has one."""
     name = setting.name
-    if name in ("depth", "blocks"):
-        model = resolve(config.model, progress=progress)
-        shape = read_shape(read_json(model.path / "config.json"))
-        top = min(_MOST_BLOCKS, shape.blocks)
-        cuts = plan("probe", "auto", blocks=1, total=shape.blocks, causal=shape.causal).cuts
-        places = tuple(range(1, top + 1)) if name == "blocks" else cuts
-        if len(places) < 2:
-            raise ConfigError(f"{where}: {name}: {config.model} is too small for a choice")
-        return Numbers(low=places[0], high=places[-1], step=places[1] - places[0])
+    if name in ("depth", "blocks", "pooling"):
+        return _of_model(name, where, config, progress)
     if name in _RANGES:
         return _RANGES[name]
     words = _WORDS.get(name, tuple(word for word in setting.words if word != "auto"))
@@ -266,6 +261,21 @@ def _automatic(setting: Setting, where: str, config: TrainConfig, progress: Prog
     if len(words) < 2:
         raise ConfigError(f"{where}: {_dashed(name)} has no range of its own", hint="give bounds or a list of values")
     return Choice(values=words)
+
+
+def _of_model(name: str, where: str, config: TrainConfig, progress: Progress) -> Domain:
+    """The range of a setting that hangs on the model."""
+    model = resolve(config.model, progress=progress)
+    shape = read_shape(read_json(model.path / "config.json"))
+    if name == "pooling":
+        own = "last" if shape.causal else "first"  # what a text is read at, see pooling_of
+        return Choice(values=(own, "mean", f"{own}+mean"))
+    places = tuple(range(1, min(_MOST_BLOCKS, shape.blocks) + 1))
+    if name == "depth":
+        places = plan("probe", "auto", blocks=1, total=shape.blocks, causal=shape.causal).cuts
+    if len(places) < 2:
+        raise ConfigError(f"{where}: {config.model} has too few blocks for a choice of {name}")
+    return Numbers(low=places[0], high=places[-1], step=places[1] - places[0])
 
 
 def _choice(setting: Setting, listed: Sequence[Any], where: str) -> Choice:

@@ -63,7 +63,9 @@ def worth_lines(result: Mapping[str, Any]) -> list[str]:
         )
     elif result["objective"] == "macro-f1":
         lines.append("Macro F1 is no mean over rows, so how much it flatters is not told.")
-    lines.append("The test part was not read. Only a run trained with these settings will tell what they are worth.")
+    lines.append(
+        "The sweep did not read the test part: only a run trained with these settings tells what they are worth."
+    )
     return lines
 
 
