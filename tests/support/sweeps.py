@@ -27,7 +27,7 @@ def quick(model: Path, data: Path | str = "memory", **fixed: Any) -> Resolved:
 
 
 def served(count: int = 60, *, seed: int = 0, turned: bool = False) -> tuple[Served, Split]:
-    """Return what trials may see of ``count`` messages, and the whole split; labels of the test turned around or not."""
+    """Return what trials may see of ``count`` messages, and the split; labels of the test may be turned around."""
     dataset = dataset_from_lists(*messages(count))
     split = split_dataset(dataset, seed=seed)
     if turned:

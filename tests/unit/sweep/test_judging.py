@@ -112,7 +112,7 @@ def test_without_validation_rows_there_is_nothing_to_choose_by() -> None:
 def test_the_hash_is_of_texts_labels_and_parts() -> None:
     """Another label, another seed of the split: another hash."""
     rows, _ = served(60)
-    labels = ("spam", *rows.dataset.labels[1:])
+    labels = ("ham", *rows.dataset.labels[1:])
     assert labels != rows.dataset.labels
     assert replace(rows, dataset=replace(rows.dataset, labels=labels)).sha256() != rows.sha256()
     assert served(60, seed=1)[0].sha256() != rows.sha256()
