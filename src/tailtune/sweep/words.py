@@ -34,9 +34,12 @@ def verdict(result: Mapping[str, Any]) -> tuple[str, str]:
         return f"No trial was better than the settings as they are: {value} on validation.", "even"
     if "gain" not in worth:
         return f"Best on validation: trial {best['trial']}, {value}.", "even"
-    gain = f"{worth['gain']:+.4f} ({bounds_of(worth['gain_interval'])})"
-    told = f"{title} better by {gain} than the settings as they were, corrected for the choice"
-    if worth["gain_interval"][0] > 0:
+    low, high = worth["gain_interval"]
+    told = (
+        f"corrected for the choice, the gain in {title} over the settings as they were is {worth['gain']:+.4f} "
+        f"({low:+.4f} to {high:+.4f})"
+    )
+    if low > 0:
         return f"Trial {best['trial']} is better: {told}.", "good"
     return f"Trial {best['trial']} is best on validation, but that may be chance: {told}.", "even"
 

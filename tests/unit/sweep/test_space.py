@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +210,16 @@ def test_any_text_is_taken_or_refused_in_one_line(text: str) -> None:
             assert len(str(refused).splitlines()) == 1
         else:
             assert len(space) == 1
+
+
+def test_the_page_shows_a_space_that_is_read(tmp_path: Path, tiny_llama: Path) -> None:
+    """The TOML block and the --vary of docs/how-to/sweep.md mean what the page says."""
+    page = (Path(__file__).resolve().parents[3] / "docs" / "how-to" / "sweep.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    space = space_of(toml=block, folder=tmp_path, model=str(tiny_llama))
+    assert space["weight_decay"] == Numbers(low=0.0, high=0.3, step=0.1)
+    assert space["clip_norm"] == Choice(values=(None, 1.0))
+    assert len(space) == 6
+    vary = re.findall(r"--vary ([a-z-]+=[^ ]+)", page)
+    assert len(vary) == 2
+    assert set(space_of(*vary)) == {"learning_rate", "blocks"}
