@@ -131,13 +131,9 @@ def learn(
     for done in passes.done:
         say(pass_note(done, reading))
     events: list[Event] = []
-
-    def record(event: Event) -> None:
-        events.append(event)
-        happened(event)
-
+    heard = _both(events.append, happened)
     with watch.stage("method"):
-        fitted = _choose(ready, planned, features, rows, config=config, found=found, progress=progress, happened=record)
+        fitted = _choose(ready, planned, features, rows, config=config, found=found, progress=progress, happened=heard)
     with watch.stage("calibration"):
         settled = _settled(aims, fitted, features, rows)
     for note in (f"chosen: {fitted.reason}", *_loss_notes(config, events), *settled.notes):
@@ -162,6 +158,14 @@ def learn(
         settled=settled,
         strangeness=strangeness,
     )
+
+
+def _both(first: Callable[[Event], None], second: Callable[[Event], None]) -> Callable[[Event], None]:
+    def told(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return told
 
 
 def _choose(

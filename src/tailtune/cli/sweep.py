@@ -18,9 +18,11 @@ from tailtune.resolving import resolve
 
 _HELP = """Try settings of train on DATA and keep the best on the validation part; the test part is not read.
 
-All trials share one split and the stored features, so most cost a fit alone. The same command goes on with a sweep that
-was interrupted. Flags of train fix a setting; --vary and --space vary it, as in --vary learning-rate=1e-5..1e-3:log
---vary blocks=1,2,3 --vary pooling=auto. Without either the settings of the method are varied that matter most.
+All trials share one split and the stored features, so most cost a fit alone.
+The same command goes on with a sweep that was interrupted.
+
+Flags of train fix a setting; --vary and --space vary it: --vary learning-rate=1e-5..1e-3:log --vary blocks=1,2,3.
+Without either the settings of the method are varied that matter most.
 """
 _PANEL = "Sweep"
 # Those of train that are no setting of a trial.

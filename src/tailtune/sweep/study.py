@@ -122,6 +122,7 @@ class Study:
 
     @given.setter
     def given(self, judged: Judged) -> None:
+        """Record it."""
         self._study.set_user_attr("given", _attributes(judged))
 
     def trials(self) -> list[Trial]:
