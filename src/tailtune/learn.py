@@ -5,7 +5,7 @@ Reads no file of texts and writes no run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,7 @@ def learn(
     counts: Mapping[str, int] | None = None,
     progress: Progress = silent,
     say: Say = ignore,
+    happened: Callable[[Event], None] = lambda event: None,
 ) -> Learnt:
     """Return a classifier fitted on the training rows and chosen on the held-out rows; labels of the test are not read.
 
@@ -110,6 +111,7 @@ def learn(
         counts: Class -> rows of the data before balancing; default: those of ``dataset``.
         progress: Told how far long stages are.
         say: Told what people should know.
+        happened: Told every step and epoch of a tail as it happens; what it raises ends the training.
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -130,8 +132,9 @@ def learn(
     for done in passes.done:
         say(pass_note(done, reading))
     events: list[Event] = []
+    heard = _both(events.append, happened)
     with watch.stage("method"):
-        fitted = _choose(ready, planned, features, rows, config=config, found=found, progress=progress, events=events)
+        fitted = _choose(ready, planned, features, rows, config=config, found=found, progress=progress, happened=heard)
     with watch.stage("calibration"):
         settled = _settled(aims, fitted, features, rows)
     for note in (f"chosen: {fitted.reason}", *_loss_notes(config, events), *settled.notes):
@@ -158,6 +161,14 @@ def learn(
     )
 
 
+def _both(first: Callable[[Event], None], second: Callable[[Event], None]) -> Callable[[Event], None]:
+    def told(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return told
+
+
 def _choose(
     ready: Ready,
     planned: auto.Plan,
@@ -167,7 +178,7 @@ def _choose(
     config: TrainConfig,
     found: Scan | None,
     progress: Progress,
-    events: list[Event],
+    happened: Callable[[Event], None],
 ) -> auto.Fitted:
     return auto.choose(
         planned,
@@ -178,7 +189,7 @@ def _choose(
         settings=descent_settings(config),
         penalties=rows.penalties if config.penalty == "auto" else (config.penalty,),
         progress=progress,
-        happened=events.append,
+        happened=happened,
         found=found,
     )
 

@@ -42,7 +42,7 @@ def resolve(flags: Mapping[str, Any], file: Path | None = None) -> Resolved:
     origins: dict[str, str] = {}
     for name, given in flags.items():
         if given is not None:
-            setting = _known(name, "argument")
+            setting = known_setting(name, "argument")
             values[name] = setting.parse(given) if isinstance(given, str) else given
             setting.check(values[name], setting.flag)
             origins[name] = "flag"
@@ -95,7 +95,12 @@ def _read_choices(run: Path) -> dict[str, Any]:
     return values
 
 
-def _known(name: str, where: str) -> Setting:
+def known_setting(name: str, where: str) -> Setting:
+    """Return the setting called ``name``.
+
+    Raises:
+        ConfigError: If there is none; it names ``where``, and the name that was meant if one is close.
+    """
     from difflib import get_close_matches
 
     if name in settings():
@@ -121,7 +126,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         ) from error
     values: dict[str, Any] = {}
     for key, value in content.items():
-        setting = _known(key.replace("-", "_"), str(path))
+        setting = known_setting(key.replace("-", "_"), str(path))
         if setting.name in values:
             raise ConfigError(f"{path}: {key!r} is given twice, with - and with _")
         spelled_none = value == "none" and setting.optional and str not in setting.types

@@ -54,6 +54,7 @@ def train(
     *,
     origins: Mapping[str, str] | None = None,
     command: str | None = None,
+    swept: Mapping[str, Any] | None = None,
     progress: Progress = silent,
     say: Say = ignore,
 ) -> Run:
@@ -63,6 +64,7 @@ def train(
         config: What to do.
         origins: Where each value of ``config`` came from; recorded.
         command: How it was asked for; recorded.
+        swept: How a sweep chose the settings, where one did; recorded, and said in the report.
         progress: Told how far long stages are.
         say: Told what people should know, a line at a time.
 
@@ -112,6 +114,7 @@ def train(
         if config.measure_unused and isinstance(learnt.settled, Settled):
             metrics |= _measure_unused(dataset, split, learnt, learnt.settled, watch=watch, progress=progress)
     metrics |= {"config": config.as_json(), "origins": dict(origins or {}), "command": command}
+    metrics |= {} if swept is None else {"sweep": dict(swept)}
     seen = marks_by_part(used.texts, {name: getattr(parts, name) for name in PARTS})
     rows = split_ids(dataset, split) | (folds_of(part) if isinstance(part, Tested) else {})
     _save(folder, metrics, learnt, rows, watch=watch, part=part, quoted=quoted, seen=seen)
