@@ -24,8 +24,9 @@ _GROUPS = {
     ),
     "Long texts": ("max_tokens", "long", "stride", "merge"),
     "Training a tail": (
-        "epochs", "batch_size", "learning_rate", "weight_decay", "clip_norm", "warmup_fraction", "schedule", "loss",
-        "focal_gamma", "label_smoothing", "patience",
+        "epochs", "batch_size", "accumulation", "learning_rate", "layer_decay", "head_rate_factor", "weight_decay",
+        "weight_decay_of", "clip_norm", "warmup_fraction", "schedule", "loss", "focal_gamma", "label_smoothing",
+        "patience", "ema", "average_last",
     ),
     "Probabilities and decisions": (
         "calibration", "max_false_positives", "min_precision", "positive", "costs", "abstain", "prevalence",

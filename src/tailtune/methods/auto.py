@@ -16,6 +16,7 @@ from tailtune.errors import ConfigError, TrainingDiverged
 from tailtune.features.backbone import Wanted
 from tailtune.features.store import Features
 from tailtune.methods.descent import Epoch, Step, TailSettings, fit_tail
+from tailtune.methods.finder import Found, settle_rate
 from tailtune.methods.probe import PENALTIES, Doubles, Rows, choose_probe
 from tailtune.methods.scan import Scan
 from tailtune.methods.scorers import Pooling, Scorer, TailScorer, score_features
@@ -143,12 +144,14 @@ class Fitted:
         scorer: Fitted on the training rows.
         choices: Every candidate with its held-out scores, for metrics.json.
         curves: Training curves of a tail, for metrics.json.
+        rate: How the learning rate of a tail was found; None where it was given, or no tail was tried.
         reason: Why this one, in words.
     """
 
     scorer: Scorer
     choices: list[dict[str, Any]] = field(default_factory=list)
     curves: dict[str, Any] = field(default_factory=dict)
+    rate: Found | None = None
     reason: str = ""
 
     @property
@@ -195,7 +198,7 @@ def choose(
             return fitted
     (at,) = planned.tails
     try:
-        tail, curves = _train_tail(
+        tail, curves, rate = _train_tail(
             decoder,
             features,
             rows,
@@ -215,9 +218,10 @@ def choose(
     if fitted is None or planned.method == "tail":
         reason = f"a tail of {planned.blocks} trained block(s) at depth {tail.depth}, as asked for"
         earlier = [] if fitted is None else [{**choice, "chosen": False} for choice in fitted.choices]
-        return Fitted(scorer=tail, choices=[*earlier, {**entry, "chosen": True}], curves=curves, reason=reason)
+        choices = [*earlier, {**entry, "chosen": True}]
+        return Fitted(scorer=tail, choices=choices, curves=curves, rate=rate, reason=reason)
     wins = judged is not None and _wins(judged, _losses(fitted.scorer, features, rows))
-    return _decided(fitted, tail, wins=wins, rows=len(rows.validation), entry=entry, curves=curves)
+    return replace(_decided(fitted, tail, wins=wins, rows=len(rows.validation), entry=entry, curves=curves), rate=rate)
 
 
 def _why_probe(planned: Plan, found: Scan | None) -> str:
@@ -237,8 +241,18 @@ def _train_tail(
     settings: TailSettings,
     progress: Progress,
     happened: Callable[[Step | Epoch], None],
-) -> tuple[TailScorer, dict[str, Any]]:
+) -> tuple[TailScorer, dict[str, Any], Found | None]:
     tail = new_tail(decoder, blocks=blocks, depth=depth, classes=rows.classes, seed=settings.seed)
+    weights = None if rows.weights is None else rows.weights.astype(np.float32)
+    settings, rate = settle_rate(
+        tail,
+        features,
+        rows.labels,
+        train=rows.train,
+        settings=settings,
+        class_weights=weights,
+        progress=progress,
+    )
     steps: list[Step] = []
     epochs: list[Epoch] = []
     for event in fit_tail(
@@ -248,7 +262,7 @@ def _train_tail(
         train=rows.train,
         validation=rows.validation,
         settings=settings,
-        class_weights=None if rows.weights is None else rows.weights.astype(np.float32),
+        class_weights=weights,
     ):
         happened(event)
         if isinstance(event, Step):
@@ -256,7 +270,7 @@ def _train_tail(
             progress("tail", event.step, event.steps, "steps")
         else:
             epochs.append(event)
-    return tail, _curves(steps, epochs)
+    return tail, _curves(steps, epochs), rate
 
 
 def _curves(steps: Sequence[Step], epochs: Sequence[Epoch]) -> dict[str, Any]:

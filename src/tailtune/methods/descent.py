@@ -48,7 +48,7 @@ class TailSettings:
         schedule: What the rate does after that; linear and cosine end at 0.
         patience: Epochs without a better validation loss before stopping; None runs all.
         ema: Decay of the moving average of the weights that is judged and kept; None for the latest weights.
-        average_last: Epochs whose weights are averaged, and judged and kept so; None for the latest. Not beside ``ema``.
+        average_last: Epochs whose weights are averaged, judged and kept so; None for the latest. Not beside ``ema``.
         seed: Of the head's start and the order of texts.
         objective: The loss of a batch.
     """

@@ -61,8 +61,9 @@ class Objective:
             targets: As in a call.
             weights: As in a call.
         """
-        alike = weights is None or targets.ndim == 2
-        return torch.tensor(float(len(targets))) if alike else weights[targets].sum()
+        if weights is None or targets.ndim == 2:
+            return torch.tensor(float(len(targets)))
+        return weights[targets].sum()
 
     def _reduced(self, scores: Tensor, targets: Tensor, weights: Tensor | None, reduction: Reduction) -> Tensor:
         if self.loss == "focal":
