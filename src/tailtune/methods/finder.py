@@ -39,7 +39,7 @@ FEWEST_STEPS, MOST_STEPS = 10, 100
 MOST_JUDGED = 256
 # Where the search starts, at a width of 576: a head alone, adapters, some blocks, a whole model. The best rate of Adam
 # falls as the width grows (Yang et al. 2022, arXiv 2203.03466).
-MIDDLES: Mapping[str, float] = {"head": 1e-2, "lora": 1e-3, "tail": 1e-4, "full": 3e-5}
+MIDDLES: Mapping[str, float] = {"head": 1e-2, "lora": 1e-3, "tail": 3e-4, "full": 1e-4}
 WIDTH = 576
 
 
