@@ -34,9 +34,12 @@ MOST_TRIED = 5
 # Steps of all runs together, as a share of those of the training; each run has at least the fewest and at most the
 # most steps: below ten, losses say little beyond the start of the head; above a hundred, nothing new (docs/log.md).
 SHARE = 0.15
-FEWEST_STEPS, MOST_STEPS = 10, 100
+FEWEST_STEPS, MOST_STEPS = 20, 100
 # Training rows kept out to judge by, at most; of few rows a quarter.
 MOST_JUDGED = 256
+# A rate that brings all of what the best one does but for a tenth is as good: the more so as the highest of them are
+# the ones nearest to ruin.
+TENTH = 0.1
 # Where the search starts, at a width of 576: a head alone, adapters, some blocks, a whole model. The best rate of Adam
 # falls as the width grows (Yang et al. 2022, arXiv 2203.03466).
 MIDDLES: Mapping[str, float] = {"head": 1e-2, "lora": 1e-3, "tail": 3e-4, "full": 1e-4}
@@ -50,7 +53,7 @@ class Tried:
     Attributes:
         rate: Its peak rate.
         loss: Mean log loss on the rows kept out, in nats; None if it diverged.
-        alike: Whether these rows cannot tell it from the best one.
+        alike: Whether it counts as good as the best one.
     """
 
     rate: float
@@ -84,7 +87,7 @@ class Found:
         alike = [one.rate for one in self.tried if one.alike]
         among = f"the best of {len(self.tried)} rates tried"
         if len(alike) > 1:
-            among = f"the middle of {alike[0]:.2g} to {alike[-1]:.2g}, which {self.rows} rows cannot tell apart"
+            among = f"the middle of {alike[0]:.2g} to {alike[-1]:.2g}, which are about as good on {self.rows} rows"
         failed = [one.rate for one in self.tried if one.loss is None]
         return f"{among}, {self.steps} steps each" + (f"; {failed[0]:.2g} diverged" if failed else "")
 
@@ -159,15 +162,15 @@ def find_rate(
     middle = MIDDLES[kind_of(tail)] * WIDTH / tail.decoder.config.width
 
     def told(place: int) -> Doubles | None:
-        progress("learning rate", len(runs), MOST_TRIED, "runs")
         runs[place] = losses = trial.run(middle * APART**place)
+        progress("learning rate", len(runs), MOST_TRIED, "runs")
         return losses
 
     runs: dict[int, Doubles | None] = {}
     with _given_back(tail):
         before = trial.judge()
         search(told)
-    alike = alike_places(runs)
+    alike = alike_places(runs, before)
     rate = middle * APART ** float(np.mean(alike))
     tried = tuple(
         Tried(
@@ -235,13 +238,14 @@ def search(run: Callable[[int], Doubles | None]) -> None:
             return
 
 
-def alike_places(runs: Mapping[int, Doubles | None]) -> list[int]:
-    """Return the places around the best that the rows cannot tell from it: worse by one standard error at most.
+def alike_places(runs: Mapping[int, Doubles | None], before: Doubles) -> list[int]:
+    """Return the places around the best that are as good: worse by one standard error, or a tenth of the gain, at most.
 
     Their middle moves less by chance than the best one does: where the loss is flat, which is best is drawn by lot.
 
     Args:
         runs: Place -> [rows] losses, paired; None if it diverged.
+        before: [rows] losses before any step.
 
     Raises:
         TrainingDiverged: If all did.
@@ -253,17 +257,18 @@ def alike_places(runs: Mapping[int, Doubles | None]) -> list[int]:
             hint="give --learning-rate, and look at the texts and labels",
         )
     best = min(sound, key=lambda place: float(sound[place].mean()))
+    gain = float((before - sound[best]).mean())
     alike = [best]
     for direction in (-1, 1):
         place = best + direction
-        while place in sound and _near(sound[place] - sound[best]):
+        while place in sound and _near(sound[place] - sound[best], TENTH * gain):
             alike.append(place)
             place += direction
     return sorted(alike)
 
 
-def _near(differences: Doubles) -> bool:
-    return bool(differences.mean() <= differences.std() / math.sqrt(len(differences)))
+def _near(differences: Doubles, enough: float) -> bool:
+    return bool(differences.mean() <= max(enough, differences.std() / math.sqrt(len(differences))))
 
 
 class _Trial:

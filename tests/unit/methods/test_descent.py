@@ -74,7 +74,9 @@ def steps_taken(
 
 
 @pytest.mark.parametrize(
-    "objective", [Objective(), Objective(label_smoothing=0.2), Objective(loss="focal")], ids=["plain", "smooth", "focal"]
+    "objective",
+    [Objective(), Objective(label_smoothing=0.2), Objective(loss="focal")],
+    ids=["plain", "smooth", "focal"],
 )
 @pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["alike", "weighted"])
 @pytest.mark.parametrize("kind", ["texts", "windows", "several"])
@@ -106,7 +108,9 @@ def test_the_last_group_is_not_divided_by_the_full_number(tiny_llama: Path, feat
     alone = replace(settings, accumulation=1)
     *_, (expected, wanted) = steps_taken(tiny_llama, features, alone)
     assert loss == pytest.approx(expected, rel=1e-6)
-    assert gradient.norm().item() == pytest.approx(wanted.norm().item(), rel=1e-5), "the same four texts, alone in their group"
+    assert gradient.norm().item() == pytest.approx(wanted.norm().item(), rel=1e-5), (
+        "the same four texts, alone in their group"
+    )
 
 
 def test_the_gradient_is_clipped_once_a_step(tiny_llama: Path, features: Features) -> None:
@@ -165,7 +169,9 @@ def test_norms_and_biases_can_be_spared_decay(tiny_gpt2: Path, tmp_path: Path) -
         before = {name: tensor.detach().clone() for name, tensor in tail.named_parameters()}
         descent._optimizer.step()
         shrunk[decayed] = {
-            name: not torch.equal(tensor, before[name]) for name, tensor in tail.named_parameters() if before[name].any()
+            name: not torch.equal(tensor, before[name])
+            for name, tensor in tail.named_parameters()
+            if before[name].any()
         }
         for name, tensor in tail.named_parameters():
             if shrunk[decayed].get(name):
