@@ -10,6 +10,7 @@ import pytest
 
 from support.command_line import call, json_lines, read_metrics
 from support.texts import messages, write_csv
+from tailtune.cli import main
 from tailtune.resolving import resolve
 
 TAIL = ("--method", "tail", "--depth", "3", "--no-baselines", "--no-doubts", "--quiet")
@@ -25,8 +26,6 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> Path:
     folder = tmp_path_factory.mktemp("run")
     data = write_csv(folder / "messages.csv", *messages(100))
     flags = [part for name, value in OPTIMISER.items() for part in ("--" + name.replace("_", "-"), str(value))]
-    from tailtune.cli import main
-
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("TAILTUNE_HOME", str(folder / "home"))
         words = ["train", data, "--model", tiny_llama, "--out", folder / "run", *TAIL, *flags]

@@ -1,10 +1,11 @@
-"""How the optimiser is driven: groups and their rates, batches that make one step, averages that are judged and kept."""
+"""How the optimiser is driven: groups and their rates, batches that make one step, averages judged and kept."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,6 +54,7 @@ def steps_taken(
     model: Path,
     features: Features,
     settings: TailSettings,
+    *,
     labels: Indices = LABELS,
     class_weights: NDArray[np.float32] | None = None,
     train: Indices = TRAIN,
@@ -89,12 +91,13 @@ def test_batches_of_one_step_are_one_large_batch(
         offsets = np.concatenate(([0], np.cumsum(COUNTS)))
         features.windows = Windows(offsets=offsets, lengths=COUNTS, full_lengths=COUNTS, merge="mean")
         labels, train = LABELS[: len(COUNTS)], np.arange(14)
+    taught: dict[str, Any] = {"labels": labels, "class_weights": weights, "train": train}
     # A rate of nearly nothing: the optimiser would blow up rounding, each gradient is compared at the same weights.
     large = TailSettings(epochs=1, batch_size=16, learning_rate=1e-12, objective=objective)
-    whole = steps_taken(tiny_llama, features, large, labels, weights, train)
+    whole = steps_taken(tiny_llama, features, large, **taught)
     for size, batches in ((8, 2), (4, 4), (1, 16)):
         settings = replace(large, batch_size=size, accumulation=batches)
-        parts = steps_taken(tiny_llama, features, settings, labels, weights, train)
+        parts = steps_taken(tiny_llama, features, settings, **taught)
         assert len(parts) == len(whole) == 3
         for (loss, gradient), (expected, wanted) in zip(parts, whole, strict=True):
             assert loss == pytest.approx(expected, rel=1e-6)
@@ -102,7 +105,7 @@ def test_batches_of_one_step_are_one_large_batch(
 
 
 def test_the_last_group_is_not_divided_by_the_full_number(tiny_llama: Path, features: Features) -> None:
-    """A loop that divides each batch's loss by the number of batches gets the last, smaller group wrong by that much."""
+    """A loop that divides each batch's loss by the number of batches gets the last, smaller group wrong by as much."""
     settings = TailSettings(epochs=1, batch_size=8, accumulation=2, learning_rate=1e-12)
     *_, (loss, gradient) = steps_taken(tiny_llama, features, settings)
     alone = replace(settings, accumulation=1)
@@ -146,7 +149,7 @@ def first_moves(model: Path, features: Features, settings: TailSettings) -> dict
 
 
 def test_lower_blocks_and_the_head_have_rates_of_their_own(tiny_llama: Path, features: Features) -> None:
-    """Each block learns at so much of the rate above it; final norm and head at the top's, the head times its factor."""
+    """Each block learns at so much of the rate above it; final norm and head at the top's, the head by its factor."""
     settings = TailSettings(learning_rate=1e-3, weight_decay=0.0, layer_decay=0.5, head_factor=4.0)
     moved = first_moves(tiny_llama, features, settings)
     for name, by in moved.items():
@@ -203,7 +206,7 @@ AVERAGED = TailSettings(epochs=6, batch_size=8, learning_rate=3e-3, seed=6)
 def test_what_is_judged_is_what_is_kept(
     tiny_llama: Path, features: Features, given: dict[str, float], patience: int | None
 ) -> None:
-    """The kept weights are the average at the best epoch, and score there what was reported; the steps go on as ever."""
+    """The kept weights are the average at the best epoch, and score what was reported; the steps go on as ever."""
     settings = replace(AVERAGED, patience=patience)
     _, plain_steps, _ = after_each_step(tiny_llama, features, replace(AVERAGED, epochs=12))
     tail, steps, epochs = after_each_step(tiny_llama, features, replace(settings, epochs=12, **given))  # type: ignore[arg-type]

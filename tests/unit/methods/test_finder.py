@@ -257,6 +257,7 @@ def test_when_every_rate_diverges_training_does() -> None:
     """One line that says what to give."""
     with pytest.raises(TrainingDiverged, match="every learning rate that was tried") as caught:
         alike_places({0: None, -1: None}, np.ones(3))
+    assert caught.value.hint is not None
     assert "--learning-rate" in caught.value.hint
 
 
