@@ -34,9 +34,21 @@ def loss_line(config: Metrics) -> str:
     return ""
 
 
+def trained_line(metrics: Metrics) -> str:
+    """Return one sentence: which blocks were trained, and what share of the weights that is."""
+    first, depth = part(metrics, "trained").get("first"), metrics.get("depth")
+    trained, weights = (part(metrics, "trained").get(name) for name in ("trained_weights", "weights"))
+    if not (isinstance(first, int) and isinstance(trained, int) and isinstance(weights, int) and weights):
+        return "The trained blocks, step by step."
+    rank = part(metrics, "trained").get("rank")
+    how = "" if rank is None else f" by updates of rank {one_line(rank)}"
+    share = f"{trained:,} of {weights:,} weights ({100 * trained / weights:.2g} %)"
+    return f"Blocks {first + 1} to {one_line(depth)} were trained{how}: {share}."
+
+
 def losses_lines(metrics: Metrics) -> list[str]:
     """Return the lines of a run that has been trained: its class weights, and the loss of its tail if it is one."""
-    own = loss_line(part(metrics, "config")) if metrics.get("method") == "tail" else ""
+    own = loss_line(part(metrics, "config")) if metrics.get("method") in ("tail", "lora", "full") else ""
     return [line for line in (weights_line(metrics), own) if line]
 
 

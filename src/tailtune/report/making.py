@@ -7,6 +7,7 @@ from typing import Any
 
 from tailtune.report import plots
 from tailtune.report.blocks import Block, Code, Figure, Items, Section, Table
+from tailtune.report.losses import trained_line
 from tailtune.report.words import (
     UNPRINTABLE,
     Metrics,
@@ -129,7 +130,7 @@ def _clauses(words: object) -> list[str]:
 
 
 def losses(metrics: Metrics) -> Section | None:
-    """Return the loss curves of a tail."""
+    """Return the loss curves of trained blocks."""
     figures = []
     steps = _columns(metrics, "steps", "step", "loss")
     if steps:
@@ -148,10 +149,8 @@ def losses(metrics: Metrics) -> Section | None:
         figures.append(
             Figure(svg=svg, caption="Log loss after each epoch. Validation rising while training falls is overfitting.")
         )
-    title, lead = (
-        "Training the tail",
-        "The trained blocks, step by step; the epoch with the best validation loss was kept.",
-    )
+    title = "Training the blocks" if metrics.get("method") in ("lora", "full") else "Training the tail"
+    lead = f"{trained_line(metrics)} The epoch with the best validation loss was kept.".strip()
     return Section(name="training", title=title, lead=lead, blocks=figures, layout="pair") if figures else None
 
 
