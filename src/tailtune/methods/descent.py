@@ -121,7 +121,7 @@ def fit_tail(
 
     Args:
         tail: From ``new_tail``.
-        features: Token states at the tail's cut.
+        features: Token states at the tail's cut, or the token ids where it holds embeddings.
         labels: [texts] class ids of all texts of ``features``, or [texts, C] 0/1.
         train: Texts to learn from.
         validation: Texts to choose the epoch by; when empty the last epoch is kept.
@@ -179,7 +179,7 @@ class Lessons:
 
     Args:
         tail: Scores them.
-        features: Token states at the tail's cut.
+        features: Token states at the tail's cut, or the token ids where it holds embeddings.
         labels: [texts] class ids of all texts of ``features``, or [texts, C] 0/1.
         train: Texts to learn from.
         objective: The loss of a batch.
@@ -211,8 +211,8 @@ class Lessons:
     def loss(self, windows: Indices) -> Tensor:
         """Return the loss of a batch, a scalar with its graph: the mean over the rows."""
         batch = pack(windows, self._features.lengths[windows])
-        states = torch.from_numpy(self._features.states(self.tail.cut, batch.texts)).to(self._device)
-        scores = self.tail(states, self.tail.decoder.layout(batch, self._device))
+        inputs = self.tail.inputs(self._features, batch.texts)
+        scores = self.tail(inputs, self.tail.decoder.layout(batch, self._device))
         shares = None if self._shares is None else torch.from_numpy(self._shares[batch.texts]).to(self._device)
         return self._objective(scores, self._targets(batch.texts), self._weights, shares)
 

@@ -9,6 +9,8 @@ from tailtune.report.words import Metrics, one_line, part
 
 # Of very many classes the rest is counted.
 _MOST_CLASSES = 6
+# Methods that train blocks.
+_TRAINED = ("tail", "lora", "full")
 # Settings of the optimiser that are told where they are not as usual.
 _UNUSUAL = (
     ("clip_norm", "gradients no longer than", None),
@@ -42,6 +44,18 @@ def loss_line(config: Metrics) -> str:
     return ""
 
 
+def trained_line(metrics: Metrics) -> str:
+    """Return one sentence: which blocks were trained, and what share of the weights that is."""
+    first, depth = part(metrics, "trained").get("first"), metrics.get("depth")
+    trained, weights = (part(metrics, "trained").get(name) for name in ("trained_weights", "weights"))
+    if not (isinstance(first, int) and isinstance(trained, int) and isinstance(weights, int) and weights):
+        return "The trained blocks, step by step."
+    rank = part(metrics, "trained").get("rank")
+    how = "" if rank is None else f" by updates of rank {one_line(rank)}"
+    share = f"{trained:,} of {weights:,} weights ({100 * trained / weights:.2g} %)"
+    return f"Blocks {first + 1} to {one_line(depth)} were trained{how}: {share}."
+
+
 def rate_line(metrics: Metrics) -> str:
     """Return one line: the learning rate that was found, and how; "" where it was given."""
     found = part(metrics, "learning_rate")
@@ -71,7 +85,7 @@ def descent_line(config: Metrics) -> str:
 
 def losses_lines(metrics: Metrics) -> list[str]:
     """Return the lines of a run that has been trained: its class weights, and the rate and loss of its tail, if any."""
-    own = (rate_line(metrics), loss_line(part(metrics, "config"))) if metrics.get("method") == "tail" else ()
+    own = (rate_line(metrics), loss_line(part(metrics, "config"))) if metrics.get("method") in _TRAINED else ()
     return [line for line in (weights_line(metrics), *own) if line]
 
 

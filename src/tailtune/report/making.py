@@ -7,7 +7,7 @@ from typing import Any
 
 from tailtune.report import plots
 from tailtune.report.blocks import Block, Code, Figure, Items, Section, Table
-from tailtune.report.losses import descent_line, rate_line
+from tailtune.report.losses import descent_line, rate_line, trained_line
 from tailtune.report.words import (
     UNPRINTABLE,
     Metrics,
@@ -131,7 +131,7 @@ def _clauses(words: object) -> list[str]:
 
 
 def losses(metrics: Metrics) -> Section | None:
-    """Return the loss curves of a tail."""
+    """Return the loss curves of trained blocks."""
     figures = []
     steps = _columns(metrics, "steps", "step", "loss")
     if steps:
@@ -154,9 +154,10 @@ def losses(metrics: Metrics) -> Section | None:
         return None
     how = [line for line in (descent_line(part(metrics, "config")), rate_line(metrics)) if line]
     told = [Items(items=[f"{line[:1].upper()}{line[1:]}." for line in how])] if how else []
-    lead = "The trained blocks, step by step; the epoch with the best validation loss was kept."
+    title = "Training the blocks" if metrics.get("method") in ("lora", "full") else "Training the tail"
+    lead = f"{trained_line(metrics)} The epoch with the best validation loss was kept."
     blocks = (*figures, *told, *_rates(metrics))
-    return Section(name="training", title="Training the tail", lead=lead, blocks=blocks, layout="pair")
+    return Section(name="training", title=title, lead=lead, blocks=blocks, layout="pair")
 
 
 def _rates(metrics: Metrics) -> list[Block]:
