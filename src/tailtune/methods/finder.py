@@ -199,14 +199,8 @@ def _given_back(tail: TailScorer) -> Iterator[None]:
 
 
 def kind_of(tail: TailScorer) -> str:
-    """Return which of MIDDLES a start belongs to, by what is trained of it."""
-    trained = [tensor.requires_grad for tensor in tail.decoder.parameters()]
-    if not any(trained):
-        return "head"
-    if not all(trained):
-        return "lora"
-    whole = tail.cut == 0 and tail.depth == tail.decoder.config.blocks
-    return "full" if whole else "tail"
+    """Return which of MIDDLES a start belongs to: how its blocks are trained, or "head" where none of them are."""
+    return tail.kind if any(tensor.requires_grad for tensor in tail.decoder.parameters()) else "head"
 
 
 def search(run: Callable[[int], Doubles | None]) -> None:

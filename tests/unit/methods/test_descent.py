@@ -21,6 +21,7 @@ from tailtune.features.store import Features, Indices
 from tailtune.methods.averages import trained_weights
 from tailtune.methods.descent import Descent, Epoch, Lessons, Step, TailSettings, fit_tail, judged
 from tailtune.methods.losses import Objective
+from tailtune.methods.rates import parameter_groups
 from tailtune.methods.scorers import TailScorer
 from tailtune.methods.tail import new_tail
 from tailtune.models.weights import load_decoder
@@ -156,6 +157,24 @@ def test_lower_blocks_and_the_head_have_rates_of_their_own(tiny_llama: Path, fea
         share = 4.0 if name.startswith("head") else 0.5 if ".blocks.2." in name else 1.0
         assert by == pytest.approx(share * 1e-3, rel=2e-2), name
     assert {name.split(".")[2] for name in moved if ".blocks." in name} == {"2", "3"}
+
+
+@pytest.mark.parametrize("family", ["tiny_llama", "tiny_gpt2", "tiny_bert"])
+def test_embeddings_are_below_the_lowest_block(family: str, request: pytest.FixtureRequest) -> None:
+    """One step more of decay than it, positions and their norm too; every trained tensor is in one group."""
+    decoder = load_decoder(request.getfixturevalue(family))
+    tail = new_tail(decoder, blocks=4, depth=4, classes=3, seed=0, embeddings=True, kind="full")
+    groups = parameter_groups(tail, rate=1.0, layer_decay=0.5, head_factor=3.0, weight_decay=0.1, decayed="all")
+    rates = {id(tensor): group["lr"] for group in groups for tensor in group["params"]}
+    assert len(rates) == sum(len(group["params"]) for group in groups) == len(list(tail.parameters()))
+    for name, tensor in tail.named_parameters():
+        if name.startswith("head"):
+            expected = 3.0
+        elif ".blocks." in name:
+            expected = 0.5 ** (3 - int(name.split(".")[2]))
+        else:
+            expected = 1.0 if "final_norm" in name else 0.5**4
+        assert rates[id(tensor)] == expected, name
 
 
 def test_norms_and_biases_can_be_spared_decay(tiny_gpt2: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from support.features import first_token_task, model_features
+from support.features import first_token_task, model_features, rows_of
 from support.tiny_models import write_tiny_llama
 from tailtune.errors import TrainingDiverged
 from tailtune.features.backbone import Wanted
@@ -24,6 +24,7 @@ from tailtune.methods.finder import (
     MIDDLES,
     MOST_TRIED,
     SHARE,
+    WIDTH,
     Doubles,
     Found,
     Tried,
@@ -33,8 +34,10 @@ from tailtune.methods.finder import (
     search,
     settle_rate,
 )
-from tailtune.methods.scorers import TailScorer
+from tailtune.methods.lora import LoraSettings, add_lora
+from tailtune.methods.scorers import Kind, TailScorer
 from tailtune.methods.tail import new_tail
+from tailtune.methods.trained import train_part
 from tailtune.models.parts import Part
 from tailtune.models.weights import load_decoder
 
@@ -273,12 +276,40 @@ def test_what_is_trained_says_where_to_start(narrow: Task) -> None:
     """A head alone, adapters beside frozen weights, some blocks, all of them."""
     tail = narrow.tail()
     assert kind_of(tail) == "tail"
-    next(iter(tail.decoder.parameters())).requires_grad_(False)
+    add_lora(tail, LoraSettings(), seed=0)
+    tail.kind = "lora"
     assert kind_of(tail) == "lora"
     tail.decoder.requires_grad_(False)
     assert kind_of(tail) == "head"
-    assert kind_of(new_tail(narrow.decoder, blocks=4, depth=4, classes=2, seed=0)) == "full"
+    whole = new_tail(narrow.decoder, blocks=4, depth=4, classes=2, seed=0, embeddings=True, kind="full")
+    assert kind_of(whole) == "full"
     assert MIDDLES["full"] < MIDDLES["tail"] < MIDDLES["lora"] < MIDDLES["head"]
+
+
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_every_method_finds_its_rate(narrow: Task, kind: Kind) -> None:
+    """Through one call: adapters with dropout and a whole model with its embeddings, and the result is trained so."""
+    rows = rows_of(LABELS, train=120, validation=40)
+    trained, again = (
+        train_part(
+            kind,
+            narrow.decoder,
+            narrow.features,
+            rows,
+            first=0,
+            depth=2,
+            pooling="last",
+            settings=replace(SETTINGS, epochs=4),
+            lora=LoraSettings(dropout=0.1),
+        )
+        for _ in range(2)
+    )
+    assert trained.rate is not None
+    assert trained.rate == again.rate
+    middle = MIDDLES[kind] * WIDTH / 32
+    assert any(one.rate == pytest.approx(middle) for one in trained.rate.tried)
+    assert trained.curves["epochs"]["train_loss"][-1] < 0.2
+    assert trained.curves == again.curves
 
 
 def test_a_head_alone_gets_a_rate_too(narrow: Task) -> None:
