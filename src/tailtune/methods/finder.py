@@ -27,12 +27,12 @@ from tailtune.progress import Progress, silent
 
 Doubles = NDArray[np.float64]
 
-# Between neighbouring rates: finer steps cost more runs than they bring, see docs/log.md.
+# Between neighbouring rates: in finer steps the same range would cost more runs.
 APART = 3.0
 # Rates tried at most: two steps beyond the three around the middle, so a guess that is wrong by 30 is made good.
 MOST_TRIED = 5
-# Steps of all runs together, as a share of those of the training; each run has at least the fewest and at most the
-# most steps: below ten, losses say little beyond the start of the head; above a hundred, nothing new (docs/log.md).
+# Steps of all runs together, as a share of those of the training; each run has at least the fewest: with ten the rates
+# of five seeds lay further apart (docs/log.md), and at most the most: a long training needs no longer search.
 SHARE = 0.15
 FEWEST_STEPS, MOST_STEPS = 20, 100
 # Training rows kept out to judge by, at most; of few rows a quarter.
@@ -233,9 +233,10 @@ def search(run: Callable[[int], Doubles | None]) -> None:
 
 
 def alike_places(runs: Mapping[int, Doubles | None], before: Doubles) -> list[int]:
-    """Return the places around the best that are as good: worse by one standard error, or a tenth of the gain, at most.
+    """Return the places around the best that are as good: worse by a tenth of the gain at most, or below it by chance.
 
-    Their middle moves less by chance than the best one does: where the loss is flat, which is best is drawn by lot.
+    Their middle moves less by chance than the best one does: where the loss is flat, which is best is drawn by lot. By
+    chance is within one standard error; above the best that does not count, since ruin lies on that side.
 
     Args:
         runs: Place -> [rows] losses, paired; None if it diverged.
@@ -251,18 +252,20 @@ def alike_places(runs: Mapping[int, Doubles | None], before: Doubles) -> list[in
             hint="give --learning-rate, and look at the texts and labels",
         )
     best = min(sound, key=lambda place: float(sound[place].mean()))
-    gain = float((before - sound[best]).mean())
+    enough = TENTH * float((before - sound[best]).mean())
+
+    def near(place: int) -> bool:
+        worse = sound[place] - sound[best]
+        error = worse.std() / math.sqrt(len(worse)) if place < best else 0.0
+        return bool(worse.mean() <= max(enough, error))
+
     alike = [best]
     for direction in (-1, 1):
         place = best + direction
-        while place in sound and _near(sound[place] - sound[best], TENTH * gain):
+        while place in sound and near(place):
             alike.append(place)
             place += direction
     return sorted(alike)
-
-
-def _near(differences: Doubles, enough: float) -> bool:
-    return bool(differences.mean() <= max(enough, differences.std() / math.sqrt(len(differences))))
 
 
 class _Trial:

@@ -248,12 +248,14 @@ def test_rates_as_good_as_the_best(means: dict[int, float | None], expected: lis
 
 
 def test_rates_that_rows_cannot_tell_apart() -> None:
-    """Where little was gained, the standard error of the paired difference counts."""
-    random = np.random.default_rng(0)
-    best = 1.0 + 0.01 * random.standard_normal(100)
-    noisy = best + 0.004 + 0.1 * random.standard_normal(100)
-    certain = best + 0.03 + 0.001 * random.standard_normal(100)
-    assert alike_places({-1: noisy, 0: best, 1: certain}, np.full(100, 1.05)) == [-1, 0]
+    """Where little was gained, the standard error of the paired difference counts, below the best and not above it."""
+    best = np.full(100, 1.0)
+    noisy = best + 0.004 + np.linspace(-0.1, 0.1, 100)  # an error of 0.0058
+    certain = best + 0.004 + np.linspace(-0.01, 0.01, 100)
+    before = np.full(100, 1.02)
+    assert alike_places({-1: noisy, 0: best}, before) == [-1, 0]
+    assert alike_places({0: best, 1: noisy}, before) == [0]
+    assert alike_places({-1: certain, 0: best}, before) == [0]
 
 
 def test_when_every_rate_diverges_training_does() -> None:
