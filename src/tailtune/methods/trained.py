@@ -168,7 +168,7 @@ def train_part(
     adapter, backbone = None, None
     if kind == "lora":
         adapter = adapter_of(tail, lora)
-        tail = _merged(tail, features, rows)
+        tail = merged_alike(tail, features, rows.validation if len(rows.validation) else rows.train)
     if embeddings:
         tail, backbone = split_embeddings(tail)
     weights = _weights(decoder, depth) + tail.head.weight.numel()
@@ -237,13 +237,22 @@ def _curves(steps: Sequence[Step], epochs: Sequence[Epoch]) -> dict[str, Any]:
     return curves
 
 
-def _merged(tail: TailScorer, features: Features, rows: Rows) -> TailScorer:
-    """The plain tail, after a comparison of its scores with those of the adapters."""
-    checked: Indices = (rows.validation if len(rows.validation) else rows.train)[:_CHECKED]
+def merged_alike(tail: TailScorer, features: Features, texts: Indices) -> TailScorer:
+    """Return the plain tail that computes the same as one with adapters, compared with it on some texts.
+
+    Args:
+        tail: After ``add_lora``, not to be used any more.
+        features: What it reads.
+        texts: Some of these are scored by both.
+
+    Raises:
+        TrainingDiverged: If a score moves by more than SAME of the largest.
+    """
+    checked = texts[:_CHECKED]
     expected = score_features(tail, features, checked)
     plain = merged(tail)
-    off = float(np.abs(score_features(plain, features, checked) - expected).max(initial=0.0))
-    if not off <= SAME * max(1.0, float(np.abs(expected).max(initial=0.0))):  # NaN too
+    off = float(np.abs(score_features(plain, features, checked) - expected).max())
+    if not off <= SAME * max(1.0, float(np.abs(expected).max())):  # NaN too
         raise TrainingDiverged(
             f"LoRA's updates added to the weights give other class scores, off by {off:.2g} on {len(checked)} texts",
             hint="its updates are too large: try a lower --learning-rate or --lora-alpha",
