@@ -5,7 +5,7 @@ Reads no file of texts and writes no run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,16 @@ from tailtune.methods.scope import Scope
 from tailtune.methods.scorers import Pooling, probabilities, score_features
 from tailtune.models.int8 import Precision
 from tailtune.predict import Predictor
-from tailtune.preparing import Ready, descent_settings, limits_of, make_ready, precision_of, rows_of, settle
+from tailtune.preparing import (
+    Ready,
+    descent_settings,
+    limits_of,
+    lora_settings,
+    make_ready,
+    precision_of,
+    rows_of,
+    settle,
+)
 from tailtune.progress import Progress, Say, ignore, silent
 from tailtune.reading import pass_note, token_counts
 from tailtune.report.losses import loss_line
@@ -52,7 +61,7 @@ class Learnt:
         predictor: Ready to answer and to be saved.
         fitted: The choice and the way to it.
         features: Of all texts of the data set.
-        pooling: Which tokens a probe reads.
+        pooling: Which tokens a probe reads, whatever was chosen.
         labels: The classes.
         ids: [rows] class ids, or [rows, C] 0/1 where a text can have several.
         weights: [C] weights of the classes in what was fitted; None for equal ones.
@@ -98,6 +107,7 @@ def learn(
     counts: Mapping[str, int] | None = None,
     progress: Progress = silent,
     say: Say = ignore,
+    happened: Callable[[Event], None] = lambda event: None,
 ) -> Learnt:
     """Return a classifier fitted on the training rows and chosen on the held-out rows; labels of the test are not read.
 
@@ -110,6 +120,7 @@ def learn(
         counts: Class -> rows of the data before balancing; default: those of ``dataset``.
         progress: Told how far long stages are.
         say: Told what people should know.
+        happened: Told every step and epoch of a tail as it happens; what it raises ends the training.
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -130,8 +141,10 @@ def learn(
     for done in passes.done:
         say(pass_note(done, reading))
     events: list[Event] = []
+    heard = _both(events.append, happened)
     with watch.stage("method"):
-        fitted = _choose(ready, planned, features, rows, config=config, found=found, progress=progress, events=events)
+        fitted = _choose(ready, planned, features, rows, config=config, found=found, progress=progress, happened=heard)
+        features = fitted.features(features)
     with watch.stage("calibration"):
         settled = _settled(aims, fitted, features, rows)
     for note in (f"chosen: {fitted.reason}", *_loss_notes(config, events), *settled.notes):
@@ -158,6 +171,14 @@ def learn(
     )
 
 
+def _both(first: Callable[[Event], None], second: Callable[[Event], None]) -> Callable[[Event], None]:
+    def told(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return told
+
+
 def _choose(
     ready: Ready,
     planned: auto.Plan,
@@ -167,7 +188,7 @@ def _choose(
     config: TrainConfig,
     found: Scan | None,
     progress: Progress,
-    events: list[Event],
+    happened: Callable[[Event], None],
 ) -> auto.Fitted:
     return auto.choose(
         planned,
@@ -176,9 +197,11 @@ def _choose(
         rows,
         pooling=ready.pooling,
         settings=descent_settings(config),
+        trained_pooling=ready.trained_pooling,
+        lora=lora_settings(config),
         penalties=rows.penalties if config.penalty == "auto" else (config.penalty,),
         progress=progress,
-        happened=events.append,
+        happened=happened,
         found=found,
     )
 
@@ -240,7 +263,7 @@ def _bundle(
     scope: Scope | None,
 ) -> Bundle:
     return Bundle(
-        decoder=ready.passes.below(fitted.scorer.wanted.depth, precision),
+        decoder=fitted.backbone or ready.passes.below(fitted.scorer.wanted.depth, precision),
         precision=precision,
         scorer=fitted.scorer,
         tokenizer=ready.reading.tokenizer,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tailtune.config import MODEL_VARIABLE, RECIPES, TrainConfig, default_model, settings
+from tailtune.config import MODEL_VARIABLE, OF_BLOCKS, RECIPES, TrainConfig, default_model, settings
 from tailtune.errors import ConfigError
 from tailtune.settings import Setting
 
@@ -42,7 +42,7 @@ def resolve(flags: Mapping[str, Any], file: Path | None = None) -> Resolved:
     origins: dict[str, str] = {}
     for name, given in flags.items():
         if given is not None:
-            setting = _known(name, "argument")
+            setting = known_setting(name, "argument")
             values[name] = setting.parse(given) if isinstance(given, str) else given
             setting.check(values[name], setting.flag)
             origins[name] = "flag"
@@ -71,8 +71,10 @@ _TAKEN_OVER = (
     "warmup_fraction", "schedule", "patience", "max_tokens",
 )  # fmt: skip
 # Not in every run's record: of earlier versions they have the default. The last ones a probe would refuse.
-_ADDED_LATER = ("class_weights", "long", "stride", "merge")
-_ADDED_FOR_TAILS = ("loss", "focal_gamma", "label_smoothing")
+_ADDED_LATER = ("weights", "class_weights", "long", "stride", "merge")
+_ADDED_FOR_TAILS = ("loss", "focal_gamma", "label_smoothing", *OF_BLOCKS)
+_ADDED_FOR_RANGES = ("from_depth",)
+_ADDED_FOR_LORA = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "lora_kind", "keep_adapter")
 
 
 def _read_choices(run: Path) -> dict[str, Any]:
@@ -82,9 +84,16 @@ def _read_choices(run: Path) -> dict[str, Any]:
         metrics = json.loads(file.read_text(encoding="utf-8"))
         config = metrics["config"]
         values = {name: config[name] for name in _TAKEN_OVER}
-        later = _ADDED_LATER + (_ADDED_FOR_TAILS if metrics["method"] == "tail" else ())
+        method = metrics["method"]
+        later = _ADDED_LATER + (_ADDED_FOR_TAILS if method in ("tail", "lora", "full") else ())
+        later += (_ADDED_FOR_RANGES if method in ("lora", "full") else ()) + (
+            _ADDED_FOR_LORA if method == "lora" else ()
+        )
         values |= {name: config[name] for name in later if name in config}
         values |= {name: metrics[name] for name in ("method", "depth", "precision")}
+        if values["learning_rate"] == "auto":  # what was found is not looked for again; a lone probe found none
+            del values["learning_rate"]
+            values |= {"learning_rate": found["chosen"]} if (found := metrics.get("learning_rate")) else {}
         chosen = next(choice for choice in metrics["choices"] if choice["chosen"])
         values["penalty"] = chosen.get("penalty", "auto")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
@@ -95,7 +104,12 @@ def _read_choices(run: Path) -> dict[str, Any]:
     return values
 
 
-def _known(name: str, where: str) -> Setting:
+def known_setting(name: str, where: str) -> Setting:
+    """Return the setting called ``name``.
+
+    Raises:
+        ConfigError: If there is none; it names ``where``, and the name that was meant if one is close.
+    """
     from difflib import get_close_matches
 
     if name in settings():
@@ -121,7 +135,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         ) from error
     values: dict[str, Any] = {}
     for key, value in content.items():
-        setting = _known(key.replace("-", "_"), str(path))
+        setting = known_setting(key.replace("-", "_"), str(path))
         if setting.name in values:
             raise ConfigError(f"{path}: {key!r} is given twice, with - and with _")
         spelled_none = value == "none" and setting.optional and str not in setting.types

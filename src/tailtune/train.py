@@ -37,6 +37,7 @@ from tailtune.label_examine import TestedLabels, measure_labels
 from tailtune.labels import SEVERAL
 from tailtune.learn import Learnt, learn
 from tailtune.ledger import SEEN, bundle_record, record, settings_hash, with_worth
+from tailtune.methods.adapter import write_adapter
 from tailtune.parts import describe_data, prepare
 from tailtune.preparing import store_root
 from tailtune.progress import Progress, Say, ignore, silent
@@ -54,6 +55,7 @@ def train(
     *,
     origins: Mapping[str, str] | None = None,
     command: str | None = None,
+    swept: Mapping[str, Any] | None = None,
     progress: Progress = silent,
     say: Say = ignore,
 ) -> Run:
@@ -63,6 +65,7 @@ def train(
         config: What to do.
         origins: Where each value of ``config`` came from; recorded.
         command: How it was asked for; recorded.
+        swept: How a sweep chose the settings, where one did; recorded, and said in the report.
         progress: Told how far long stages are.
         say: Told what people should know, a line at a time.
 
@@ -112,6 +115,7 @@ def train(
         if config.measure_unused and isinstance(learnt.settled, Settled):
             metrics |= _measure_unused(dataset, split, learnt, learnt.settled, watch=watch, progress=progress)
     metrics |= {"config": config.as_json(), "origins": dict(origins or {}), "command": command}
+    metrics |= {} if swept is None else {"sweep": dict(swept)}
     seen = marks_by_part(used.texts, {name: getattr(parts, name) for name in PARTS})
     rows = split_ids(dataset, split) | (folds_of(part) if isinstance(part, Tested) else {})
     _save(folder, metrics, learnt, rows, watch=watch, part=part, quoted=quoted, seen=seen)
@@ -142,11 +146,13 @@ def _describe(config: TrainConfig, split: Split, learnt: Learnt) -> dict[str, An
         "precision": learnt.precision,
         "depth_scan": learnt.scan.as_json() if learnt.scan else None,
         "pooling": learnt.fitted.scorer.pooling,
+        **({"trained": learnt.fitted.trained.as_json()} if learnt.fitted.trained else {}),
         "labels": list(names),
         **({"problem_type": SEVERAL} if learnt.labels.several else {}),
         "reason": learnt.fitted.reason,
         "choices": learnt.fitted.choices,
         "curves": learnt.fitted.curves,
+        **({"learning_rate": learnt.fitted.rate.as_json()} if learnt.fitted.rate else {}),
         "tokens": learnt.tokens,
         "seed": config.seed,
     }
@@ -266,6 +272,8 @@ def _save(
         # Nearly all of saving is the bundle; the rest comes after the seconds are written down.
         with watch.stage("save"):
             learnt.predictor.save(temporary / "bundle", extra=extra, about={"reading": bundle_record(metrics)})
+            if metrics["config"]["keep_adapter"] and (trained := learnt.fitted.trained) and trained.adapter:
+                write_adapter(trained.adapter, temporary / "adapter", model=learnt.model["name"])
         metrics["bundle_bytes"] = folder_bytes(temporary / "bundle")
         metrics |= {"peak_rss_mib": peak_rss_mib(), "seconds": watch.as_json()}
         events = [{"event": type(event).__name__.lower(), **asdict(event)} for event in learnt.events]

@@ -14,6 +14,7 @@ from tailtune.report.losses import losses_lines
 from tailtune.report.reading import again_line, overlap_lines, worth_line
 from tailtune.report.scope import scope_lines
 from tailtune.report.several import is_several, rule_line
+from tailtune.report.swept import swept_line
 from tailtune.report.words import percent, percents
 
 if TYPE_CHECKING:
@@ -169,6 +170,7 @@ def training(metrics: Mapping[str, Any], folder: Path) -> None:
         *decision_lines(metrics),
         *scope_lines(metrics),
         long_line(metrics),
+        swept_line(metrics),
         again_line(metrics),
     ):
         if sentence:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,13 +22,16 @@ _GROUPS = {
         "class_weights", "recipe", "seed",
     ),
     "Model and method": (
-        "model", "method", "depth", "precision", "budget", "smaller_than", "blocks", "pooling", "penalty", "like",
+        "model", "weights", "method", "depth", "precision", "budget", "smaller_than", "blocks", "from_depth", "pooling",
+        "penalty", "like",
     ),
     "Long texts": ("max_tokens", "long", "stride", "merge"),
-    "Training a tail": (
-        "epochs", "batch_size", "learning_rate", "weight_decay", "clip_norm", "warmup_fraction", "schedule", "loss",
-        "focal_gamma", "label_smoothing", "patience",
+    "Training blocks": (
+        "epochs", "batch_size", "accumulation", "learning_rate", "layer_decay", "head_rate_factor", "weight_decay",
+        "weight_decay_of", "clip_norm", "warmup_fraction", "schedule", "loss", "focal_gamma", "label_smoothing",
+        "patience", "ema", "average_last",
     ),
+    "LoRA": ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "lora_kind", "keep_adapter"),
     "Probabilities and decisions": (
         "calibration", "max_false_positives", "min_precision", "positive", "costs", "abstain", "prevalence",
         "measure_unused", "out_of_scope", "out_of_scope_texts",
@@ -40,10 +44,11 @@ _GROUPS = {
 _PANELS = {name: group for group, names in _GROUPS.items() for name in names}
 _SWITCHES = {name: f"--{name}/--no-{name}" for name in ("cache", "doubts", "highlights")}
 _SWITCHES |= {"quiet": "--quiet", "measure_unused": "--measure-unused", "out_of_scope": "--out-of-scope"}
+_SWITCHES["keep_adapter"] = "--keep-adapter"
 _METAVARS: dict[type, str] = {int: "N", float: "X", str: "NAME"}
 _PLACES = dict.fromkeys(("relabel", "validation", "test", "out_of_scope_texts", "class_weights"), "FILE")
 _PLACES |= {"out": "DIR", "budget": "TIME", "smaller_than": "SIZE", "like": "RUN"}
-_PLACES |= dict.fromkeys(("track", "baselines"), "NAMES")
+_PLACES |= dict.fromkeys(("track", "baselines", "lora_targets"), "NAMES")
 
 
 def register(app: typer.Typer) -> None:
@@ -65,15 +70,20 @@ def _parameters() -> list[inspect.Parameter]:
     json = typer.Option("--json", help=about_json, rich_help_panel=_PANELS["json"])
     about_none = "The same as --baselines none."
     none = typer.Option("--no-baselines", help=about_none, rich_help_panel=_PANELS["no_baselines"])
-    given = {setting.name: _annotation(setting) for setting in settings().values()}
-    order = ["data", *(name for name in _PANELS if name in given)]
     return [
         _parameter("context", typer.Context, inspect.Parameter.empty),
-        *(_parameter(name, given[name], None) for name in order),
+        *setting_parameters(),
         _parameter("config", Annotated[Path | None, config], None),
         _parameter("json", Annotated[bool, json], False),
         _parameter("no_baselines", Annotated[bool, none], False),
     ]
+
+
+def setting_parameters(*, without: Collection[str] = ()) -> list[inspect.Parameter]:
+    """Return one parameter of a command per field of TrainConfig but those ``without``, in the order of the panels."""
+    given = {name: _annotation(setting) for name, setting in settings().items() if name not in without}
+    order = ["data", *(name for name in _PANELS if name in given)]
+    return [_parameter(name, given[name], None) for name in order]
 
 
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
