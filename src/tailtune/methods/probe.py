@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from tailtune.features.backbone import Floats
 from tailtune.features.store import Features, Indices
 from tailtune.methods.scorers import Pooling, ProbeScorer, pool, vectors_of
+from tailtune.methods.softmax import regress_on_shares
 from tailtune.methods.tasks import Task, task_of
 from tailtune.progress import Progress, silent
+from tailtune.text.windows import Windows
 
 Doubles = NDArray[np.float64]
 
@@ -46,6 +48,8 @@ class Rows:
         groups: [texts] group ids; near-duplicates share one.
         classes: C.
         weights: [C] weights of the classes in what is fitted; None for equal ones. Held-out rows count alike.
+        targets: [texts, C] shares of the classes that are learnt instead of ``labels``; None for these themselves.
+            Held-out rows keep their labels, and there are no ``weights`` then.
     """
 
     train: Indices
@@ -54,6 +58,11 @@ class Rows:
     groups: Indices
     classes: int
     weights: Doubles | None = None
+    targets: Doubles | None = None
+
+    def lessons(self, windows: Windows, learn: Indices) -> tuple[Indices, Indices | Doubles, Doubles | None]:
+        """Return ``windows.rows`` of the texts to learn from: with their labels, or with their targets."""
+        return windows.rows(learn, self.labels if self.targets is None else self.targets)
 
     @property
     def task(self) -> Task:
@@ -125,7 +134,7 @@ class Linear:
 
 def fit_linear(
     vectors: Floats,
-    labels: Indices,
+    labels: Indices | Doubles,
     *,
     penalty: float,
     classes: int,
@@ -136,7 +145,7 @@ def fit_linear(
 
     Args:
         vectors: [rows, F] pooled vectors.
-        labels: [rows] class ids, or [rows, C] 0/1; see ``Task.regress``.
+        labels: [rows] class ids, or [rows, C] 0/1, see ``Task.regress``; or [rows, C] float64 shares of the classes.
         penalty: C, the inverse strength of the L2 penalty.
         classes: Number of all classes.
         weights: [C] weights of the classes, 1 on average over the rows so that the penalty keeps its meaning; None for
@@ -148,6 +157,9 @@ def fit_linear(
     centred: Floats = vectors - mean
     spread = np.sqrt(_mean(np.square(centred), shares))
     scale: Floats = np.where(spread > 1e-6 * (1.0 + np.abs(mean)), spread, 1.0).astype(np.float32)
+    if isinstance(labels.flat[0], np.floating):
+        weight, bias = regress_on_shares(centred / scale, labels.astype(np.float64), penalty=penalty, of_rows=shares)
+        return Linear(mean=mean, scale=scale, weight=weight, bias=bias)
     of_rows = shares
     if weights is not None:
         of_rows = weights[labels] * (1.0 if shares is None else shares)
@@ -207,7 +219,7 @@ class HeldOut:
 
     def _fit(self, vectors: Floats, learn: Indices, depth: int, penalty: float) -> Linear:
         rows = self._rows
-        windows, labels, shares = self._features.windows.rows(learn, rows.labels)
+        windows, labels, shares = rows.lessons(self._features.windows, learn)
         linear = fit_linear(
             vectors[windows], labels, penalty=penalty, classes=rows.classes, weights=rows.weights, shares=shares
         )
