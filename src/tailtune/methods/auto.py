@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tailtune.errors import ConfigError, TrainingDiverged
 from tailtune.features.backbone import Wanted
 from tailtune.features.store import Features
+from tailtune.methods.blend import Blend
 from tailtune.methods.descent import Epoch, Step, TailSettings, fit_tail
 from tailtune.methods.probe import PENALTIES, Doubles, Rows, choose_probe
 from tailtune.methods.scan import Scan
@@ -144,17 +145,37 @@ class Fitted:
         choices: Every candidate with its held-out scores, for metrics.json.
         curves: Training curves of a tail, for metrics.json.
         reason: Why this one, in words.
+        blend: Weights of ``scorer`` and of further classifiers; None where it answers alone.
+        member_scores: [texts, C] of each of those, for all texts of the data set.
     """
 
     scorer: Scorer
     choices: list[dict[str, Any]] = field(default_factory=list)
     curves: dict[str, Any] = field(default_factory=dict)
     reason: str = ""
+    blend: Blend | None = None
+    member_scores: tuple[Doubles, ...] = ()
 
     @property
     def method(self) -> str:
-        """What was chosen: probe or tail."""
+        """What was chosen: probe, tail, ngrams or blend."""
+        if self.blend is not None:
+            return self.blend.method
         return "tail" if isinstance(self.scorer, TailScorer) else "probe"
+
+    def scores(self, features: Features, texts: NDArray[np.int64]) -> Doubles:
+        """Return [n, C] class scores of these texts, members of a blend included; before the rules.
+
+        Args:
+            features: Of all texts of the data set.
+            texts: [n] which of them.
+        """
+        own = self.blend is None or self.blend.own
+        scores = score_features(self.scorer, features, texts).astype(np.float64) if own else None
+        if self.blend is not None:
+            return self.blend.mixed(scores, [rows[texts] for rows in self.member_scores])
+        assert scores is not None
+        return scores
 
 
 def choose(

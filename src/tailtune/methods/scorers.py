@@ -216,7 +216,7 @@ def in_order(pieces: list[tuple[Indices, Floats]]) -> Floats:
     return out
 
 
-def probabilities(logits: Floats, *, several: bool = False) -> NDArray[np.float64]:
+def probabilities(logits: NDArray[np.floating], *, several: bool = False) -> NDArray[np.float64]:
     """Return [N, C] float64 probabilities: the softmax of each row, or the sigmoid of each score.
 
     Args:
