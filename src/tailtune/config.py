@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from tailtune.errors import ConfigError
-from tailtune.settings import Setting, described
+from tailtune.settings import Setting, described, parse_seconds
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 MODEL_VARIABLE = "TAILTUNE_MODEL"
@@ -78,7 +78,7 @@ class TrainConfig:
     slice_by: Annotated[
         str | None, "columns by whose values test scores are shown, commas between; 'detected-language' is a guess"
     ] = None
-    time: Annotated[str | None, "column with the time: train on the oldest rows, test on the newest"] = None
+    time_column: Annotated[str | None, "column with the time: train on the oldest rows, test on the newest"] = None
     folds: Annotated[
         int | None, "test every row once, in so many folds; the saved classifier then learns from all rows"
     ] = None
@@ -89,6 +89,9 @@ class TrainConfig:
     out: Annotated[str | None, "run folder, empty or absent (default: runs/<data>-<time>)"] = None
     model: Annotated[str, "catalogue name, local folder or file, or hub id"] = field(default_factory=default_model)
     method: Annotated[Literal["auto", "probe", "tail"], "what is trained on top of the frozen blocks"] = "auto"
+    time: Annotated[
+        str | None, "most time to choose and train in, such as 5m or 1h: 'auto' then climbs as high as that allows"
+    ] = None
     depth: Annotated[
         int | Literal["auto", "last"], "blocks that are kept; 'last' keeps all, 'auto' lets validation choose"
     ] = "auto"
@@ -181,6 +184,7 @@ class TrainConfig:
         _check_losses(self)
         _check_windows(self)
         _check_baselines(self)
+        _check_time(self)
 
     @property
     def weighting(self) -> str | None:
@@ -233,6 +237,17 @@ def _check_baselines(config: TrainConfig) -> None:
     if unknown and asked != ("auto",):
         hint = f"known: {', '.join(BASELINES)}; auto and none stand alone"
         raise ConfigError(f"--baselines {config.baselines}: {unknown[0]!r} is not known", hint=hint)
+
+
+def _check_time(config: TrainConfig) -> None:
+    """Refuse a time that is none (a column was named so once), or one that nothing is chosen in."""
+    if config.time is None:
+        return
+    parse_seconds(config.time, "--time")
+    if config.method != "auto":
+        given = f"--like {config.like}" if config.like else f"--method {config.method}"
+        said = f"--time {config.time} is for --method auto, which tries what fits into it; given was {given}"
+        raise ConfigError(said, hint="leave one of them out")
 
 
 def _check_losses(config: TrainConfig) -> None:

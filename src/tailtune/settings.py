@@ -130,6 +130,23 @@ def parse_milliseconds(text: str, name: str) -> float:
     return float(found.group(1)) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[found.group(2)]
 
 
+def parse_seconds(text: str, name: str) -> float:
+    """Return the seconds that a time such as 90s, 5m, 1.5 h or 10 min means.
+
+    Args:
+        text: The time, with its unit.
+        name: Of the setting, said in the error.
+
+    Raises:
+        ConfigError: If it is no time above 0; a column was named so once, the hint says how it is now.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(s|m|min|h)", text.strip().casefold())
+    if found is None or not float(found.group(1)):
+        hint = f"write it as 90s, 5m or 1h; a column with the time of each row is {name}-column {text}"
+        raise ConfigError(f"{name} {text!r} is no time above 0", hint=hint)
+    return float(found.group(1)) * {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}[found.group(2)]
+
+
 def described(part: dataclasses.Field[Any], hint: Any, *, default: str | None = None) -> Setting:
     """Return the setting that a field and its annotation describe.
 

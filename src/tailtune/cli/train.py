@@ -17,10 +17,10 @@ from tailtune.settings import Setting
 _GROUPS = {
     "Data": (
         "text_column", "label_column", "label_separator", "label_columns", "relabel", "validation", "test", "split_by",
-        "near_duplicates", "group", "time", "folds", "balance", "class_weights", "recipe", "seed",
+        "near_duplicates", "group", "time_column", "folds", "balance", "class_weights", "recipe", "seed",
     ),
     "Model and method": (
-        "model", "method", "depth", "precision", "budget", "smaller_than", "blocks", "pooling", "penalty", "like",
+        "model", "method", "time", "depth", "precision", "budget", "smaller_than", "blocks", "pooling", "penalty", "like",
     ),
     "Long texts": ("max_tokens", "long", "stride", "merge"),
     "Training a tail": (
@@ -41,7 +41,7 @@ _SWITCHES = {name: f"--{name}/--no-{name}" for name in ("cache", "doubts", "high
 _SWITCHES |= {"quiet": "--quiet", "measure_unused": "--measure-unused", "out_of_scope": "--out-of-scope"}
 _METAVARS: dict[type, str] = {int: "N", float: "X", str: "NAME"}
 _PLACES = dict.fromkeys(("relabel", "validation", "test", "out_of_scope_texts", "class_weights"), "FILE")
-_PLACES |= {"out": "DIR", "budget": "TIME", "smaller_than": "SIZE", "like": "RUN"}
+_PLACES |= {"out": "DIR", "budget": "TIME", "time": "TIME", "smaller_than": "SIZE", "like": "RUN"}
 _PLACES |= dict.fromkeys(("track", "baselines"), "NAMES")
 
 
