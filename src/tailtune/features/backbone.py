@@ -117,7 +117,7 @@ class Backbone:
         return len(self.decoder.blocks)
 
     def run(self, tokens: Tokens, wanted: Wanted, *, token_budget: int = TOKEN_BUDGET) -> Iterator[Piece]:
-        """Yield the features of every text, batch by batch, shortest texts first.
+        """Yield the features of every text, batch by batch, shortest texts first; empty pieces of nothing wanted.
 
         Args:
             tokens: Ragged token ids of the texts; each text has at least one.
@@ -130,6 +130,8 @@ class Backbone:
     @torch.inference_mode()
     def _piece(self, tokens: Tokens, batch: Batch, wanted: Wanted) -> Piece:
         piece = Piece(batch=batch, pooled={}, states={})
+        if wanted == Wanted():
+            return piece
         layout = self._fast.layout(batch, self.device)
         for depth, states in self._climb(tokens.take(batch.texts), layout):
             _keep(piece, depth, states, wanted, layout.read)

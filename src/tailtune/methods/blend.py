@@ -40,7 +40,7 @@ class Member(Protocol):
         """Return [N, C] class scores: log-probabilities of one label per text, logits where one can have several.
 
         Args:
-            texts: N of them, perhaps none; the same text gets the same scores in any company.
+            texts: N >= 1 of them; the same text gets the same scores in any company.
             progress: Told how far it is, where it takes long.
         """
 
@@ -50,8 +50,8 @@ class Blend:
     """Weights of the bundle's own scorer and of other classifiers.
 
     Attributes:
-        weights: [1 + members], of the own scorer first; none below 0. They need not sum to 1: their sum is the inverse
-            of a temperature. At a weight of 0 the own scorer is not computed.
+        weights: [1 + members], of the own scorer first; none below 0, one above. They need not sum to 1: their sum is
+            the inverse of a temperature. At a weight of 0 the own scorer is not computed.
         members: The others.
         several: Whether a text can have several labels.
     """
@@ -61,7 +61,8 @@ class Blend:
     several: bool = False
 
     def __post_init__(self) -> None:
-        if len(self.weights) != 1 + len(self.members) or not all(0 <= weight < np.inf for weight in self.weights):
+        sound = any(self.weights) and all(0 <= weight < np.inf for weight in self.weights)
+        if len(self.weights) != 1 + len(self.members) or not sound:
             raise ValueError(f"weights {self.weights} of the own scorer and {len(self.members)} members")
 
     @property
@@ -75,18 +76,31 @@ class Blend:
         parts = [member.method for weight, member in zip(self.weights[1:], self.members, strict=True) if weight > 0]
         return parts[0] if len(parts) == 1 and not self.own else "blend"
 
-    def mixed(self, own: NDArray[np.floating] | None, others: Sequence[NDArray[np.floating]]) -> Doubles:
+    def scores(self, own: NDArray[np.floating], texts: Sequence[str], progress: Progress = silent) -> Doubles:
+        """Return ``mixed`` of the own scores and those of the members, computed here and now.
+
+        Args:
+            own: [N, C] scores of the own scorer.
+            texts: N >= 1 of them.
+            progress: Told how far it is, where it takes long.
+        """
+        shares = zip(self.weights[1:], self.members, strict=True)
+        return self.mixed(own, [member.scores(texts, progress) if weight else None for weight, member in shares])
+
+    def mixed(self, own: NDArray[np.floating] | None, others: Sequence[NDArray[np.floating] | None]) -> Doubles:
         """Return [N, C] class scores, whose softmax (sigmoid, where a text can have several labels) is the answer.
 
         Args:
-            own: [N, C] scores of the own scorer; not looked at when its weight is 0.
+            own: [N, C] scores of the own scorer; what has a weight of 0 is not looked at.
             others: [N, C] of each member.
         """
-        parts = [*([own] if self.own else []), *others]
-        weights = self.weights if self.own else self.weights[1:]
-        assert all(part is not None for part in parts)
-        rows = [normalised(part, several=self.several) for part in parts if part is not None]
-        return np.asarray(sum(weight * row for weight, row in zip(weights, rows, strict=True)), dtype=np.float64)
+        rows = [
+            weight * normalised(each, several=self.several)
+            for weight, each in zip(self.weights, (own, *others), strict=True)
+            if weight and each is not None
+        ]
+        assert len(rows) == np.count_nonzero(self.weights)
+        return np.asarray(sum(rows[1:], start=rows[0]))
 
     def said(self, own: str) -> str:
         """Return the parts in words, such as "0.6 tail at depth 9 + 0.4 character n-grams".
@@ -99,7 +113,7 @@ class Blend:
 
 
 def normalised(scores: NDArray[np.floating], *, several: bool) -> Doubles:
-    """Return [N, C] what classifiers are summed by: log-probabilities from FLOOR up, or scores within its distance of 0.
+    """Return [N, C] what is summed: log-probabilities from FLOOR up, or scores no further from 0 than that.
 
     Args:
         scores: [N, C], in nats; infinite ones are fine.

@@ -57,4 +57,3 @@ def held_out_loss(
     several = labels.ndim == 2
     rows = [weight * normalised(each, several=several) for weight, each in zip(weights, scores, strict=True)]
     return float(task.judge(np.asarray(sum(rows)), labels)[0].mean())
-
