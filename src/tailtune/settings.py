@@ -18,11 +18,13 @@ from tailtune.errors import ConfigError
 _AT_LEAST = {
     "depth": 0, "seed": 0, "blocks": 1, "epochs": 1, "folds": 2, "batch_size": 1, "patience": 1, "max_tokens": 1,
     "stride": 1, "threads": 1, "weight_decay": 0.0, "warmup_fraction": 0.0, "focal_gamma": 0.0, "label_smoothing": 0.0,
+    "from_depth": 0, "lora_rank": 1, "lora_dropout": 0.0,
 }  # fmt: skip
-_ABOVE_ZERO = {"learning_rate", "clip_norm", "penalty", "max_false_positives", "min_precision", "abstain"}
+_ABOVE_ZERO = {"learning_rate", "lora_alpha", "clip_norm", "penalty", "max_false_positives", "min_precision", "abstain"}
 _BELOW = {
     "warmup_fraction": 1.0,
     "label_smoothing": 1.0,
+    "lora_dropout": 1.0,
     "max_false_positives": 1.0,
     "min_precision": 1.0,
     "abstain": 1.0,
@@ -128,6 +130,23 @@ def parse_milliseconds(text: str, name: str) -> float:
     if found is None or not float(found.group(1)):
         raise ConfigError(f"{name} {text!r} is no time above 0", hint="write it as 5ms or 0.5s")
     return float(found.group(1)) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[found.group(2)]
+
+
+def parse_seconds(text: str, name: str) -> float:
+    """Return the seconds that a time such as 90s, 5m, 1.5 h or 10 min means.
+
+    Args:
+        text: The time, with its unit.
+        name: Of the setting, said in the error.
+
+    Raises:
+        ConfigError: If it is no time above 0; a column was named so once, the hint says how it is now.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(s|m|min|h)", text.strip().casefold())
+    if found is None or not float(found.group(1)):
+        hint = f"write it as 90s, 5m or 1h; a column with the time of each row is {name}-column {text}"
+        raise ConfigError(f"{name} {text!r} is no time above 0", hint=hint)
+    return float(found.group(1)) * {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}[found.group(2)]
 
 
 def described(part: dataclasses.Field[Any], hint: Any, *, default: str | None = None) -> Setting:

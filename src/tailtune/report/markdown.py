@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tailtune.report import making, ranks, sections, several
-from tailtune.report.blocks import Section, Table
+from tailtune.report.blocks import Items, Section, Table
 from tailtune.report.decisions import calibration_line, decisions_page
 from tailtune.report.folds import folds
 from tailtune.report.front_matter import front_matter
+from tailtune.report.ladder import ladder
 from tailtune.report.long import limit_line, long_texts
 from tailtune.report.losses import losses_lines
 from tailtune.report.reading import reading_line
@@ -66,6 +67,7 @@ def render_report(metrics: Metrics) -> str:
         "\n\n".join(map(escape, scope_lines(metrics))),
         _data(metrics),
         _depths(metrics),
+        _as_text(ladder(metrics)),
         _choices(metrics),
         _curves(metrics),
         _cost(metrics),
@@ -236,10 +238,11 @@ def _as_text(section: Section | None) -> str:
     if section is None:
         return ""
     tables = [block for block in section.blocks if isinstance(block, Table)]
+    listed = [f"- {escape(item)}" for block in section.blocks if isinstance(block, Items) for item in block.items]
     shown = [
         table([escape(t) for t in each.header], [[escape(c) for c in row] for row in each.rows]) for each in tables
     ]
-    return _joined([f"## {escape(section.title)}", escape(section.lead), *shown]).rstrip("\n")
+    return _joined([f"## {escape(section.title)}", escape(section.lead), *shown, "\n".join(listed)]).rstrip("\n")
 
 
 def _spread(metrics: Metrics) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tailtune.report import making, quotes, ranks, sections, several, trust
 from tailtune.report.blocks import Section
 from tailtune.report.folds import folds
+from tailtune.report.ladder import ladder
 from tailtune.report.long import long_texts
 from tailtune.report.reading import reading_line
 from tailtune.report.scope import scope
@@ -79,6 +80,7 @@ def sections_of(metrics: Metrics, worst: Rows = (), doubtful: Rows = ()) -> list
         *(several.sections(metrics, worst) if several.is_several(metrics) else _of_one(metrics, worst, doubtful)),
         making.learning(metrics),
         making.depth(metrics),
+        ladder(metrics),
         making.losses(metrics),
         making.tried(metrics),
         making.data(metrics),
