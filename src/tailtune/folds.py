@@ -31,7 +31,6 @@ from tailtune.examine import Tested, sliced_by
 from tailtune.labels import LabelSet
 from tailtune.learn import Learnt, learn
 from tailtune.ledger import record, with_worth
-from tailtune.methods.scorers import probabilities, score_features
 from tailtune.progress import Progress, Say, ignore
 from tailtune.rivals import baselines_of
 from tailtune.rules import Doubles, Indices
@@ -159,7 +158,7 @@ def _fold(
         progress=progress,
         say=ignore,
     )
-    raw = probabilities(score_features(learnt.fitted.scorer, learnt.features, parts.test))
+    raw = learnt.raw(parts.test)
     settled = learnt.settled
     assert isinstance(settled, Settled)  # of several labels per text no folds are made: see label_aims
     answers = settled.rules.apply(raw)
@@ -185,7 +184,7 @@ def _fold(
 
 
 def _note(number: int, fold: Fold, scores: Scores, of: int) -> str:
-    made = f"{fold.about['method']} at depth {fold.about['depth']}"
+    made = f"{fold.about['method']} at depth {fold.about['depth']}" if fold.about["depth"] else fold.about["method"]
     return f"fold {number + 1} of {of}: {made}, {100 * scores.accuracy:.2f} % of {scores.rows:,} rows right"
 
 

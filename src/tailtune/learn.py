@@ -5,7 +5,7 @@ Reads no file of texts and writes no run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,15 @@ from tailtune.label_aims import LabelAims, LabelsSettled, label_aims_of
 from tailtune.label_rules import AnyRules
 from tailtune.labels import LabelSet
 from tailtune.methods import auto
+from tailtune.methods.counted import fit_counted
 from tailtune.methods.descent import Epoch, Step
 from tailtune.methods.familiar import fit_scope
 from tailtune.methods.probe import Rows
 from tailtune.methods.scan import Scan
 from tailtune.methods.scope import Scope
-from tailtune.methods.scorers import Pooling, probabilities, score_features
+from tailtune.methods.scorers import NoScorer, Pooling, TailScorer, probabilities
 from tailtune.models.int8 import Precision
+from tailtune.models.parts import empty_part
 from tailtune.predict import Predictor
 from tailtune.preparing import (
     Ready,
@@ -91,9 +93,20 @@ class Learnt:
     strangeness: Doubles | None = None
 
     def raw(self, texts: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return [texts, C] probabilities as the scorer gives them, before the rules."""
-        scores = score_features(self.fitted.scorer, self.features, texts)
-        return probabilities(scores, several=self.labels.several)
+        """Return [texts, C] probabilities as the scorer or the blend gives them, before the rules."""
+        return probabilities(self.fitted.scores(self.features, texts), several=self.labels.several)
+
+    @property
+    def blend(self) -> dict[str, Any] | None:
+        """What answers together and with which weights, for metrics.json; None where one answers alone."""
+        blend, scorer = self.fitted.blend, self.fitted.scorer
+        if blend is None:
+            return None
+        kind = scorer.kind if isinstance(scorer, TailScorer) else "probe"
+        own = f"{self.model['name']} {kind} at depth {scorer.depth}"
+        names = [own, *(member.name for member in blend.members)]
+        parts = [{"name": name, "weight": weight} for name, weight in zip(names, blend.weights, strict=True) if weight]
+        return {"said": blend.said(own), "parts": parts}
 
 
 def learn(
@@ -139,13 +152,13 @@ def learn(
         say(pass_note(done, reading))
     events: list[Event] = []
     with watch.stage("method"):
-        fitted = _choose(ready, planned, features, rows, config=config, found=found, progress=progress, events=events)
+        fitted = _choose(ready, planned, features, rows, config, dataset.texts, found, progress=progress, events=events)
         features = fitted.features(features)
     with watch.stage("calibration"):
         settled = _settled(aims, fitted, features, rows)
     for note in (f"chosen: {fitted.reason}", *_loss_notes(config, events), *settled.notes):
         say(note)
-    scope, strangeness = _scope(ready, rows, config, fitted, precision=precision, watch=watch, progress=progress)
+    scope, strangeness = _scope(ready, planned, rows, config, fitted, precision, watch=watch, progress=progress)
     about = {"data": {"source": dataset.source, "sha256": dataset.sha256}, "seed": config.seed}
     bundle = _bundle(ready, fitted, labels, precision, settled.rules, about=about, scope=scope)
     return Learnt(
@@ -172,12 +185,15 @@ def _choose(
     planned: auto.Plan,
     features: Features,
     rows: Rows,
-    *,
     config: TrainConfig,
+    texts: Sequence[str],
     found: Scan | None,
+    *,
     progress: Progress,
     events: list[Event],
 ) -> auto.Fitted:
+    if planned.method == "ngrams":
+        return fit_counted(texts, rows, seed=config.seed, progress=progress)
     return auto.choose(
         planned,
         ready.passes.decoder,
@@ -212,8 +228,7 @@ def _aims(config: TrainConfig, labels: LabelSet, rows: Rows, counts: Mapping[str
 def _settled(aims: Aims | LabelAims, fitted: auto.Fitted, features: Features, rows: Rows) -> Settled | LabelsSettled:
     held_out = rows.validation
     if len(held_out):
-        scores = score_features(fitted.scorer, features, held_out)
-        given = probabilities(scores, several=aims.labels.several)
+        given = probabilities(fitted.scores(features, held_out), several=aims.labels.several)
     else:
         given = np.empty((0, rows.classes))
     return aims.settle(given, rows.labels[held_out], rows.groups[held_out])
@@ -221,18 +236,20 @@ def _settled(aims: Aims | LabelAims, fitted: auto.Fitted, features: Features, ro
 
 def _scope(
     ready: Ready,
+    planned: auto.Plan,
     rows: Rows,
     config: TrainConfig,
     fitted: auto.Fitted,
-    *,
     precision: Precision,
+    *,
     watch: Stopwatch,
     progress: Progress,
 ) -> tuple[Scope | None, Doubles | None]:
     """What tells strange texts and how strange each text is, where it was asked for."""
     if not config.out_of_scope:
         return None, None
-    cut = fitted.scorer.wanted.depth
+    # A classifier without a language model still tells strange texts by it, at the depth that was chosen.
+    cut = max(planned.depths) if isinstance(fitted.scorer, NoScorer) else fitted.scorer.wanted.depth
     with watch.stage("scope"):
         wanted = Wanted(pooled=(cut,))
         features = ready.passes.features(ready.reading.tokens, wanted, precision=precision, progress=progress)
@@ -250,8 +267,11 @@ def _bundle(
     about: Mapping[str, Any],
     scope: Scope | None,
 ) -> Bundle:
+    decoder, depth = fitted.backbone, max(fitted.scorer.wanted.depth, 0 if scope is None else scope.depth)
+    if decoder is None and isinstance(fitted.scorer, NoScorer) and scope is None:
+        decoder, precision = empty_part(ready.passes.decoder.config), "fp32"
     return Bundle(
-        decoder=fitted.backbone or ready.passes.below(fitted.scorer.wanted.depth, precision),
+        decoder=decoder or ready.passes.below(depth, precision),
         precision=precision,
         scorer=fitted.scorer,
         tokenizer=ready.reading.tokenizer,
@@ -259,4 +279,5 @@ def _bundle(
         about={"model": ready.source, **about},
         rules=rules,
         scope=scope,
+        blend=fitted.blend,
     )

@@ -90,7 +90,7 @@ def _read_choices(run: Path) -> dict[str, Any]:
             _ADDED_FOR_LORA if method == "lora" else ()
         )
         values |= {name: config[name] for name in later if name in config}
-        values |= {name: metrics[name] for name in ("method", "depth", "precision")}
+        values |= _chosen_method(metrics)
         chosen = next(choice for choice in metrics["choices"] if choice["chosen"])
         values["penalty"] = chosen.get("penalty", "auto")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
@@ -99,6 +99,14 @@ def _read_choices(run: Path) -> dict[str, Any]:
     for name, value in values.items():
         settings()[name].check(value, f"{file}: {name}")
     return values
+
+
+def _chosen_method(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Method, depth and precision of a run; what a blend is made of is found again."""
+    if metrics["method"] == "ngrams":
+        return {"method": "ngrams"}
+    method = metrics["config"]["method"] if metrics.get("blend") else metrics["method"]
+    return {"method": method, "depth": metrics["depth"] or "auto", "precision": metrics["precision"]}
 
 
 def _known(name: str, where: str) -> Setting:
