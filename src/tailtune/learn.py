@@ -5,7 +5,7 @@ Reads no file of texts and writes no run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -152,13 +152,13 @@ def learn(
         say(pass_note(done, reading))
     events: list[Event] = []
     with watch.stage("method"):
-        fitted = _choose(ready, planned, features, rows, config, dataset.texts, found, progress=progress, events=events)
+        fitted = _choose(ready, planned, features, rows, config=config, found=found, progress=progress, events=events)
         features = fitted.features(features)
     with watch.stage("calibration"):
         settled = _settled(aims, fitted, features, rows)
     for note in (f"chosen: {fitted.reason}", *_loss_notes(config, events), *settled.notes):
         say(note)
-    scope, strangeness = _scope(ready, planned, rows, config, fitted, precision, watch=watch, progress=progress)
+    scope, strangeness = _scope(ready, rows, config, fitted, precision=precision, watch=watch, progress=progress)
     about = {"data": {"source": dataset.source, "sha256": dataset.sha256}, "seed": config.seed}
     bundle = _bundle(ready, fitted, labels, precision, settled.rules, about=about, scope=scope)
     return Learnt(
@@ -185,15 +185,14 @@ def _choose(
     planned: auto.Plan,
     features: Features,
     rows: Rows,
-    config: TrainConfig,
-    texts: Sequence[str],
-    found: Scan | None,
     *,
+    config: TrainConfig,
+    found: Scan | None,
     progress: Progress,
     events: list[Event],
 ) -> auto.Fitted:
     if planned.method == "ngrams":
-        return fit_counted(texts, rows, seed=config.seed, progress=progress)
+        return fit_counted(ready.texts, rows, seed=config.seed, progress=progress)
     return auto.choose(
         planned,
         ready.passes.decoder,
@@ -236,20 +235,19 @@ def _settled(aims: Aims | LabelAims, fitted: auto.Fitted, features: Features, ro
 
 def _scope(
     ready: Ready,
-    planned: auto.Plan,
     rows: Rows,
     config: TrainConfig,
     fitted: auto.Fitted,
-    precision: Precision,
     *,
+    precision: Precision,
     watch: Stopwatch,
     progress: Progress,
 ) -> tuple[Scope | None, Doubles | None]:
     """What tells strange texts and how strange each text is, where it was asked for."""
     if not config.out_of_scope:
         return None, None
-    # A classifier without a language model still tells strange texts by it, at the depth that was chosen.
-    cut = max(planned.depths) if isinstance(fitted.scorer, NoScorer) else fitted.scorer.wanted.depth
+    # Where the language model has no part in the answer it still tells strange texts, at the depth that was chosen.
+    cut = fitted.scorer.wanted.depth or ready.passes.done[-1].depth
     with watch.stage("scope"):
         wanted = Wanted(pooled=(cut,))
         features = ready.passes.features(ready.reading.tokens, wanted, precision=precision, progress=progress)

@@ -17,12 +17,13 @@ from tailtune.aims import Settled
 from tailtune.config import TrainConfig
 from tailtune.data.dataset import Dataset
 from tailtune.data.split import Split
-from tailtune.evaluate.baselines import COUNTED, SENTENCES, TITLES, Baseline, brought_to_shares, fit_baselines
+from tailtune.evaluate.baselines import COUNTED, KINDS, SENTENCES, TITLES, Baseline, brought_to_shares, fit_baselines
 from tailtune.examine import seen_rows
 from tailtune.features.backbone import Wanted
 from tailtune.features.passes import Passes
 from tailtune.features.store import Features
 from tailtune.learn import Learnt
+from tailtune.methods.ngrams import NgramMember
 from tailtune.methods.probe import choose_probe
 from tailtune.methods.scorers import probabilities, score_features
 from tailtune.models.sources.catalog import is_cached, pull
@@ -61,7 +62,7 @@ def baselines_of(
     """Return the baselines fitted on the training rows, by name; none where none are wanted.
 
     Where they are left open sentence embeddings are among them if their model is in the cache, unless it is the one
-    that the classifier itself is made of.
+    that the classifier itself is made of; n-grams too, unless the classifier is nothing else.
 
     Args:
         config: Says which.
@@ -84,7 +85,7 @@ def baselines_of(
         classes=len(learnt.labels),
         weights=learnt.weights,
         seed=config.seed,
-        names=COUNTED if is_open or "tfidf" in asked else COUNTED[:1],
+        names=_counted(asked, learnt),
         progress=progress,
     )
     if "minilm" in asked or (is_open and is_cached(MODEL)):
@@ -97,6 +98,18 @@ def baselines_of(
     if isinstance(settled, Settled) and settled.moved is not None:
         return brought_to_shares(fitted, settled.moved, *of(split.validation))
     return fitted
+
+
+def _counted(asked: tuple[str, ...], learnt: Learnt) -> list[str]:
+    """Names of the baselines that count; left open, without the one that is the classifier itself."""
+    if "tfidf" in asked:
+        return list(COUNTED)
+    if asked != ("auto",):
+        return list(COUNTED[:1])
+    blend = learnt.fitted.blend
+    own = {member.model.kind for member in blend.members if isinstance(member, NgramMember)} if blend else set()
+    alone = learnt.fitted.method == "ngrams"
+    return [name for name in COUNTED if not (alone and KINDS.get(name) in own)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -31,7 +31,8 @@ HOW = {SENTENCES: "--model minilm-l6 --method probe"}
 """How to have Tailtune make one: those that are no n-grams."""
 COUNTED = ("majority", "word_tfidf_lr", "char_tfidf_lr")
 """Those that count classes, words and letters, fitted here."""
-_KINDS: Mapping[str, Kind] = {"word_tfidf_lr": "word", "char_tfidf_lr": "char"}
+KINDS: Mapping[str, Kind] = {"word_tfidf_lr": "word", "char_tfidf_lr": "char"}
+"""What those of them count that are regressions."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -191,7 +192,7 @@ def _fit(
     if name == "majority":
         shares = class_shares(ids, classes)
         return lambda new_texts: np.tile(shares, (len(new_texts), 1)), True
-    kind = _KINDS[name]
+    kind = KINDS[name]
     model, converged = fit_ngrams(kind, texts, ids, classes=classes, weights=weights, seed=seed)
     answer = softmax if ids.ndim == 1 else sigmoid
     return lambda new_texts: answer(model.scores(new_texts)), converged

@@ -71,7 +71,7 @@ class Plan:
     @property
     def top(self) -> int:
         """The deepest block that may be needed, a tail's own included."""
-        return max(*self.depths, *self.tails, 1)
+        return max((*self.depths, *self.tails, 1))
 
     @property
     def wanted(self) -> Wanted:

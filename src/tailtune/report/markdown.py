@@ -30,6 +30,7 @@ from tailtune.report.words import (
     labels_of,
     one_line,
     part,
+    parts_of,
     percent,
     percents,
     value_of,
@@ -150,10 +151,12 @@ def _recipe(metrics: Metrics) -> str:
     if method := metrics.get("method"):
         asked = metrics.get("requested_method", method)
         parts.append(f"method {escape(method)}" + ("" if asked == method else f" (asked for: {escape(asked)})"))
-    if (depth := metrics.get("depth")) is not None:
+    if said := parts_of(metrics):
+        parts.append(escape(said))
+    if (depth := metrics.get("depth")) or (depth == 0 and not said):
         blocks = metrics.get("blocks_total")
         parts.append(f"depth {_cell(depth)}" + (f" of {_cell(blocks)} blocks" if blocks else ""))
-    if pooling := metrics.get("pooling"):
+    if depth and (pooling := metrics.get("pooling")):
         parts.append(f"pooling {escape(pooling)}")
     return f"Made with {', '.join(parts)}." if parts else ""
 

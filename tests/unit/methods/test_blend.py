@@ -56,7 +56,7 @@ def test_a_blend_says_what_it_is() -> None:
     assert both.said("probe at depth 18") == "0.61 probe at depth 18 + 0.4 character n-grams"
     assert (both.method, both.own) == ("blend", True)
     alone = Blend(weights=(0.0, 0.0, 1.0), members=(LETTERS, WORDS))
-    assert (alone.method, alone.own, alone.said("nothing")) == ("ngrams", False, "1 word n-grams")
+    assert (alone.method, alone.own, alone.said("nothing")) == ("ngrams", False, "word n-grams")
     assert Blend(weights=(0.0, 1.0, 1.0), members=(LETTERS, WORDS)).method == "blend"
 
 
