@@ -269,7 +269,7 @@ def worst(part: Tested) -> list[dict[str, Any]]:
 
 def probe_learning_curve(split: Split, learnt: Learnt) -> dict[str, Any] | None:
     """Return the learning curve of the chosen probe; None for a tail."""
-    scorer = learnt.fitted.scorer
+    scorer = learnt.fitted.reads
     chosen = next((choice for choice in learnt.fitted.choices if choice.get("chosen")), {})
     if not isinstance(scorer, ProbeScorer) or "penalty" not in chosen:
         return None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tailtune.report import making, ranks, sections, several
-from tailtune.report.blocks import Items, Section, Table
+from tailtune.report.blocks import Section, Table
 from tailtune.report.decisions import calibration_line, decisions_page
 from tailtune.report.folds import folds
 from tailtune.report.front_matter import front_matter
@@ -238,11 +238,10 @@ def _as_text(section: Section | None) -> str:
     if section is None:
         return ""
     tables = [block for block in section.blocks if isinstance(block, Table)]
-    listed = [f"- {escape(item)}" for block in section.blocks if isinstance(block, Items) for item in block.items]
     shown = [
         table([escape(t) for t in each.header], [[escape(c) for c in row] for row in each.rows]) for each in tables
     ]
-    return _joined([f"## {escape(section.title)}", escape(section.lead), *shown, "\n".join(listed)]).rstrip("\n")
+    return _joined([f"## {escape(section.title)}", escape(section.lead), *shown]).rstrip("\n")
 
 
 def _spread(metrics: Metrics) -> str:
