@@ -49,8 +49,8 @@ from tailtune.text.windows import LongRule
 # that are not calibrated and ignore thresholds, so bundles that have rules are of format 3. Format 3 read the beginning
 # of every long text, knew no scope, and one label per text: only bundles with another rule for long texts, a scope or
 # any number of labels per text are of format 4. Format 4 knew GPT-2 and Llama, and never padded: bundles of models with
-# anything that these do not have, and those that read pads, are of format 5. Format 5 knew one classifier, and tails read
-# at one token: those with several, with one that has no backbone, or with a tail that reads the mean are of format 6.
+# anything that these do not have, and those that read pads, are of format 5. Format 5 knew one classifier, and tails
+# read at one token: those with several, one without a backbone, or a tail that reads the mean are of format 6.
 FORMAT = 6
 _WITH_MODEL, _WITH_READING, _WITH_RULES, _WITHOUT_RULES = 5, 4, 3, 2
 MANIFEST = "bundle.json"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from tailtune.errors import ConfigError
-from tailtune.settings import Setting, described, parse_seconds
+from tailtune.settings import Setting, described, parse_seconds, parse_shares
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 MODEL_VARIABLE = "TAILTUNE_MODEL"
@@ -99,6 +99,10 @@ class TrainConfig:
     time: Annotated[
         str | None, "most time to choose and train in, such as 5m or 1h: 'auto' then climbs as high as that allows"
     ] = None
+    ship: Annotated[
+        Literal["best", "language-model"] | str,
+        "'best' of all that validation compares, n-grams too; or parts, with weights: language-model=0.6,char=0.4",
+    ] = "best"
     depth: Annotated[
         int | Literal["auto", "last"], "blocks that are kept; 'last' keeps all, 'auto' lets validation choose"
     ] = "auto"
@@ -203,7 +207,7 @@ class TrainConfig:
         _check_methods(self)
         _check_windows(self)
         _check_baselines(self)
-        _check_time(self)
+        _check_choice(self)
 
     @property
     def weighting(self) -> str | None:
@@ -240,7 +244,7 @@ def _names(listed: str | None) -> tuple[str, ...]:
 # What only a language model has; n-grams read texts whole.
 _OF_MODELS = (
     "depth", "precision", "budget", "smaller_than", "blocks", "pooling", "penalty", "max_tokens", "long",
-    "out_of_scope", "weights",
+    "out_of_scope", "weights", "ship",
 )  # fmt: skip
 _OF_LORA = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "lora_kind", "keep_adapter")
 
@@ -298,8 +302,10 @@ def _check_baselines(config: TrainConfig) -> None:
         raise ConfigError(f"--baselines {config.baselines}: {unknown[0]!r} is not known", hint=hint)
 
 
-def _check_time(config: TrainConfig) -> None:
-    """Refuse a time that is none (a column was named so once), or one that nothing is chosen in."""
+def _check_choice(config: TrainConfig) -> None:
+    """Refuse parts that cannot be read, and a time that is none (a column was named so once) or chooses nothing."""
+    if config.ship not in ("best", "language-model"):
+        parse_shares(config.ship, "--ship")
     if config.time is None:
         return
     parse_seconds(config.time, "--time")

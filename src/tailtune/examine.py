@@ -268,10 +268,10 @@ def worst(part: Tested) -> list[dict[str, Any]]:
 
 
 def probe_learning_curve(split: Split, learnt: Learnt) -> dict[str, Any] | None:
-    """Return the learning curve of the chosen probe; None for a tail, and for what is more than a probe."""
-    scorer = learnt.fitted.scorer
+    """Return the learning curve of the chosen probe; None for a tail."""
+    scorer = learnt.fitted.reads
     chosen = next((choice for choice in learnt.fitted.choices if choice.get("chosen")), {})
-    if learnt.fitted.blend is not None or not isinstance(scorer, ProbeScorer) or "penalty" not in chosen:
+    if not isinstance(scorer, ProbeScorer) or "penalty" not in chosen:
         return None
     rows = seen_rows(split, learnt)
     return learning_curve(learnt.features, rows, scorer, penalty=chosen["penalty"])

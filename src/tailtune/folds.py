@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailtune.aims import Settled
+from tailtune.choosing import as_chosen
 from tailtune.config import TrainConfig
 from tailtune.data.dataset import Dataset
 from tailtune.data.folds import draw_folds, fold_split
@@ -112,11 +113,13 @@ def cross_validate(
     labels = LabelSet.of(dataset.labels)
     truth, names = labels.ids(dataset.labels), labels.names
     fold = draw_folds(dataset, groups, folds=config.folds, seed=config.seed)
+    # Within a time that was asked for the climb is not made again: the same rung is fitted on the rows of each fold.
+    own = config if config.time is None else as_chosen(config, saved.chosen)
     folds, scores = [], []
     for number in range(config.folds):
         split = fold_split(dataset, groups, fold, number, seed=config.seed, balance=config.balance)
         with watch.stage("folds"):
-            folds.append(_fold(config, dataset, split, truth, store=store, progress=progress))
+            folds.append(_fold(own, dataset, split, truth, store=store, progress=progress))
         scores.append(score(truth[split.test], folds[-1].answers, names))
         say(_note(number, folds[-1], scores[-1], config.folds))
     raw, answers = (_joined(folds, [getattr(each, name) for each in folds]) for name in ("raw", "answers"))
@@ -162,7 +165,7 @@ def _fold(
     settled = learnt.settled
     assert isinstance(settled, Settled)  # of several labels per text no folds are made: see label_aims
     answers = settled.rules.apply(raw)
-    fitted = baselines_of(config, used, parts, learnt, store=store, progress=progress)
+    fitted = baselines_of(config, used, parts, learnt, progress=progress)
     texts = [used.texts[row] for row in parts.test]
     return Fold(
         rows=split.test,
@@ -174,7 +177,7 @@ def _fold(
         trained=len(parts.train) + len(parts.validation),
         about={
             "method": learnt.fitted.method,
-            "depth": learnt.fitted.scorer.depth,
+            "depth": learnt.fitted.reads.depth,
             "precision": learnt.precision,
             "calibration": learnt.settled.about["calibration"]["method"],
         },

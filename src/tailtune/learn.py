@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tailtune.aims import Aims, Settled, aims_of
 from tailtune.bundle import Bundle
+from tailtune.choosing import Asked, Beside, Chosen, beside_of, budget_of, choose
 from tailtune.config import TrainConfig
 from tailtune.data.dataset import Dataset
 from tailtune.data.split import Split
@@ -25,7 +26,6 @@ from tailtune.label_aims import LabelAims, LabelsSettled, label_aims_of
 from tailtune.label_rules import AnyRules
 from tailtune.labels import LabelSet
 from tailtune.methods import auto
-from tailtune.methods.counted import fit_counted
 from tailtune.methods.descent import Epoch, Step
 from tailtune.methods.familiar import fit_scope
 from tailtune.methods.probe import Rows
@@ -37,9 +37,7 @@ from tailtune.models.parts import empty_part
 from tailtune.predict import Predictor
 from tailtune.preparing import (
     Ready,
-    descent_settings,
     limits_of,
-    lora_settings,
     make_ready,
     precision_of,
     rows_of,
@@ -60,8 +58,9 @@ class Learnt:
 
     Attributes:
         predictor: Ready to answer and to be saved.
-        fitted: The choice and the way to it.
-        features: Of all texts of the data set.
+        language_model: The language model's part of it alone, where it has one; else what it would have been.
+        chosen: The classifier, the features of all texts of the data set, and the way to both.
+        beside: What stands beside the language model, fitted as far as it was needed.
         pooling: Which tokens a probe reads, whatever was chosen.
         labels: The classes.
         ids: [rows] class ids, or [rows, C] 0/1 where a text can have several.
@@ -77,8 +76,9 @@ class Learnt:
     """
 
     predictor: Predictor
-    fitted: auto.Fitted
-    features: Features
+    language_model: Predictor
+    chosen: Chosen
+    beside: Beside
     pooling: Pooling
     labels: LabelSet
     ids: NDArray[np.int64]
@@ -91,6 +91,16 @@ class Learnt:
     tokens: dict[str, Any]
     settled: Settled | LabelsSettled
     strangeness: Doubles | None = None
+
+    @property
+    def fitted(self) -> auto.Fitted:
+        """The choice and the way to it."""
+        return self.chosen.fitted
+
+    @property
+    def features(self) -> Features:
+        """Of all texts of the data set."""
+        return self.chosen.features
 
     def raw(self, texts: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return [texts, C] probabilities as the scorer or the blend gives them, before the rules."""
@@ -106,7 +116,7 @@ class Learnt:
         own = f"{self.model['name']} {kind} at depth {scorer.depth}"
         names = [own, *(member.name for member in blend.members)]
         parts = [{"name": name, "weight": weight} for name, weight in zip(names, blend.weights, strict=True) if weight]
-        return {"said": blend.said(own), "parts": parts}
+        return {"said": blend.said(own), "parts": parts, "language_model": blend.own}
 
 
 def learn(
@@ -152,19 +162,39 @@ def learn(
         say(pass_note(done, reading))
     events: list[Event] = []
     with watch.stage("method"):
-        fitted = _choose(ready, planned, features, rows, config=config, found=found, progress=progress, events=events)
-        features = fitted.features(features)
+        sha = ready.source["sha256"]
+        beside = beside_of(config, dataset, rows, weights=sha, store=store, progress=progress)
+        chosen = choose(
+            Asked(
+                ready=ready,
+                planned=planned,
+                features=features,
+                rows=rows,
+                config=config,
+                found=found,
+                limits=sized,
+                precision=precision,
+                beside=beside,
+                budget=budget_of(config, watch),
+                progress=progress,
+                say=say,
+                happened=events.append,
+            )
+        )
+        fitted, features = chosen.fitted, chosen.features
     with watch.stage("calibration"):
         settled = _settled(aims, fitted, features, rows)
     for note in (f"chosen: {fitted.reason}", *_loss_notes(config, events), *settled.notes):
         say(note)
     scope, strangeness = _scope(ready, rows, config, fitted, precision=precision, watch=watch, progress=progress)
     about = {"data": {"source": dataset.source, "sha256": dataset.sha256}, "seed": config.seed}
-    bundle = _bundle(ready, fitted, labels, precision, settled.rules, about=about, scope=scope)
+    alone = _bundle(ready, fitted, labels, precision, settled.rules, about=about, scope=scope)
+    predictor = Predictor(_shipped(alone, fitted), device=config.device)
     return Learnt(
-        predictor=Predictor(bundle, device=config.device),
-        fitted=fitted,
-        features=features,
+        predictor=predictor,
+        language_model=predictor if fitted.reader is None else Predictor(alone, device=config.device),
+        chosen=chosen,
+        beside=beside,
         pooling=ready.pooling,
         labels=labels,
         ids=rows.labels,
@@ -177,35 +207,6 @@ def learn(
         tokens=token_counts(reading, passes.done),
         settled=settled,
         strangeness=strangeness,
-    )
-
-
-def _choose(
-    ready: Ready,
-    planned: auto.Plan,
-    features: Features,
-    rows: Rows,
-    *,
-    config: TrainConfig,
-    found: Scan | None,
-    progress: Progress,
-    events: list[Event],
-) -> auto.Fitted:
-    if planned.method == "ngrams":
-        return fit_counted(ready.texts, rows, seed=config.seed, progress=progress)
-    return auto.choose(
-        planned,
-        ready.passes.decoder,
-        features,
-        rows,
-        pooling=ready.pooling,
-        settings=descent_settings(config),
-        trained_pooling=ready.trained_pooling,
-        lora=lora_settings(config),
-        penalties=rows.penalties if config.penalty == "auto" else (config.penalty,),
-        progress=progress,
-        happened=events.append,
-        found=found,
     )
 
 
@@ -246,8 +247,7 @@ def _scope(
     """What tells strange texts and how strange each text is, where it was asked for."""
     if not config.out_of_scope:
         return None, None
-    # Where the language model has no part in the answer it still tells strange texts, at the depth that was chosen.
-    cut = fitted.scorer.wanted.depth or ready.passes.done[-1].depth
+    cut = fitted.reads.wanted.depth
     with watch.stage("scope"):
         wanted = Wanted(pooled=(cut,))
         features = ready.passes.features(ready.reading.tokens, wanted, precision=precision, progress=progress)
@@ -265,17 +265,25 @@ def _bundle(
     about: Mapping[str, Any],
     scope: Scope | None,
 ) -> Bundle:
-    decoder, depth = fitted.backbone, max(fitted.scorer.wanted.depth, 0 if scope is None else scope.depth)
-    if decoder is None and isinstance(fitted.scorer, NoScorer) and scope is None:
-        decoder, precision = empty_part(ready.passes.decoder.config), "fp32"
+    """The language model's part alone."""
+    decoder = fitted.backbone
+    if isinstance(fitted.reads, NoScorer):
+        decoder = empty_part(ready.passes.decoder.config)
     return Bundle(
-        decoder=decoder or ready.passes.below(depth, precision),
+        decoder=decoder or ready.passes.below(fitted.reads.wanted.depth, precision),
         precision=precision,
-        scorer=fitted.scorer,
+        scorer=fitted.reads,
         tokenizer=ready.reading.tokenizer,
         labels=labels,
         about={"model": ready.source, **about},
         rules=rules,
         scope=scope,
-        blend=fitted.blend,
     )
+
+
+def _shipped(alone: Bundle, fitted: auto.Fitted) -> Bundle:
+    """What answers: with the other parts, and without the language model where it has none."""
+    if fitted.reader is None or alone.scope is not None:  # which tells strange texts all the same
+        return replace(alone, blend=fitted.blend)
+    nothing = empty_part(alone.decoder.config)
+    return replace(alone, decoder=nothing, scorer=fitted.scorer, precision="fp32", blend=fitted.blend)

@@ -34,7 +34,9 @@ def prepare(config: TrainConfig, progress: Progress = silent) -> tuple[Dataset, 
     _require_one_split(config)
     if config.slices_by_language:
         require_languages()
-    dataset, split = (_chapter if config.recipe == "chapter" else _timed if config.time_column else _drawn)(config, progress)
+    dataset, split = (_chapter if config.recipe == "chapter" else _timed if config.time_column else _drawn)(
+        config, progress
+    )
     if config.relabel:
         dataset = relabelled(dataset, split, Path(config.relabel))
     require_trainable(dataset)
@@ -44,7 +46,12 @@ def prepare(config: TrainConfig, progress: Progress = silent) -> tuple[Dataset, 
 
 def _require_one_split(config: TrainConfig) -> None:
     """Refuse flags that ask for two splits at once."""
-    given = {"--validation": config.validation, "--test": config.test, "--group": config.group, "--time-column": config.time_column}
+    given = {
+        "--validation": config.validation,
+        "--test": config.test,
+        "--group": config.group,
+        "--time-column": config.time_column,
+    }
     hash_split = config.split_by == "hash"
     if config.recipe == "chapter" and (config.label_separator or config.label_columns):
         raise ConfigError("--recipe chapter is for one label per text", hint="leave the recipe away")

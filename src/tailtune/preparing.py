@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +54,6 @@ def store_root(*, keep: bool) -> Iterator[Path]:
 class Ready:
     """The model and the texts before any pass."""
 
-    texts: Sequence[str]
     source: dict[str, str]
     blocks: int
     planned: auto.Plan
@@ -93,7 +92,6 @@ def make_ready(
             decoder = load_part(model.path, depth=depth, final_norm=final_norm)
     origin = f"random weights of seed {config.seed} in its shape, {model.source}" if drawn else model.source
     return Ready(
-        texts=dataset.texts,
         source={"name": model.name, "source": origin, "sha256": weights},
         blocks=shape.blocks,
         planned=planned,

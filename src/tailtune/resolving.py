@@ -84,29 +84,21 @@ def _read_choices(run: Path) -> dict[str, Any]:
         metrics = json.loads(file.read_text(encoding="utf-8"))
         config = metrics["config"]
         values = {name: config[name] for name in _TAKEN_OVER}
-        method = metrics["method"]
+        made = metrics.get("choice") or {name: metrics[name] for name in ("method", "depth", "precision")}
+        method = made["method"]
         later = _ADDED_LATER + (_ADDED_FOR_TAILS if method in ("tail", "lora", "full") else ())
         later += (_ADDED_FOR_RANGES if method in ("lora", "full") else ()) + (
             _ADDED_FOR_LORA if method == "lora" else ()
         )
         values |= {name: config[name] for name in later if name in config}
-        values |= _chosen_method(metrics)
         chosen = next(choice for choice in metrics["choices"] if choice["chosen"])
-        values["penalty"] = chosen.get("penalty", "auto")
+        values |= {"penalty": chosen.get("penalty", "auto"), **made}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
         hint = "give the folder of a run that `tailtune train` has finished"
         raise ConfigError(f"--like {run}: no finished run there: {error!r}", hint=hint) from error
     for name, value in values.items():
         settings()[name].check(value, f"{file}: {name}")
     return values
-
-
-def _chosen_method(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Method, depth and precision of a run; what a blend is made of is found again."""
-    if metrics["method"] == "ngrams":
-        return {"method": "ngrams"}
-    method = metrics["config"]["method"] if metrics.get("blend") else metrics["method"]
-    return {"method": method, "depth": metrics["depth"] or "auto", "precision": metrics["precision"]}
 
 
 def _known(name: str, where: str) -> Setting:

@@ -17,11 +17,9 @@ from tailtune.data.split import Split, split_dataset
 from tailtune.errors import ConfigError
 from tailtune.evaluate.ngrams import fit_ngrams
 from tailtune.learn import Learnt, learn
-from tailtune.methods import auto
 from tailtune.methods.blend import Blend
 from tailtune.methods.descent import Epoch, Step
 from tailtune.methods.ngrams import NgramMember
-from tailtune.methods.scorers import NoScorer
 from tailtune.predict import Predictor
 from tailtune.preparing import store_root
 from tailtune.runs import Stopwatch
@@ -171,7 +169,8 @@ def test_a_blend_answers_stored_features_as_it_answers_texts(tiny_llama: Path, t
     member = NgramMember(model)
     blend = Blend(weights=(0.7, 0.4), members=(member,))
     fitted = replace(alone.fitted, blend=blend, member_scores=(member.scores(dataset.texts),))
-    blended = replace(alone, fitted=fitted, predictor=Predictor(replace(alone.predictor.bundle, blend=blend)))
+    predictor = Predictor(replace(alone.predictor.bundle, blend=blend))
+    blended = replace(alone, chosen=replace(alone.chosen, fitted=fitted), predictor=predictor)
     rows = np.arange(5, 25)
     texts = [dataset.texts[row] for row in rows]
     np.testing.assert_allclose(blended.raw(rows), blended.predictor.predict_proba(texts), atol=1e-5)
@@ -182,24 +181,14 @@ def test_a_blend_answers_stored_features_as_it_answers_texts(tiny_llama: Path, t
     assert alone.blend is None
 
 
-def test_strange_texts_are_told_where_the_model_has_no_part(
-    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_strange_texts_are_told_where_the_model_has_no_part(tiny_llama: Path, tmp_path: Path) -> None:
     """The backbone is kept for that, at the depth that was chosen, and read for nothing else."""
-    choose = auto.choose
-
-    def counted(*given: Any, **named: Any) -> auto.Fitted:
-        fitted = choose(*given, **named)
-        texts = spam(400).texts
-        model, _ = fit_ngrams("word", texts, np.arange(400) % 2, classes=2)
-        member = NgramMember(model)
-        blend = Blend(weights=(0.0, 1.0), members=(member,))
-        return replace(fitted, scorer=NoScorer(2), blend=blend, member_scores=(member.scores(texts),))
-
-    monkeypatch.setattr(auto, "choose", counted)
-    made = learnt(spam(400), tiny_llama, tmp_path, method="probe", depth=2, out_of_scope=True)
+    more: dict[str, Any] = {"method": "probe", "depth": 2, "ship": "char", "out_of_scope": True}
+    made = learnt(spam(400), tiny_llama, tmp_path / "store", **more)
     assert made.predictor.bundle.scope is not None
     assert made.predictor.bundle.scope.depth == len(made.predictor.bundle.decoder.blocks) == 2
     made.predictor.save(tmp_path / "saved")
     (prediction,) = Predictor.load(tmp_path / "saved").predict(["win a prize now"])
     assert prediction.out_of_scope is not None
+    assert made.blend is not None
+    assert made.blend["said"] == "character n-grams"

@@ -31,8 +31,7 @@ HOW = {SENTENCES: "--model minilm-l6 --method probe"}
 """How to have Tailtune make one: those that are no n-grams."""
 COUNTED = ("majority", "word_tfidf_lr", "char_tfidf_lr")
 """Those that count classes, words and letters, fitted here."""
-KINDS: Mapping[str, Kind] = {"word_tfidf_lr": "word", "char_tfidf_lr": "char"}
-"""What those of them count that are regressions."""
+_KINDS: Mapping[str, Kind] = {"word_tfidf_lr": "word", "char_tfidf_lr": "char"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,7 +191,7 @@ def _fit(
     if name == "majority":
         shares = class_shares(ids, classes)
         return lambda new_texts: np.tile(shares, (len(new_texts), 1)), True
-    kind = KINDS[name]
+    kind = _KINDS[name]
     model, converged = fit_ngrams(kind, texts, ids, classes=classes, weights=weights, seed=seed)
     answer = softmax if ids.ndim == 1 else sigmoid
     return lambda new_texts: answer(model.scores(new_texts)), converged

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tailtune.errors import ConfigError, TrainingDiverged
+from tailtune.errors import ConfigError
 from tailtune.features.backbone import Wanted
 from tailtune.features.store import Features
 from tailtune.methods.blend import Blend
@@ -164,6 +164,9 @@ class Fitted:
         blend: Weights of ``scorer`` and of further classifiers; None where it answers alone.
         member_scores: [texts, C] of each of those, for all texts of the data set.
         trained: What was trained, where that was chosen.
+        parts: Names of the members of ``blend``, for machines.
+        reader: The language model's scorer where it has no part in the answer.
+        rates: Settings of what was trained that were not those of the run.
     """
 
     scorer: Scorer
@@ -173,6 +176,14 @@ class Fitted:
     blend: Blend | None = None
     member_scores: tuple[Doubles, ...] = ()
     trained: Trained | None = None
+    parts: tuple[str, ...] = ()
+    reader: Scorer | None = None
+    rates: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def reads(self) -> Scorer:
+        """The language model's scorer, whether or not it has a part in the answer."""
+        return self.reader or self.scorer
 
     @property
     def method(self) -> str:
@@ -220,7 +231,7 @@ def choose(
     happened: Callable[[Step | Epoch], None] = lambda event: None,
     found: Scan | None = None,
 ) -> Fitted:
-    """Return the classifier that the held-out rows prefer among those planned.
+    """Return the classifier that was asked for, as the held-out rows prefer it; for "auto" see ``methods.climbing``.
 
     Args:
         planned: What to try.
@@ -246,82 +257,51 @@ def choose(
         if not planned.tails:
             return fitted
     (at,) = planned.tails
-    try:
-        trained = train_part(
-            planned.trains,
-            decoder,
-            features,
-            rows,
-            first=at - planned.blocks,
-            depth=at,
-            pooling=trained_pooling or own_pooling(causal=decoder.config.causal),
-            settings=settings,
-            lora=lora,
-            progress=progress,
-            happened=happened,
-        )
-    except TrainingDiverged as error:
-        if fitted is None or planned.method != "auto":
-            raise
-        # The probe is there already: a tail that fails is one that validation does not prefer.
-        return replace(fitted, reason=f"{fitted.reason}; a tail at depth {at} could not be trained: {error.message}")
-    tail, curves = trained.scorer, trained.curves
-    judged = _losses(tail, trained.features(features), rows) if len(rows.validation) else None
-    entry = _tail_entry(tail, judged)
-    if fitted is None or planned.method != "auto":
-        reason = f"{trained.said}, as asked for"
-        earlier = [] if fitted is None else [{**choice, "chosen": False} for choice in fitted.choices]
-        choices = [*earlier, {**entry, "chosen": True}]
-        return Fitted(scorer=tail, choices=choices, curves=curves, reason=reason, trained=trained)
-    wins = judged is not None and _wins(judged, _losses(fitted.scorer, features, rows))
-    return _decided(fitted, trained, wins=wins, rows=len(rows.validation), entry=entry)
+    trained = train_part(
+        *(planned.trains, decoder, features, rows),
+        first=at - planned.blocks,
+        depth=at,
+        pooling=trained_pooling or own_pooling(causal=decoder.config.causal),
+        settings=settings,
+        lora=lora,
+        progress=progress,
+        happened=happened,
+    )
+    tail = trained.scorer
+    judged = _judged(tail, trained.features(features), rows) if len(rows.validation) else None
+    earlier = [] if fitted is None else [{**choice, "chosen": False} for choice in fitted.choices]
+    return Fitted(
+        scorer=tail,
+        choices=[*earlier, {**entry_of(tail, judged), "chosen": True}],
+        curves=trained.curves,
+        reason=f"{trained.said}, as asked for",
+        trained=trained,
+    )
 
 
 def _why_probe(planned: Plan, found: Scan | None) -> str:
-    if found is None:
-        return f"a probe at depth {planned.cuts[0]}, as asked for"
-    untried = "" if planned.tails or planned.method == "probe" else f"; {planned.untried}"
-    return f"a probe at {found.reason}{untried}"
+    return f"a probe at depth {planned.cuts[0]}, as asked for" if found is None else f"a probe at {found.reason}"
 
 
 Judged = tuple[Doubles, NDArray[np.bool_]]
 
 
-def _losses(scorer: Scorer, features: Features, rows: Rows) -> Judged:
+def _judged(scorer: Scorer, features: Features, rows: Rows) -> Judged:
     """Log loss of every validation row, and whether its best class is right."""
     logits = score_features(scorer, features, rows.validation).astype(np.float64)
     return rows.task.judge(logits, rows.labels[rows.validation])
 
 
-def _tail_entry(tail: TailScorer, judged: Judged | None) -> dict[str, Any]:
-    entry: dict[str, Any] = {"candidate": tail.kind, "depth": tail.depth, "rows": 0}
+def entry_of(scorer: Scorer, judged: Judged | None) -> dict[str, Any]:
+    """Return what ``choices`` says of a trained part.
+
+    Args:
+        scorer: The part.
+        judged: Log loss of every validation row, and whether it is right; None without such rows.
+    """
+    kind = scorer.kind if isinstance(scorer, TailScorer) else "probe"
+    entry: dict[str, Any] = {"candidate": kind, "depth": scorer.depth, "rows": 0}
     if judged is not None:
         losses, correct = judged
         entry |= {"rows": len(losses), "loss": float(losses.mean()), "accuracy": float(correct.mean())}
     return entry
-
-
-def _wins(tail: Judged, probe: Judged) -> bool:
-    """Whether the validation rows prefer the tail with significance; the probe is cheaper, and chosen on more rows.
-
-    The tail's epoch was picked on these very rows, so a mere lead would be flattery: two standard errors of the paired
-    difference in log loss are asked for, and no loss of accuracy.
-    """
-    gain = probe[0] - tail[0]
-    if len(gain) < 2:  # a single row has no standard error
-        return False
-    error = float(gain.std() / np.sqrt(len(gain)))
-    return bool(gain.mean() > 2 * error and tail[1].mean() >= probe[1].mean())
-
-
-def _decided(fitted: Fitted, trained: Trained, *, wins: bool, rows: int, entry: dict[str, Any]) -> Fitted:
-    tail, verdict = trained.scorer, "better" if wins else "not better with significance"
-    reason = f"{fitted.reason}; a tail trained at depth {tail.depth} was {verdict} on {rows} validation rows"
-    choices = [*({**c, "chosen": c["chosen"] and not wins} for c in fitted.choices), {**entry, "chosen": wins}]
-    return Fitted(
-        scorer=tail if wins else fitted.scorer,
-        choices=choices,
-        curves=trained.curves,
-        reason=reason,
-        trained=trained if wins else None,
-    )

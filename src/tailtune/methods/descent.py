@@ -43,6 +43,8 @@ class TailSettings:
         patience: Epochs without a better validation loss before stopping; None runs all.
         seed: Of the head's start and the order of texts.
         objective: The loss of a batch.
+        stop: Asked after each step whether time is over: the tail then ends as it was at its best epoch, the first one
+            is judged as far as it came.
     """
 
     epochs: int = 5
@@ -55,6 +57,7 @@ class TailSettings:
     patience: int | None = None
     seed: int = 0
     objective: Objective = field(default_factory=Objective)
+    stop: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,6 +143,10 @@ def fit_tail(
             step += 1
             losses.append(_finite(loss.item(), "training", step))
             yield Step(step=step, steps=steps, loss=losses[-1], learning_rate=rate)
+            if settings.stop():
+                break
+        if best.epoch and settings.stop():
+            break
         held_out = _held_out(tail, features, labels, validation)
         if len(validation):
             _finite(held_out[0], "validation", step)

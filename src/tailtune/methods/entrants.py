@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -165,7 +165,7 @@ class Encoder:
         """Return pooled vectors of texts at some depths, from the store where they are there."""
 
         def told(stage: str, done: int, total: int, unit: str) -> None:
-            progress(f"{stage}, {self.model}", done, total, unit)
+            progress(f"{stage}, sentence embeddings", done, total, unit)
 
         tokens, windows = self.tokenizer.read(texts)
         wanted = Wanted(pooled=tuple(depths))
@@ -197,23 +197,31 @@ class Embedded:
 
     Attributes:
         open: Returns the encoder; called when it is first needed.
-        name: For machines.
+        base: Its name for machines.
         texts: All texts of the data set.
         rows: Which may be seen.
-        work: Most multiply-adds for which rows are folded.
         progress: Told tokens.
     """
 
     open: Callable[[], Encoder]
-    name: str
+    base: str
     texts: Sequence[str]
     rows: Rows
-    work: float
     progress: Progress = silent
     _encoder: Encoder | None = None
     _features: Features | None = None
     _ways: dict[str, Way] = field(default_factory=dict)
-    _chosen: str = ""
+    _chosen: str = "top"
+
+    @property
+    def name(self) -> str:
+        """For machines: as it is read at the top, or with all its depths."""
+        return self.base if self._chosen == "top" else f"{self.base}-all"
+
+    def in_ways(self) -> dict[str, Embedded]:
+        """Return it by the names of the ways to read it."""
+        ways = (replace(self, _chosen=way) for way in ("top", "all"))
+        return {each.name: each for each in ways}
 
     @property
     def title(self) -> str:
@@ -227,23 +235,25 @@ class Embedded:
             self._encoder = self.open()
         return self._encoder
 
-    @property
-    def features(self) -> Features:
-        """Of all texts, at every depth."""
-        if self._features is None:
-            self._features = self.encoder.features(self.texts, range(1, self.encoder.depth + 1), self.progress)
+    def _read(self, depths: Sequence[int]) -> Features:
+        """The features of all texts at these depths, those of all depths once they were asked for."""
+        if self._features is None or not set(depths) <= set(self._features.pooled_depths):
+            self._features = self.encoder.features(self.texts, depths, self.progress)
         return self._features
+
+    @property
+    def _depths(self) -> tuple[int, ...]:
+        return tuple(range(1, self.encoder.depth + 1))
 
     def way(self, name: str) -> Way:
         """Return one way to read it, "top" or "all", fitted once."""
         if name not in self._ways:
             started = time.perf_counter()
-            depth = self.encoder.depth
-            depths = (depth,) if name == "top" else tuple(range(1, depth + 1))
+            depths = self._depths[-1:] if name == "top" else self._depths
             causal = self.encoder.passes.decoder.config.causal
             pooling: Pooling = "mean" if name == "top" else pooling_of("auto", causal=causal)
             scorer, candidate, _ = choose_probe(
-                *(self.features, self.rows),
+                *(self._read(depths), self.rows),
                 depths=depths,
                 pooling=pooling,
                 penalties=self.rows.penalties,
@@ -258,19 +268,20 @@ class Embedded:
     def held_out(self, folds: Folds) -> Doubles:
         """Return [judged, C] scores of rows that it did not learn from, read in the way that these rows prefer."""
         labels = self.rows.labels[np.concatenate([judge for _, judge in folds])]
+        self._read(self._depths)
         scores = {name: self._held_out(self.way(name), folds) for name in ("top", "all")}
         losses = {name: float(self.rows.task.judge(each, labels)[0].mean()) for name, each in scores.items()}
         self._chosen = min(losses, key=lambda name: losses[name])
         return scores[self._chosen]
 
     def _held_out(self, way: Way, folds: Folds) -> Doubles:
-        held = HeldOut(self.features, self.rows, way.pooling, folds=folds)
+        held = HeldOut(self._read(way.depths), self.rows, way.pooling, folds=folds)
         return held.scores(way.depths, way.penalty)
 
     @property
     def chosen(self) -> Way:
         """The way that the held-out rows prefer; at the top where none were asked."""
-        return self.way(self._chosen or "top")
+        return self.way(self._chosen)
 
     def member(self) -> Member:
         """Return it as a part of a bundle."""
@@ -285,7 +296,7 @@ class Embedded:
 
     def scores(self, texts: Indices) -> Doubles:
         """Return [texts, C] scores."""
-        return score_features(self.chosen.scorer, self.features, texts).astype(np.float64)
+        return score_features(self.chosen.scorer, self._read(self.chosen.depths), texts).astype(np.float64)
 
     def price(self) -> Price:
         """Return what it adds."""

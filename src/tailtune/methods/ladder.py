@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from tailtune.features.store import Indices
 from tailtune.methods.blend import Doubles, normalised
 from tailtune.methods.blending import fit_weights
-from tailtune.methods.held_out import FOLDS, dealt
+from tailtune.methods.held_out import dealt
+from tailtune.methods.probe import FOLDS
 from tailtune.methods.tasks import Task
 from tailtune.progress import Say, ignore
 
@@ -28,8 +29,9 @@ from tailtune.progress import Say, ignore
 ERRORS = 2.0
 EFFECT = 0.02
 # What something far cheaper may cost, in nats: one percent of the probability of the right class. That it costs no
-# more must be shown, with ERRORS; that nothing was shown is no reason to ship it.
+# more must be shown, with ERRORS; that nothing was shown is no reason to ship it. Of a small loss a share.
 SPARED = 0.01
+SPARED_SHARE = 0.1
 # Fewer held-out rows than this choose no weights: those of the chapter's 149 made blends worse (docs/log.md).
 FEWEST = 300
 # Part of a budget of time that is left for calibration, the test and the report.
@@ -80,12 +82,16 @@ def objection(standing: Judged, other: Judged) -> str:
     return ""
 
 
+def allowance(standing: Judged) -> float:
+    """Return what something far cheaper may cost, in nats."""
+    return min(SPARED, SPARED_SHARE * standing.loss)
+
+
 def spares(standing: Judged, cheaper: Judged) -> bool:
-    """Whether the rows show that ``cheaper`` is as good: worse by less than SPARED, and right nearly as often."""
+    """Whether the rows show that ``cheaper`` is as good: worse by less than its allowance, and right as often."""
     gain, error = standing.gain(cheaper)
-    return len(standing.losses) >= FEWEST and gain - ERRORS * error > -SPARED and (
-        cheaper.accuracy >= standing.accuracy - SPARED / 2
-    )
+    shown = len(standing.losses) >= FEWEST and gain - ERRORS * error > -allowance(standing)
+    return shown and cheaper.accuracy >= standing.accuracy
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,7 +123,7 @@ class HeldOutRows:
         found = np.array(fit_weights(scores, self.labels, self.task))
         kept = np.flatnonzero(found >= SLIGHT * found.sum())
         if len(kept) < len(found):
-            again = fit_weights([scores[place] for place in kept], self.labels, self.task)
+            again = fit_weights([scores[place] for place in kept.tolist()], self.labels, self.task)
             found = np.zeros(len(found))
             found[kept] = again
         return tuple(found.tolist())
@@ -249,6 +255,12 @@ class Rung:
         return "; ".join(said)
 
 
+RULE = (
+    f"a rung is taken where rows that nothing learnt from prefer it to what stood: by {ERRORS:g} standard errors of "
+    f"the paired gain in log loss, by {100 * EFFECT:g} % of that loss, and without a loss of accuracy"
+)
+
+
 @dataclass(kw_only=True, slots=True)
 class Ladder:
     """The rungs so far.
@@ -270,6 +282,14 @@ class Ladder:
         started = self.budget.clock()
         yield
         self._spent += self.budget.clock() - started
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the ladder for metrics.json."""
+        return {
+            "rule": RULE,
+            "seconds_allowed": self.budget.seconds,
+            "rungs": [rung.as_json() for rung in self.rungs],
+        }
 
     def first(self, name: str, title: str, judged: Judged, rows: HeldOutRows) -> None:
         """Add what stands at the bottom."""
@@ -311,15 +331,21 @@ class Ladder:
         )
         return taken
 
+    def spare(self, name: str, title: str, standing: Judged, judged: Judged, rows: HeldOutRows) -> None:
+        """Add one that takes over because it costs far less, see ``spares``."""
+        why, gain = (
+            f"as good, worse by less than {allowance(standing):.3f} nats, and it needs no model",
+            standing.gain(judged),
+        )
+        self._add(name, title, taken=True, why=why, judged=judged, rows=rows, gain=gain)
+
     def skip(self, name: str, title: str, why: str, *, foreseen: float | None = None) -> None:
         """Add a rung that was not tried."""
         self.rungs.append(Rung(name=name, title=title, taken=False, why=why, foreseen=foreseen))
         self.say(self.rungs[-1].line())
 
     def _add(self, name: str, title: str, *, judged: Judged, rows: HeldOutRows, **more: Any) -> None:
-        rung = Rung(
-            name=name, title=title, kind=rows.kind, rows=len(rows), judged=judged, seconds=self._spent, **more
-        )
+        rung = Rung(name=name, title=title, kind=rows.kind, rows=len(rows), judged=judged, seconds=self._spent, **more)
         self._spent = 0.0
         self.rungs.append(rung)
         self.say(rung.line())

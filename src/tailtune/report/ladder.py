@@ -1,8 +1,8 @@
-"""The section on the steps from a probe upwards: what each gained on held-out rows, what it took, and why it was left."""
+"""The section on the steps from a probe upwards: what each gained on held-out rows, what it took, why it was left."""
 
 from __future__ import annotations
 
-from tailtune.report.blocks import Items, Section, Table
+from tailtune.report.blocks import Section, Table
 from tailtune.report.words import ABSENT, Metrics, one_line, part, percent, records, value_of
 
 _ON = {"folds": "held out in folds", "validation": "of the validation part"}
@@ -29,16 +29,10 @@ def ladder(metrics: Metrics) -> Section | None:
         for each in rungs
     ]
     taken = [place for place, each in enumerate(rungs) if each.get("taken")]
-    lead = (
-        "From the cheapest upwards; a rung is taken where rows that nothing learnt from prefer it to what stood before, "
-        "by two standard errors of the paired gain in log loss and by 2 % of it, without a loss of accuracy. "
-        f"The test part had no say. {_limit(found)}"
-    )
+    lead = f"From the cheapest upwards; {one_line(found.get('rule', ''))}. The test part had no say. {_limit(found)}"
     strong = taken[-1] if taken else None
     table = Table(caption="What each step brought", header=header, rows=rows, strong=strong, words=(4, 7))
-    notes = [one_line(note) for note in found.get("notes") or []]
-    blocks = (table, Items(items=notes)) if notes else (table,)
-    return Section(name="ladder", title="The ladder", lead=lead.strip(), blocks=blocks)
+    return Section(name="ladder", title="The ladder", lead=lead.strip(), blocks=(table,))
 
 
 def _outcome(rung: Metrics) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tailtune.report import making, ranks, sections, several
-from tailtune.report.blocks import Items, Section, Table
+from tailtune.report.blocks import Section, Table
 from tailtune.report.decisions import calibration_line, decisions_page
 from tailtune.report.folds import folds
 from tailtune.report.front_matter import front_matter
@@ -27,6 +27,7 @@ from tailtune.report.words import (
     Metrics,
     bounds_of,
     flat,
+    has_model,
     labels_of,
     one_line,
     part,
@@ -153,10 +154,10 @@ def _recipe(metrics: Metrics) -> str:
         parts.append(f"method {escape(method)}" + ("" if asked == method else f" (asked for: {escape(asked)})"))
     if said := parts_of(metrics):
         parts.append(escape(said))
-    if (depth := metrics.get("depth")) or (depth == 0 and not said):
+    if has_model(metrics) and (depth := metrics.get("depth")) is not None:
         blocks = metrics.get("blocks_total")
         parts.append(f"depth {_cell(depth)}" + (f" of {_cell(blocks)} blocks" if blocks else ""))
-    if depth and (pooling := metrics.get("pooling")):
+    if has_model(metrics) and (pooling := metrics.get("pooling")):
         parts.append(f"pooling {escape(pooling)}")
     return f"Made with {', '.join(parts)}." if parts else ""
 
@@ -241,11 +242,10 @@ def _as_text(section: Section | None) -> str:
     if section is None:
         return ""
     tables = [block for block in section.blocks if isinstance(block, Table)]
-    listed = [f"- {escape(item)}" for block in section.blocks if isinstance(block, Items) for item in block.items]
     shown = [
         table([escape(t) for t in each.header], [[escape(c) for c in row] for row in each.rows]) for each in tables
     ]
-    return _joined([f"## {escape(section.title)}", escape(section.lead), *shown, "\n".join(listed)]).rstrip("\n")
+    return _joined([f"## {escape(section.title)}", escape(section.lead), *shown]).rstrip("\n")
 
 
 def _spread(metrics: Metrics) -> str:

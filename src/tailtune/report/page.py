@@ -20,7 +20,7 @@ from tailtune.report.ladder import ladder
 from tailtune.report.long import long_texts
 from tailtune.report.reading import reading_line
 from tailtune.report.scope import scope
-from tailtune.report.words import Metrics, one_line, part, parts_of
+from tailtune.report.words import Metrics, has_model, one_line, part, parts_of
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -98,7 +98,7 @@ def made_with(metrics: Metrics) -> str:
         parts.append(one_line(name))
     if method := metrics.get("method"):
         parts.append(f"method {one_line(method)}" + (f": {said}" if said else ""))
-    if (depth := metrics.get("depth")) or (depth == 0 and not said):
+    if has_model(metrics) and (depth := metrics.get("depth")) is not None:
         blocks = metrics.get("blocks_total")
         parts.append(f"depth {one_line(depth)}" + (f" of {one_line(blocks)} blocks" if blocks else ""))
     if precision := metrics.get("precision"):
