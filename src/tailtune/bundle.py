@@ -116,6 +116,7 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
         "classifier": described,
         "decoder": bundle.decoder.config.as_json(),
         "cut": len(bundle.decoder.blocks),
+        **({} if bundle.decoder.has_embeddings else {"embeddings": False}),
         "precision": bundle.precision,
         "max_tokens": bundle.tokenizer.max_tokens,
         **bundle.labels.to_json(),
@@ -269,8 +270,8 @@ def _build(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
     config = shape_from_json(manifest["decoder"])
     labels = LabelSet.from_json(manifest)
     described = manifest["classifier"]
-    empty = described.get("own", described)["method"] == "none"
-    decoder = make_part(config, blocks=manifest["cut"], embeddings=not empty, final_norm=False)
+    embeddings = manifest.get("embeddings", True)
+    decoder = make_part(config, blocks=manifest["cut"], embeddings=embeddings, final_norm=False)
     precision = _precision(folder, manifest)
     if precision == "int8":
         with torch.device("meta"):

@@ -20,6 +20,7 @@ from tailtune.features.passes import Passes
 from tailtune.features.store import Features
 from tailtune.methods import auto
 from tailtune.methods.climbing import Material, climb
+from tailtune.methods.counted import fit_counted
 from tailtune.methods.descent import Epoch, Step
 from tailtune.methods.entrants import Counted, Embedded, Encoder, Entrant, Price
 from tailtune.methods.ladder import Budget, Ladder
@@ -203,6 +204,8 @@ def _parts(config: TrainConfig, beside: Beside) -> dict[str, float | None]:
 
 def _as_asked(asked: Asked) -> auto.Fitted:
     ready, config = asked.ready, asked.config
+    if config.method == "ngrams":
+        return fit_counted(asked.beside.counted, asked.rows, texts=len(ready.reading.windows.lengths))
     return auto.choose(
         *(asked.planned, ready.passes.decoder, asked.features, asked.rows),
         pooling=ready.pooling,
@@ -268,6 +271,8 @@ def _with_states(asked: Asked, first: int) -> Features:
 
 def _settings(asked: Asked, fitted: auto.Fitted) -> dict[str, Any]:
     """What a run is to be told that makes the same classifier without choosing again."""
+    if asked.config.method == "ngrams":
+        return {"method": "ngrams"}
     scorer = fitted.reads
     made: dict[str, Any] = {"method": "probe", "depth": scorer.depth, "precision": asked.precision}
     if isinstance(scorer, TailScorer):

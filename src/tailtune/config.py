@@ -92,8 +92,9 @@ class TrainConfig:
         Literal["pretrained", "random"], "of the model; 'random' draws them, to see what the pretraining brings"
     ] = "pretrained"
     method: Annotated[
-        Literal["auto", "probe", "tail", "lora", "full"],
-        "what is trained: a head ('probe'), the last --blocks too ('tail'), all from --from-depth up ('lora', 'full')",
+        Literal["auto", "probe", "tail", "lora", "full", "ngrams"],
+        "what is trained: a head ('probe'), the last --blocks too ('tail'), all from --from-depth up ('lora', 'full'); "
+        "'ngrams' counts words or letters and uses no model",
     ] = "auto"
     time: Annotated[
         str | None, "most time to choose and train in, such as 5m or 1h: 'auto' then climbs as high as that allows"
@@ -240,6 +241,11 @@ def _names(listed: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in (listed or "").split(",") if name.strip()))
 
 
+# What only a language model has; n-grams read texts whole.
+_OF_MODELS = (
+    "depth", "precision", "budget", "smaller_than", "blocks", "pooling", "penalty", "max_tokens", "long",
+    "out_of_scope", "weights", "ship",
+)  # fmt: skip
 _OF_LORA = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "lora_kind", "keep_adapter")
 
 
@@ -251,6 +257,9 @@ def _check_methods(config: TrainConfig) -> None:
         return [f"--{name.replace('_', '-')}" for name in names if getattr(config, name) != parts[name]]
 
     method = config.method
+    if method == "ngrams" and (named := given(*_OF_MODELS)):
+        said = f"{named[0]} is of a language model, and --method ngrams uses none"
+        raise ConfigError(said, hint="leave it out, or take another method")
     if method != "lora" and (named := given(*_OF_LORA)):
         raise ConfigError(f"{named[0]} is of --method lora, not of {method}", hint="add --method lora, or leave it out")
     if method not in ("lora", "full"):
@@ -320,7 +329,7 @@ def _check_losses(config: TrainConfig) -> None:
         asked.append(f"--label-smoothing {config.label_smoothing:g}")
     if len(asked) > 1:
         raise ConfigError(f"{' and '.join(asked)} contradict each other", hint="leave one of them out")
-    if asked and config.method == "probe":
+    if asked and config.method in ("probe", "ngrams"):
         hint = "take --method tail, or auto to have a tail tried"
         raise ConfigError(f"{asked[0]} is of a tail; a probe is fitted with the plain cross-entropy", hint=hint)
 

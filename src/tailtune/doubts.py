@@ -83,7 +83,7 @@ def find_doubts(split: Split, learnt: Learnt) -> Doubts:
     everything = len(rows.train) + len(rows.validation)
     if importlib.util.find_spec("cleanlab") is None:
         return _none(everything, f"wrong labels were not looked for: cleanlab is not installed ({NEEDED})")
-    answers = held_out_answers(learnt.features, rows, learnt.fitted.reads, learnt.pooling)
+    answers = held_out_answers(learnt.features, rows, learnt.fitted.reads, learnt.pooling, answer=learnt.raw)
     labels = learnt.ids[answers.rows]
     present = np.unique(labels)
     if len(present) < 2:

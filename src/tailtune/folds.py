@@ -187,7 +187,7 @@ def _fold(
 
 
 def _note(number: int, fold: Fold, scores: Scores, of: int) -> str:
-    made = f"{fold.about['method']} at depth {fold.about['depth']}"
+    made = f"{fold.about['method']} at depth {fold.about['depth']}" if fold.about["depth"] else fold.about["method"]
     return f"fold {number + 1} of {of}: {made}, {100 * scores.accuracy:.2f} % of {scores.rows:,} rows right"
 
 

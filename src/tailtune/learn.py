@@ -31,9 +31,9 @@ from tailtune.methods.familiar import fit_scope
 from tailtune.methods.probe import Rows
 from tailtune.methods.scan import Scan
 from tailtune.methods.scope import Scope
-from tailtune.methods.scorers import Pooling, probabilities
+from tailtune.methods.scorers import NoScorer, Pooling, TailScorer, probabilities
 from tailtune.models.int8 import Precision
-from tailtune.models.parts import make_part
+from tailtune.models.parts import empty_part
 from tailtune.predict import Predictor
 from tailtune.preparing import (
     Ready,
@@ -103,8 +103,20 @@ class Learnt:
         return self.chosen.features
 
     def raw(self, texts: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return [texts, C] probabilities as the scorer gives them, before the rules."""
+        """Return [texts, C] probabilities as the scorer or the blend gives them, before the rules."""
         return probabilities(self.fitted.scores(self.features, texts), several=self.labels.several)
+
+    @property
+    def blend(self) -> dict[str, Any] | None:
+        """What answers together and with which weights, for metrics.json; None where one answers alone."""
+        blend, scorer = self.fitted.blend, self.fitted.scorer
+        if blend is None:
+            return None
+        kind = scorer.kind if isinstance(scorer, TailScorer) else "probe"
+        own = f"{self.model['name']} {kind} at depth {scorer.depth}"
+        names = [own, *(member.name for member in blend.members)]
+        parts = [{"name": name, "weight": weight} for name, weight in zip(names, blend.weights, strict=True) if weight]
+        return {"said": blend.said(own), "parts": parts, "language_model": blend.own}
 
 
 def learn(
@@ -255,8 +267,11 @@ def _bundle(
     scope: Scope | None,
 ) -> Bundle:
     """The language model's part alone."""
+    decoder = fitted.backbone
+    if isinstance(fitted.reads, NoScorer):
+        decoder = empty_part(ready.passes.decoder.config)
     return Bundle(
-        decoder=fitted.backbone or ready.passes.below(fitted.reads.wanted.depth, precision),
+        decoder=decoder or ready.passes.below(fitted.reads.wanted.depth, precision),
         precision=precision,
         scorer=fitted.reads,
         tokenizer=ready.reading.tokenizer,
@@ -269,7 +284,7 @@ def _bundle(
 
 def _shipped(alone: Bundle, fitted: auto.Fitted) -> Bundle:
     """What answers: with the other parts, and without the language model where it has none."""
-    if fitted.reader is None:
+    if fitted.reader is None or alone.scope is not None:  # which tells strange texts all the same
         return replace(alone, blend=fitted.blend)
-    nothing = make_part(alone.decoder.config, blocks=0, embeddings=False, final_norm=False)
+    nothing = empty_part(alone.decoder.config)
     return replace(alone, decoder=nothing, scorer=fitted.scorer, precision="fp32", blend=fitted.blend)

@@ -28,7 +28,7 @@ from tailtune.methods.scan import Limits, Scan, scan, within_time
 from tailtune.methods.scorers import Pooling, pooling_of
 from tailtune.methods.trained import require_trainable
 from tailtune.models.int8 import Precision
-from tailtune.models.parts import Part, Shape, load_part, read_shape
+from tailtune.models.parts import Part, Shape, empty_part, load_part, read_shape
 from tailtune.models.random_weights import random_fingerprint, random_part
 from tailtune.models.sources.catalog import resolve
 from tailtune.models.weights import fingerprint
@@ -40,6 +40,8 @@ from tailtune.storage import cache_home, parse_bytes, read_json
 
 # Part of the time left after the scan that reading all texts may take: the rest is for what is done with them.
 PASS_SHARE = 0.5
+# Tokens of a text that n-grams are counted in: all of them.
+_ANY_LENGTH = 2**31 - 1
 
 
 @contextlib.contextmanager
@@ -79,13 +81,16 @@ def make_ready(
         drawn = config.weights == "random"
         weights = random_fingerprint(shape, config.seed) if drawn else fingerprint(model.path)
     with watch.stage("tokens"):
-        reading = read(dataset, model.path, config, context=shape.context)
+        counted = config.method == "ngrams"
+        reading = read(dataset, model.path, config, context=_ANY_LENGTH if counted else shape.context)
         if note := long_note(reading, dataset):
             say(note)
     with watch.stage("model"):
         depth, final_norm = planned.top, bool(planned.tails)
         decoder: Part
-        if drawn:
+        if counted:
+            decoder = empty_part(shape)
+        elif drawn:
             decoder = random_part(shape, depth=depth, seed=config.seed, final_norm=final_norm)
         else:
             decoder = load_part(model.path, depth=depth, final_norm=final_norm)

@@ -47,7 +47,8 @@ def baselines_of(
     """Return the baselines fitted on the training rows, by name; none where none are wanted.
 
     Where they are left open sentence embeddings are among them if their model is in the cache, unless it is the one
-    that the classifier itself is made of. What stood beside the classifier on the ladder is not fitted again.
+    that the classifier itself is made of; n-grams, unless the classifier is nothing else. What stood beside the
+    classifier on the ladder is not fitted again.
 
     Args:
         config: Says which.
@@ -65,7 +66,9 @@ def baselines_of(
 
     fitted = fit_baselines(*of(split.train), classes=len(learnt.labels), names=COUNTED[:1], progress=progress)
     if asked == ("auto",) or "tfidf" in asked:
-        counted = [_counted(entrant, several=learnt.labels.several) for entrant in learnt.beside.counted]
+        alone = learnt.fitted.parts if learnt.fitted.method == "ngrams" and "tfidf" not in asked else ()
+        others = [entrant for entrant in learnt.beside.counted if entrant.name not in alone]
+        counted = [_counted(entrant, several=learnt.labels.several) for entrant in others]
         fitted |= {baseline.name: baseline for baseline in counted}
     if learnt.beside.embedded is not None and (asked == ("auto",) or "minilm" in asked):
         fitted[SENTENCES] = _embedded(learnt.beside.embedded, several=learnt.labels.several)

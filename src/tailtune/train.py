@@ -146,6 +146,7 @@ def _describe(config: TrainConfig, split: Split, learnt: Learnt) -> dict[str, An
         **({"trained": learnt.fitted.trained.as_json()} if learnt.fitted.trained else {}),
         "labels": list(names),
         **({"problem_type": SEVERAL} if learnt.labels.several else {}),
+        **({"blend": learnt.blend} if learnt.blend else {}),
         "reason": learnt.fitted.reason,
         "choices": learnt.fitted.choices,
         "choice": dict(learnt.chosen.settings),

@@ -25,7 +25,7 @@ from tailtune.methods.trained import Trained, train_part
 from tailtune.models.parts import Part
 from tailtune.progress import Progress, silent
 
-Method = Literal["probe", "tail", "lora", "full", "auto"]
+Method = Literal["probe", "tail", "lora", "full", "ngrams", "auto"]
 Depth = int | Literal["auto", "last"]
 
 # Depths of a decoder are probed this far up; its best features for classifying are rarely above (design, arXiv
@@ -71,7 +71,7 @@ class Plan:
     @property
     def top(self) -> int:
         """The deepest block that may be needed, a tail's own included."""
-        return max(*self.depths, *self.tails, 1)
+        return max((*self.depths, *self.tails, 1))
 
     @property
     def wanted(self) -> Wanted:
@@ -83,7 +83,7 @@ def plan(method: Method, depth: Depth, *, blocks: int, total: int, causal: bool 
     """Return what to compute for a model of ``total`` blocks.
 
     Args:
-        method: probe, tail, lora, full or auto.
+        method: probe, tail, lora, full, ngrams or auto.
         depth: Where to cut; "last" is all blocks, "auto" leaves it to the validation rows. LoRA and full training take
             all blocks then: what a probe finds best below the top, trained blocks change.
         blocks: Trainable blocks of a tail.
@@ -94,6 +94,8 @@ def plan(method: Method, depth: Depth, *, blocks: int, total: int, causal: bool 
     Raises:
         ConfigError: If the depth or the number of trainable blocks does not fit the model.
     """
+    if method == "ngrams":
+        return Plan(method=method, depths=(), cuts=(), tails=(), blocks=blocks)
     trains_all = method in ("lora", "full")
     top = total if depth == "last" or (trains_all and depth == "auto") else depth
     if top != "auto" and not 1 <= top <= total:

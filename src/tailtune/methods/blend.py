@@ -103,13 +103,14 @@ class Blend:
         return np.asarray(sum(rows[1:], start=rows[0]))
 
     def said(self, own: str) -> str:
-        """Return the parts in words, such as "0.6 tail at depth 9 + 0.4 character n-grams".
+        """Return the parts in words, such as "0.6 tail at depth 9 + 0.4 character n-grams"; a single one by its name.
 
         Args:
             own: What people call the own scorer.
         """
         names = [own, *(member.name for member in self.members)]
-        return " + ".join(f"{weight:.2g} {name}" for weight, name in zip(self.weights, names, strict=True) if weight)
+        parts = [(weight, name) for weight, name in zip(self.weights, names, strict=True) if weight]
+        return parts[0][1] if len(parts) == 1 else " + ".join(f"{weight:.2g} {name}" for weight, name in parts)
 
 
 def normalised(scores: NDArray[np.floating], *, several: bool) -> Doubles:

@@ -45,7 +45,7 @@ class BackboneMember:
     @property
     def method(self) -> str:
         """What it is."""
-        return "tail" if isinstance(self.scorer, TailScorer) else "probe"
+        return self.scorer.kind if isinstance(self.scorer, TailScorer) else "probe"
 
     def on(self, device: str) -> Self:
         """Return the same where it computes on ``device``.

@@ -27,9 +27,11 @@ from tailtune.report.words import (
     Metrics,
     bounds_of,
     flat,
+    has_model,
     labels_of,
     one_line,
     part,
+    parts_of,
     percent,
     percents,
     value_of,
@@ -150,10 +152,12 @@ def _recipe(metrics: Metrics) -> str:
     if method := metrics.get("method"):
         asked = metrics.get("requested_method", method)
         parts.append(f"method {escape(method)}" + ("" if asked == method else f" (asked for: {escape(asked)})"))
-    if (depth := metrics.get("depth")) is not None:
+    if said := parts_of(metrics):
+        parts.append(escape(said))
+    if has_model(metrics) and (depth := metrics.get("depth")) is not None:
         blocks = metrics.get("blocks_total")
         parts.append(f"depth {_cell(depth)}" + (f" of {_cell(blocks)} blocks" if blocks else ""))
-    if pooling := metrics.get("pooling"):
+    if has_model(metrics) and (pooling := metrics.get("pooling")):
         parts.append(f"pooling {escape(pooling)}")
     return f"Made with {', '.join(parts)}." if parts else ""
 
