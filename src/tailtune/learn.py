@@ -150,9 +150,10 @@ def learn(
     aims = _aims(config, labels, rows, counts or dataset.counts)
     ready = make_ready(dataset, config, store=store, watch=watch, progress=progress, say=say)
     reading, passes = ready.reading, ready.passes
+    budget = budget_of(config, watch)
     with watch.stage("scan"):
         sized = replace(limits, besides=len(reading.tokenizer.json_bytes))
-        planned, found = settle(ready, rows, config=config, limits=sized, progress=progress, say=say)
+        planned, found = settle(ready, rows, config=config, limits=sized, budget=budget, progress=progress, say=say)
     precision = precision_of(config, found)
     with watch.stage("backbone"):
         features = passes.features(
@@ -175,7 +176,7 @@ def learn(
                 limits=sized,
                 precision=precision,
                 beside=beside,
-                budget=budget_of(config, watch),
+                budget=budget,
                 progress=progress,
                 say=say,
                 happened=events.append,

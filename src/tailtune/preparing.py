@@ -13,16 +13,18 @@ from tailtune.config import TrainConfig
 from tailtune.data.dataset import Dataset
 from tailtune.data.split import Split
 from tailtune.errors import ConfigError
+from tailtune.features.cost import blocks_per_second
 from tailtune.features.passes import Passes
 from tailtune.labels import LabelSet
 from tailtune.methods import auto
 from tailtune.methods.adapter import require_keepable
 from tailtune.methods.descent import TailSettings
 from tailtune.methods.familiar import require_rows
+from tailtune.methods.ladder import Budget
 from tailtune.methods.lora import LoraSettings
 from tailtune.methods.losses import Objective
 from tailtune.methods.probe import Rows
-from tailtune.methods.scan import Limits, Scan, scan
+from tailtune.methods.scan import Limits, Scan, scan, within_time
 from tailtune.methods.scorers import Pooling, pooling_of
 from tailtune.methods.trained import require_trainable
 from tailtune.models.int8 import Precision
@@ -36,6 +38,8 @@ from tailtune.runs import Stopwatch
 from tailtune.settings import parse_milliseconds
 from tailtune.storage import cache_home, parse_bytes, read_json
 
+# Part of the time left after the scan that reading all texts may take: the rest is for what is done with them.
+PASS_SHARE = 0.5
 # Tokens of a text that n-grams are counted in: all of them.
 _ANY_LENGTH = 2**31 - 1
 
@@ -119,7 +123,14 @@ def _plan(shape: Shape, config: TrainConfig) -> auto.Plan:
 
 
 def settle(
-    ready: Ready, rows: Rows, *, config: TrainConfig, limits: Limits, progress: Progress, say: Say
+    ready: Ready,
+    rows: Rows,
+    *,
+    config: TrainConfig,
+    limits: Limits,
+    budget: Budget,
+    progress: Progress,
+    say: Say,
 ) -> tuple[auto.Plan, Scan | None]:
     """Return the plan at one depth, and the scan that found it, where the depth was left open."""
     planned, reading, passes = ready.planned, ready.reading, ready.passes
@@ -137,9 +148,14 @@ def settle(
         windows=reading.windows,
         progress=progress,
     )
-    say(f"depth scan: {found.reason}")
     width = passes.decoder.config.width
     validation, total = len(rows.validation), int(reading.tokens.offsets[-1])
+    if budget.given:
+        speed = blocks_per_second(passes.backbone(found.precision), reading.tokens, clock=budget.clock)
+        deepest = PASS_SHARE * budget.left * speed / total
+        why = f"a deeper one would take more than {100 * PASS_SHARE:g} % of the time that is left"
+        found = within_time(found, deepest=deepest, why=why)
+    say(f"depth scan: {found.reason}")
     return auto.settled(planned, found, validation=validation, tokens=total, width=width), found
 
 

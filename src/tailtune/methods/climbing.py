@@ -144,22 +144,31 @@ class _Frozen:
         if counted:
             self._blend("blend", "a blend with n-grams", counted)
         if given.embedded is not None:
-            self._blend("blend-more", "a blend with a second model too", [*counted, given.embedded.name])
+            self._blend("blend-more", "a blend with a second model", [*counted, given.embedded.name])
 
     def _alone(self, entrant: Entrant) -> None:
+        budget, foreseen = self._ladder.budget, None
+        if budget.given:
+            with self._ladder.timed():
+                foreseen = entrant.seconds_foreseen(self._folds)
+            if why := budget.refusal(foreseen):
+                self._ladder.skip(entrant.name, f"{entrant.title} alone", why, foreseen=foreseen)
+                return
         with self._ladder.timed():
             scores = entrant.held_out(self._folds)
             judged = judged_alone(self._rows, scores)
         self._scores[entrant.name] = scores
         title = f"{entrant.title} alone"
-        if self._step(entrant.name, title, judged, besides=self._unfit_alone(entrant.name)):
+        if self._step(entrant.name, title, judged, foreseen=foreseen, besides=self._unfit_alone(entrant.name)):
             self.party.mix = self._weights([entrant.name])
             self.party.reasons.append(f"{title}: better on {self._where}")
 
     def _blend(self, name: str, title: str, others: Sequence[str]) -> None:
-        names, why = [OWN, *others], ""
+        names, why = [OWN, *(other for other in others if other in self._scores)], ""
+        if len(names) < 2:
+            why = "nothing else was fitted"
         if len(self._rows) < FEWEST_MIXED:
-            why = f"weights need {FEWEST_MIXED} held-out rows, there are {len(self._rows)}"
+            why = why or f"weights need {FEWEST_MIXED} held-out rows, there are {len(self._rows)}"
         if why := why or self.party.forbidden(names):
             self._ladder.skip(name, title, why)
             return
@@ -194,8 +203,8 @@ class _Frozen:
         found = self._rows.weights([self._scores[name] for name in names])
         return Mix(dict(zip(names, found, strict=True)))
 
-    def _step(self, name: str, title: str, judged: Judged, *, besides: str) -> bool:
-        taken = self._ladder.step(name, title, self._judged, judged, self._rows, besides=besides)
+    def _step(self, name: str, title: str, judged: Judged, *, besides: str, foreseen: float | None = None) -> bool:
+        taken = self._ladder.step(*(name, title, self._judged, judged, self._rows), foreseen=foreseen, besides=besides)
         if taken:
             self._judged = judged
         return taken

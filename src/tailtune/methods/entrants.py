@@ -15,7 +15,7 @@ import numpy as np
 
 from tailtune.evaluate.ngrams import fit_ngrams
 from tailtune.features.backbone import Wanted
-from tailtune.features.cost import middling, milliseconds, stored_bytes
+from tailtune.features.cost import blocks_per_second, middling, milliseconds, stored_bytes
 from tailtune.features.passes import Passes
 from tailtune.features.store import Features, Indices
 from tailtune.methods.blend import Doubles, Member
@@ -58,6 +58,9 @@ class Entrant(Protocol):
     @property
     def title(self) -> str:
         """For people."""
+
+    def seconds_foreseen(self, folds: Folds) -> float:
+        """Return about how long ``held_out`` will take; measures what it needs for that."""
 
     def held_out(self, folds: Folds) -> Doubles:
         """Return [judged, C] scores of rows that it did not learn from, fold after fold."""
@@ -110,6 +113,11 @@ class Counted:
             self._final, self.converged = self._fit(self.rows.train)
             self.seconds = time.perf_counter() - started
         return self._final
+
+    def seconds_foreseen(self, folds: Folds) -> float:
+        """Return about how long ``held_out`` will take, after the fit on the training rows, which is a baseline too."""
+        self.final()
+        return self.seconds * (len(folds) if len(folds) > 1 else 0)
 
     def held_out(self, folds: Folds) -> Doubles:
         """Return [judged, C] scores of rows that it did not learn from."""
@@ -264,6 +272,12 @@ class Embedded:
                 depths=depths, pooling=pooling, penalty=candidate.penalty, scorer=scorer, seconds=seconds
             )
         return self._ways[name]
+
+    def seconds_foreseen(self, folds: Folds) -> float:
+        """Return about how long the pass will take: next to it the fits are short."""
+        encoder = self.encoder
+        tokens = encoder.tokenizer.encode(self.texts)
+        return int(tokens.offsets[-1]) * encoder.depth / blocks_per_second(encoder.passes.backbone("fp32"), tokens)
 
     def held_out(self, folds: Folds) -> Doubles:
         """Return [judged, C] scores of rows that it did not learn from, read in the way that these rows prefer."""

@@ -73,8 +73,10 @@ class Judged:
 def objection(standing: Judged, other: Judged) -> str:
     """Return why ``other`` does not take over, in words; empty where the rows prefer it with significance."""
     gain, error = standing.gain(other)
-    if len(standing.losses) < 2 or gain <= ERRORS * error:
+    if len(standing.losses) < 2 or abs(gain) <= ERRORS * error:
         return "not better with significance"
+    if gain < 0:
+        return "worse"
     if gain < EFFECT * standing.loss:
         return f"better by less than {100 * EFFECT:g} % of the log loss"
     if other.accuracy < standing.accuracy:

@@ -176,7 +176,8 @@ class Trainer:
 
     def _try(self, training: Training) -> None:
         planned, budget, settings = self._shop.planned, self._ladder.budget, self._shop.settings
-        why, foreseen, epochs = planned.untried if not planned.tails else "", None, settings.epochs
+        foreseen, epochs = None, settings.epochs
+        why = "" if planned.tails else planned.untried.removeprefix("no tail tried: ") or "no depth is planned for it"
         if not why and training.first(planned.tails[0]) < 0:
             why = f"there are only {planned.tails[0]} blocks"
         if budget.given:
