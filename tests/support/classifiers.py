@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,9 +135,9 @@ def ngram_member(kind: Kind = "char", labels: LabelSet = LABELS) -> NgramMember:
     return NgramMember(model)
 
 
-def backbone_member(model: Path) -> BackboneMember:
-    """Return ``probe_bundle`` of ``model`` as a member."""
-    made = probe_bundle(model)
+def backbone_member(model: Path, make: Callable[[Path], Bundle] = probe_bundle) -> BackboneMember:
+    """Return what ``make`` makes of ``model`` as a member."""
+    made = make(model)
     return BackboneMember(
         model="tiny", decoder=made.decoder, precision=made.precision, scorer=made.scorer, tokenizer=made.tokenizer
     )
