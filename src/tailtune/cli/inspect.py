@@ -41,9 +41,8 @@ def _parts(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List what answers in a saved classifier: the language model, n-grams and others, each with its weight."""
-    folder = next(
-        (each for each in (classifier, classifier / "bundle") if (each / "bundle.json").is_file()), classifier
-    )
+    within = classifier / "bundle"
+    folder = within if (within / "bundle.json").is_file() else classifier
     manifest = _read(folder / "bundle.json")
     try:
         parts = list(_listed(manifest))

@@ -1,4 +1,4 @@
-"""``tailtune inspect depth`` draws the curve of a run, ``parts`` lists what answers; both say where there is nothing."""
+"""``tailtune inspect depth`` draws the curve of a run, ``parts`` lists what answers; both say where none is."""
 
 from __future__ import annotations
 
