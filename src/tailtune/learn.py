@@ -5,7 +5,7 @@ Reads no file of texts and writes no run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -144,45 +144,17 @@ def learn(
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    limits = limits_of(config)
+    limits_of(config)  # said before anything is computed
     labels = dataset.label_set
     rows = rows_of(labels, dataset, split, config)
     aims = _aims(config, labels, rows, counts or dataset.counts)
     ready = make_ready(dataset, config, store=store, watch=watch, progress=progress, say=say)
-    reading, passes = ready.reading, ready.passes
-    budget = budget_of(config, watch)
-    with watch.stage("scan"):
-        sized = replace(limits, besides=len(reading.tokenizer.json_bytes))
-        planned, found = settle(ready, rows, config=config, limits=sized, budget=budget, progress=progress, say=say)
-    precision = precision_of(config, found)
-    with watch.stage("backbone"):
-        features = passes.features(
-            reading.tokens, planned.wanted, precision=precision, windows=reading.windows, progress=progress
-        )
-    for done in passes.done:
-        say(pass_note(done, reading))
+    beside = beside_of(config, dataset, rows, weights=ready.source["sha256"], store=store, progress=progress)
     events: list[Event] = []
-    with watch.stage("method"):
-        sha = ready.source["sha256"]
-        beside = beside_of(config, dataset, rows, weights=sha, store=store, progress=progress)
-        chosen = choose(
-            Asked(
-                ready=ready,
-                planned=planned,
-                features=features,
-                rows=rows,
-                config=config,
-                found=found,
-                limits=sized,
-                precision=precision,
-                beside=beside,
-                budget=budget,
-                progress=progress,
-                say=say,
-                happened=events.append,
-            )
-        )
-        fitted, features = chosen.fitted, chosen.features
+    found, chosen = _chosen(
+        *(ready, rows, config, beside), watch=watch, progress=progress, say=say, happened=events.append
+    )
+    fitted, features, precision = chosen.fitted, chosen.features, precision_of(config, found)
     with watch.stage("calibration"):
         settled = _settled(aims, fitted, features, rows)
     for note in (f"chosen: {fitted.reason}", *_loss_notes(config, events), *settled.notes):
@@ -205,10 +177,52 @@ def learn(
         precision=precision,
         scan=found,
         blocks_total=ready.blocks,
-        tokens=token_counts(reading, passes.done),
+        tokens=token_counts(ready.reading, ready.passes.done),
         settled=settled,
         strangeness=strangeness,
     )
+
+
+def _chosen(
+    ready: Ready,
+    rows: Rows,
+    config: TrainConfig,
+    beside: Beside,
+    *,
+    watch: Stopwatch,
+    progress: Progress,
+    say: Say,
+    happened: Callable[[Event], None],
+) -> tuple[Scan | None, Chosen]:
+    """The scan where the depth was left open, and the classifier."""
+    reading, passes, budget = ready.reading, ready.passes, budget_of(config, watch)
+    with watch.stage("scan"):
+        limits = replace(limits_of(config), besides=len(reading.tokenizer.json_bytes))
+        planned, found = settle(*(ready, rows), config=config, limits=limits, budget=budget, progress=progress, say=say)
+    precision = precision_of(config, found)
+    with watch.stage("backbone"):
+        features = passes.features(
+            reading.tokens, planned.wanted, precision=precision, windows=reading.windows, progress=progress
+        )
+    for done in passes.done:
+        say(pass_note(done, reading))
+    asked = Asked(
+        ready=ready,
+        planned=planned,
+        features=features,
+        rows=rows,
+        config=config,
+        found=found,
+        limits=limits,
+        precision=precision,
+        beside=beside,
+        budget=budget,
+        progress=progress,
+        say=say,
+        happened=happened,
+    )
+    with watch.stage("method"):
+        return found, choose(asked)
 
 
 def _loss_notes(config: TrainConfig, events: list[Event]) -> list[str]:

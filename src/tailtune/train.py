@@ -152,6 +152,7 @@ def _describe(config: TrainConfig, split: Split, learnt: Learnt) -> dict[str, An
         "choice": dict(learnt.chosen.settings),
         **({} if learnt.chosen.ladder is None else {"ladder": learnt.chosen.ladder.as_json()}),
         "curves": learnt.fitted.curves,
+        **({"learning_rate": learnt.fitted.rate.as_json()} if learnt.fitted.rate else {}),
         "tokens": learnt.tokens,
         "seed": config.seed,
     }

@@ -17,6 +17,7 @@ from tailtune.features.backbone import Wanted
 from tailtune.features.store import Features
 from tailtune.methods.blend import Blend
 from tailtune.methods.descent import Epoch, Step, TailSettings
+from tailtune.methods.finder import Found
 from tailtune.methods.lora import LoraSettings
 from tailtune.methods.probe import PENALTIES, Doubles, Rows, choose_probe
 from tailtune.methods.scan import Scan
@@ -160,6 +161,7 @@ class Fitted:
         scorer: Fitted on the training rows.
         choices: Every candidate with its held-out scores, for metrics.json.
         curves: Training curves of a tail, for metrics.json.
+        rate: How the learning rate of a tail was found; None where it was given, or no tail was tried.
         reason: Why this one, in words.
         blend: Weights of ``scorer`` and of further classifiers; None where it answers alone.
         member_scores: [texts, C] of each of those, for all texts of the data set.
@@ -172,6 +174,7 @@ class Fitted:
     scorer: Scorer
     choices: list[dict[str, Any]] = field(default_factory=list)
     curves: dict[str, Any] = field(default_factory=dict)
+    rate: Found | None = None
     reason: str = ""
     blend: Blend | None = None
     member_scores: tuple[Doubles, ...] = ()
@@ -276,6 +279,7 @@ def choose(
         curves=trained.curves,
         reason=f"{trained.said}, as asked for",
         trained=trained,
+        rate=trained.rate,
     )
 
 

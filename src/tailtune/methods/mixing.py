@@ -14,6 +14,7 @@ from tailtune.features.store import Features, Indices
 from tailtune.methods.auto import Fitted
 from tailtune.methods.blend import Blend, Doubles
 from tailtune.methods.entrants import Entrant, Price
+from tailtune.methods.finder import Found
 from tailtune.methods.ladder import HeldOutRows, Judged, weighed
 from tailtune.methods.probe import Rows
 from tailtune.methods.scan import Limits
@@ -49,7 +50,8 @@ class Own:
         features: Of all texts.
         title: For people.
         trained: None for a probe.
-        curves: Of what was trained last, won or lost.
+        curves: Of what was trained, won or lost.
+        rate: How its learning rate was found; None where it was given.
         rates: Settings of the training that are not those of the run.
     """
 
@@ -58,6 +60,7 @@ class Own:
     title: str
     trained: Trained | None = None
     curves: dict[str, Any] = field(default_factory=dict)
+    rate: Found | None = None
     rates: dict[str, Any] = field(default_factory=dict)
 
     def scores(self, texts: Indices) -> Doubles:
@@ -124,6 +127,7 @@ class Party:
             curves=self.own.curves,
             reason="; ".join(self.reasons),
             trained=self.own.trained,
+            rate=self.own.rate,
             rates=self.own.rates,
         )
         others = {entrant.name: entrant for entrant in self.others}

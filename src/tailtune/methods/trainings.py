@@ -14,6 +14,7 @@ from tailtune.errors import TrainingDiverged
 from tailtune.features.store import Features
 from tailtune.methods.auto import TELLING, Plan, entry_of
 from tailtune.methods.descent import Epoch, Step, TailSettings
+from tailtune.methods.finder import MIDDLES
 from tailtune.methods.ladder import FEWEST, HeldOutRows, Judged, Ladder
 from tailtune.methods.lora import LoraSettings
 from tailtune.methods.mixing import ALONE, OWN, Mix, Own, Party, held_out_rows
@@ -40,8 +41,6 @@ class Training:
         title: For people.
         kind: What is trained.
         blocks: How many blocks below its depth; None for all of them.
-        rate: Its learning rate as a share of that of a tail: a few numbers beside frozen weights bear larger steps, all
-            weights at once smaller ones.
         timed: Whether it is tried only within a time that was asked for.
     """
 
@@ -49,7 +48,6 @@ class Training:
     title: str
     kind: Kind
     blocks: int | None
-    rate: float = 1.0
     timed: bool = True
 
     def first(self, depth: int) -> int:
@@ -66,8 +64,8 @@ def trainings(blocks: int) -> tuple[Training, ...]:
     return (
         Training(name="tail", title=f"{blocks} trained block(s)", kind="tail", blocks=blocks, timed=False),
         Training(name="tail-more", title=f"{blocks + 1} trained blocks", kind="tail", blocks=blocks + 1),
-        Training(name="lora", title="LoRA on all blocks", kind="lora", blocks=None, rate=3.0),
-        Training(name="full", title="all weights trained", kind="full", blocks=None, rate=0.5),
+        Training(name="lora", title="LoRA on all blocks", kind="lora", blocks=None),
+        Training(name="full", title="all weights trained", kind="full", blocks=None),
     )
 
 
@@ -190,7 +188,9 @@ class Trainer:
         if why:
             self._ladder.skip(training.name, training.title, why, foreseen=foreseen)
             return
-        rate = training.rate * settings.learning_rate
+        rate = settings.learning_rate
+        if rate is not None:  # of a tail: others bear larger or smaller steps
+            rate *= MIDDLES[training.kind] / MIDDLES["tail"]
         settings = dataclasses.replace(settings, learning_rate=rate, epochs=epochs, stop=budget.over)
         self._train(training, settings, foreseen=foreseen)
 
@@ -227,7 +227,11 @@ class Trainer:
             title=f"{training.title} at depth {depth}",
             trained=trained,
             curves=trained.curves,
-            rates={"learning_rate": settings.learning_rate, "epochs": settings.epochs},
+            rate=trained.rate,
+            rates={
+                "learning_rate": trained.rate.rate if trained.rate else settings.learning_rate,
+                "epochs": settings.epochs,
+            },
         )
         self._compare(training, own, foreseen=foreseen)
         if foreseen:
@@ -253,7 +257,7 @@ class Trainer:
         if taken:
             party.own, party.mix = own, mix
         elif not party.own.curves:
-            party.own.curves = own.curves
+            party.own.curves, party.own.rate = own.curves, own.rate
 
     def _joined(self, own: Own) -> tuple[Mix, Judged]:
         """The mix that a trained part would answer in, and what the validation rows say of it.
