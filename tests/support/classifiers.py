@@ -158,11 +158,11 @@ def blended_bundle(model: Path, other: Path) -> Bundle:
     return replace(tail_bundle(model), blend=Blend(weights=(0.5, 0.3, 0.4), members=members))
 
 
-def several_blended_bundle(model: Path) -> Bundle:
-    """Return ``several_bundle`` with words counted."""
+def several_blended_bundle(model: Path, other: Path) -> Bundle:
+    """Return ``several_bundle`` with words counted and a probe on ``other``."""
     made = several_bundle(model)
-    member = ngram_member("word", made.labels)
-    return replace(made, blend=Blend(weights=(0.5, 0.8), members=(member,), several=True))
+    members = (ngram_member("word", made.labels), backbone_member(other))
+    return replace(made, blend=Blend(weights=(0.5, 0.8, 0.3), members=members, several=True))
 
 
 def ngrams_bundle(model: Path) -> Bundle:

@@ -54,7 +54,7 @@ def beside(model: Path, member: BackboneMember) -> Bundle:
 
 KINDS: dict[str, Callable[[Path, Path], Bundle]] = {
     "blend": blended_bundle,
-    "several": lambda llama, bert: several_blended_bundle(llama),
+    "several": several_blended_bundle,
     "ngrams": lambda llama, bert: ngrams_bundle(llama),
     "other model": alone,
     "tail as a member": lambda llama, bert: beside(bert, backbone_member(llama, tail_bundle)),
