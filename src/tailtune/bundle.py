@@ -28,7 +28,7 @@ from torch import Tensor
 from tailtune import __version__
 from tailtune.blend_files import NAMES, NUMBERS, load_tensors, read_ngrams, write_ngrams
 from tailtune.errors import BundleError, ModelError
-from tailtune.label_rules import AnyRules, read_rules
+from tailtune.label_rules import AnyRules, LabelRules, read_rules
 from tailtune.labels import LabelSet
 from tailtune.methods.blend import Blend, Member
 from tailtune.methods.members import BackboneMember
@@ -188,6 +188,7 @@ def _write_member(member: Member, path: Path, bundle: Bundle) -> dict[str, Any]:
             tokenizer=member.tokenizer,
             labels=bundle.labels,
             precision=member.precision,
+            rules=LabelRules.plain(len(bundle.labels)) if bundle.labels.several else Rules(),
         )
         write_bundle(alone, path, extra={})
         return {"method": "backbone", "model": member.model, "name": member.name}

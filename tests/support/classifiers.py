@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -143,9 +144,9 @@ def ngram_member(kind: Kind = "char", labels: LabelSet = LABELS) -> NgramMember:
     return NgramMember(model)
 
 
-def backbone_member(model: Path) -> BackboneMember:
-    """Return ``probe_bundle`` of ``model`` as a member."""
-    made = probe_bundle(model)
+def backbone_member(model: Path, make: Callable[[Path], Bundle] = probe_bundle) -> BackboneMember:
+    """Return what ``make`` makes of ``model`` as a member."""
+    made = make(model)
     return BackboneMember(
         model="tiny", decoder=made.decoder, precision=made.precision, scorer=made.scorer, tokenizer=made.tokenizer
     )
@@ -157,11 +158,11 @@ def blended_bundle(model: Path, other: Path) -> Bundle:
     return replace(tail_bundle(model), blend=Blend(weights=(0.5, 0.3, 0.4), members=members))
 
 
-def several_blended_bundle(model: Path) -> Bundle:
-    """Return ``several_bundle`` with words counted."""
+def several_blended_bundle(model: Path, other: Path) -> Bundle:
+    """Return ``several_bundle`` with words counted and a probe on ``other``."""
     made = several_bundle(model)
-    member = ngram_member("word", made.labels)
-    return replace(made, blend=Blend(weights=(0.5, 0.8), members=(member,), several=True))
+    members = (ngram_member("word", made.labels), backbone_member(other))
+    return replace(made, blend=Blend(weights=(0.5, 0.8, 0.3), members=members, several=True))
 
 
 def ngrams_bundle(model: Path) -> Bundle:

@@ -18,6 +18,7 @@ from support.classifiers import (
     LABELS,
     backbone_member,
     blended_bundle,
+    int8_bundle,
     ngram_member,
     ngrams_bundle,
     probe_bundle,
@@ -32,6 +33,7 @@ from tailtune.bundle import Bundle, read_bundle, write_bundle
 from tailtune.errors import BundleError
 from tailtune.explain import explain
 from tailtune.methods.blend import Blend
+from tailtune.methods.members import BackboneMember
 from tailtune.methods.scorers import NoScorer
 from tailtune.predict import Predictor
 from tailtune.storage import canonical_json, folder_bytes, sha256_bytes
@@ -45,11 +47,18 @@ def alone(llama: Path, bert: Path) -> Bundle:
     return without_backbone(made)
 
 
+def beside(model: Path, member: BackboneMember) -> Bundle:
+    """Return a probe on ``model`` with ``member``."""
+    return replace(probe_bundle(model), blend=Blend(weights=(0.5, 0.5), members=(member,)))
+
+
 KINDS: dict[str, Callable[[Path, Path], Bundle]] = {
     "blend": blended_bundle,
-    "several": lambda llama, bert: several_blended_bundle(llama),
+    "several": several_blended_bundle,
     "ngrams": lambda llama, bert: ngrams_bundle(llama),
     "other model": alone,
+    "tail as a member": lambda llama, bert: beside(bert, backbone_member(llama, tail_bundle)),
+    "int8 as a member": lambda llama, bert: beside(bert, backbone_member(llama, int8_bundle)),
     "ruled": lambda llama, bert: replace(ruled_bundle(llama), blend=Blend(weights=(1, 0.5), members=(ngram_member(),))),
 }
 

@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from support.hostile_texts import hostile_texts
 from tailtune.evaluate.ngrams import fit_ngrams
+from tailtune.label_rules import sigmoid
 from tailtune.rules import softmax
 from tailtune.text.ngrams import SIZES, Kind, NgramModel, ngrams_of
 
@@ -44,6 +45,22 @@ def test_the_same_answers_as_the_library(kind: Kind, classes: int) -> None:
     got = softmax(model.scores(TEXTS))
     assert np.ptp(expected, axis=0).min() > 0.1
     np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_labels_of_which_a_text_can_have_several() -> None:
+    """Each as the library's own regression has it; one without choice is certain."""
+    random = np.random.default_rng(2)
+    ids = (random.random((300, 4)) < 0.4).astype(np.int64)
+    ids[:, 1], ids[:, 3] = 0, 1
+    model, _ = fit_ngrams("word", TEXTS[:300], ids, classes=4)
+    made = TfidfVectorizer(analyzer="word", ngram_range=SIZES["word"], sublinear_tf=True)
+    vectors = made.fit_transform(TEXTS[:300])
+    got = sigmoid(model.scores(TEXTS[200:]))
+    for label in (0, 2):
+        fitted = LogisticRegression(C=10, max_iter=300, random_state=0).fit(vectors, ids[:, label])
+        np.testing.assert_allclose(got[:, label], fitted.predict_proba(made.transform(TEXTS[200:]))[:, 1], atol=1e-6)
+    assert (got[:, 1] == 0).all()
+    assert (got[:, 3] == 1).all()
 
 
 def test_a_text_has_its_scores_in_any_company() -> None:
