@@ -7,13 +7,13 @@ run and reads no test label.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from tailtune.config import TrainConfig
+from tailtune.config import OF_BLOCKS, TrainConfig
 from tailtune.data.dataset import Dataset
-from tailtune.errors import ConfigError
+from tailtune.errors import ConfigError, SetupError
 from tailtune.features.backbone import Wanted
 from tailtune.features.cost import blocks_per_second
 from tailtune.features.passes import Passes
@@ -27,7 +27,8 @@ from tailtune.methods.ladder import Budget, Ladder
 from tailtune.methods.mixing import OWN, joined
 from tailtune.methods.probe import Rows
 from tailtune.methods.scan import Limits, Scan
-from tailtune.methods.scorers import TailScorer
+from tailtune.methods.scorers import Kind, TailScorer
+from tailtune.methods.trained import require_trainable
 from tailtune.models.int8 import Precision
 from tailtune.models.sources.catalog import is_cached, pull
 from tailtune.models.weights import fingerprint, load_decoder
@@ -37,6 +38,8 @@ from tailtune.runs import Stopwatch
 from tailtune.settings import parse_seconds, parse_shares
 from tailtune.text.tokenizer import Tokenizer
 
+# Settings that a classifier without trained blocks refuses.
+OF_TRAINING = ("loss", "focal_gamma", "label_smoothing", *OF_BLOCKS)
 # What people use on a processor: 22 million weights, made for sentence embeddings.
 MODEL = "minilm-l6"
 
@@ -157,11 +160,13 @@ class Chosen:
         fitted: The classifier.
         features: Of all texts.
         ladder: The way up; None where none was climbed.
+        precision: Of the frozen products; fp32 where none is frozen.
         settings: With which settings a run makes the same one without choosing again.
     """
 
     fitted: auto.Fitted
     features: Features
+    precision: Precision
     ladder: Ladder | None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -186,7 +191,9 @@ def choose(asked: Asked) -> Chosen:
     features = fitted.features(features)
     if parts:
         fitted = joined(fitted, parts, asked.beside.named(), rows, features)
-    return Chosen(fitted=fitted, features=features, ladder=ladder, settings=_settings(asked, fitted))
+    precision: Precision = asked.precision if fitted.backbone is None else "fp32"
+    settings = _settings(config, fitted, precision)
+    return Chosen(fitted=fitted, features=features, precision=precision, ladder=ladder, settings=settings)
 
 
 def _parts(config: TrainConfig, beside: Beside) -> dict[str, float | None]:
@@ -244,11 +251,23 @@ def _material(asked: Asked, *, alone: bool) -> Material:
         counted=() if alone else asked.beside.counted,
         embedded=None if alone else asked.beside.embedded,
         states=lambda first: _with_states(asked, first),
+        refused=lambda kind, first: _refused(asked, kind, first),
         needs_model="--out-of-scope needs the language model" if asked.config.out_of_scope else "",
         limits=asked.limits,
         price=_price(asked.found),
         speed=speed,
     )
+
+
+def _refused(asked: Asked, kind: Kind, first: int) -> str:
+    """Why the model cannot be trained so, in words."""
+    if kind == "full" and not first and asked.config.out_of_scope:
+        return "--out-of-scope is of frozen blocks, and this leaves none"
+    try:
+        require_trainable(kind, asked.ready.passes.decoder.config, first=first, lora=lora_settings(asked.config))
+    except (ConfigError, SetupError) as error:
+        return error.message
+    return ""
 
 
 def _price(found: Scan | None) -> Price:
@@ -269,15 +288,16 @@ def _with_states(asked: Asked, first: int) -> Features:
     )
 
 
-def _settings(asked: Asked, fitted: auto.Fitted) -> dict[str, Any]:
+def _settings(config: TrainConfig, fitted: auto.Fitted, precision: Precision) -> dict[str, Any]:
     """What a run is to be told that makes the same classifier without choosing again."""
-    if asked.config.method == "ngrams":
+    if config.method == "ngrams":
         return {"method": "ngrams"}
     scorer = fitted.reads
-    made: dict[str, Any] = {"method": "probe", "depth": scorer.depth, "precision": asked.precision}
+    made: dict[str, Any] = {"method": "probe", "depth": scorer.depth, "precision": precision}
     if isinstance(scorer, TailScorer):
         made |= {"method": scorer.kind}
-        made |= {"blocks": scorer.depth - scorer.cut} if scorer.kind == "tail" else {"from_depth": scorer.cut}
+        blocks = scorer.depth - scorer.cut
+        made |= {"blocks": blocks} if scorer.kind == "tail" else {"from_depth": scorer.cut, "blocks": 1}
         made |= fitted.rates
     penalties = [choice["penalty"] for choice in fitted.choices if choice.get("penalty") is not None]
     chosen = next((choice for choice in fitted.choices if choice["chosen"]), {})
@@ -301,4 +321,7 @@ def as_chosen(config: TrainConfig, chosen: Chosen) -> TrainConfig:
         config: That led to it.
         chosen: The choice.
     """
-    return replace(config, time=None, budget=None, smaller_than=None, **chosen.settings)
+    usual = {part.name: part.default for part in fields(config)}
+    of_blocks = () if chosen.settings["method"] in ("tail", "lora", "full") else ("learning_rate", *OF_TRAINING)
+    own = {name: usual[name] for name in ("time", "budget", "smaller_than", *of_blocks)}
+    return replace(config, **own | dict(chosen.settings))

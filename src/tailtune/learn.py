@@ -162,7 +162,7 @@ def learn(
     found, chosen = _chosen(
         *(ready, rows, config, beside), watch=watch, progress=progress, say=say, happened=events.append
     )
-    fitted, features, precision = chosen.fitted, chosen.features, precision_of(config, found)
+    fitted, features, precision = chosen.fitted, chosen.features, chosen.precision
     with watch.stage("calibration"):
         settled = _settled(aims, fitted, features, rows)
     for note in (f"chosen: {fitted.reason}", *_loss_notes(config, events), *settled.notes):

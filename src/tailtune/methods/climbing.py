@@ -18,7 +18,7 @@ from tailtune.methods.lora import LoraSettings
 from tailtune.methods.mixing import FEWEST_MIXED, OWN, Mix, Own, Party, held_out_rows, judged_alone
 from tailtune.methods.probe import PENALTY_WORK, Folds, HeldOut, Rows, choose_probe
 from tailtune.methods.scan import Limits, Scan
-from tailtune.methods.scorers import Pooling
+from tailtune.methods.scorers import Kind, Pooling
 from tailtune.methods.trainings import Trainer, Workshop
 from tailtune.models.parts import Part
 from tailtune.progress import Progress, silent
@@ -49,6 +49,7 @@ class Material:
         limits: What the bundle may cost.
         price: What the language model costs, where there are limits.
         needs_model: Why nothing may be shipped without the language model, in words; empty where it may.
+        refused: Returns why the model cannot be trained in a way from a depth up, in words; empty where it can.
         speed: Returns tokens times blocks per second of a forward pass in fp32; None where that is not known.
     """
 
@@ -68,6 +69,7 @@ class Material:
     limits: Limits = field(default_factory=Limits)
     price: Price = field(default_factory=Price)
     needs_model: str = ""
+    refused: Callable[[Kind, int], str] = lambda kind, first: ""
     speed: Callable[[], float | None] = lambda: None
 
     @property
@@ -101,6 +103,7 @@ def climb(
         lora=given.lora,
         states=given.states or (lambda first: given.features),
         speed=given.speed,
+        refused=given.refused,
         progress=progress,
         happened=happened,
     )

@@ -121,14 +121,17 @@ class HeldOutRows:
         return Judged(losses=losses, correct=correct)
 
     def weights(self, scores: Sequence[Doubles]) -> tuple[float, ...]:
-        """Return the best weights of some classifiers' [rows, C] scores, those that are slight exactly 0."""
+        """Return the best weights of some classifiers' [rows, C] scores, those that are slight exactly 0.
+
+        Rounded to what a person types: ``--ship`` with these weights is the same classifier.
+        """
         found = np.array(fit_weights(scores, self.labels, self.task))
         kept = np.flatnonzero(found >= SLIGHT * found.sum())
         if len(kept) < len(found):
             again = fit_weights([scores[place] for place in kept.tolist()], self.labels, self.task)
             found = np.zeros(len(found))
             found[kept] = again
-        return tuple(found.tolist())
+        return tuple(np.round(found, 4).tolist())
 
     def judge_mixed(self, scores: Sequence[Doubles]) -> Judged:
         """Return what the rows say of a sum whose weights other rows found, near-duplicates held out together.

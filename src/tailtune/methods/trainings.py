@@ -81,6 +81,7 @@ class Workshop:
         lora: Of LoRA.
         states: Features with token states at a depth, computed when first asked for.
         speed: Returns tokens times blocks per second of a forward pass in fp32; None where that is not known.
+        refused: Returns why the model cannot be trained so, in words; empty where it can.
         progress: Told steps.
         happened: Told every step and epoch.
     """
@@ -92,6 +93,7 @@ class Workshop:
     lora: LoraSettings | None
     states: Callable[[int], Features]
     speed: Callable[[], float | None]
+    refused: Callable[[Kind, int], str]
     progress: Progress
     happened: Callable[[Step | Epoch], None]
 
@@ -178,6 +180,7 @@ class Trainer:
         why = "" if planned.tails else planned.untried.removeprefix("no tail tried: ") or "no depth is planned for it"
         if not why and training.first(planned.tails[0]) < 0:
             why = f"there are only {planned.tails[0]} blocks"
+        why = why or self._shop.refused(training.kind, training.first(planned.tails[0]))
         if budget.given:
             why = why or self._untellable()
         if not why and budget.given and (forward := self._shop.speed()):

@@ -44,6 +44,11 @@ def loss_line(config: Metrics) -> str:
     return ""
 
 
+def drawn_weights(metrics: Metrics) -> str:
+    """Return what is to be said after the model's name where its weights are not the pretrained ones."""
+    return " (random weights)" if part(metrics, "config").get("weights") == "random" else ""
+
+
 def trained_line(metrics: Metrics) -> str:
     """Return one sentence: which blocks were trained, and what share of the weights that is."""
     first, depth = part(metrics, "trained").get("first"), metrics.get("depth")

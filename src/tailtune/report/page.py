@@ -18,6 +18,7 @@ from tailtune.report.blocks import Section
 from tailtune.report.folds import folds
 from tailtune.report.ladder import ladder
 from tailtune.report.long import long_texts
+from tailtune.report.losses import drawn_weights
 from tailtune.report.reading import reading_line
 from tailtune.report.scope import scope
 from tailtune.report.words import Metrics, has_model, one_line, part, parts_of
@@ -95,7 +96,7 @@ def made_with(metrics: Metrics) -> str:
     parts = []
     said = parts_of(metrics)
     if name := part(metrics, "model").get("name"):
-        parts.append(one_line(name))
+        parts.append(one_line(name) + drawn_weights(metrics))
     if method := metrics.get("method"):
         parts.append(f"method {one_line(method)}" + (f": {said}" if said else ""))
     if has_model(metrics) and (depth := metrics.get("depth")) is not None:
