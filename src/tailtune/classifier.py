@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 # Without a test part: seven parts to learn from, one to choose by, as in a run that also tests.
 _FRACTIONS = (0.875, 0.125, 0.0)
 # Settings of a run that reads files, tests and writes a report; ignoring them would mislead.
-_FILES = {"data", "text_column", "label_column", "validation", "test", "group", "time", "folds", "out_of_scope_texts"}
+_FILES = {
+    "data",
+    "text_column",
+    "label_column",
+    "validation",
+    "test",
+    "group",
+    "time_column",
+    "folds",
+    "out_of_scope_texts",
+}
 _FILES |= {"label_separator", "label_columns", "out", "recipe", "baselines", "track", "relabel", "doubts"}
 _FILES |= {"highlights", "slice_by"}
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from tailtune.errors import ConfigError
-from tailtune.settings import Setting, described
+from tailtune.settings import Setting, described, parse_seconds, parse_shares
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 MODEL_VARIABLE = "TAILTUNE_MODEL"
@@ -85,7 +85,7 @@ class TrainConfig:
     slice_by: Annotated[
         str | None, "columns by whose values test scores are shown, commas between; 'detected-language' is a guess"
     ] = None
-    time: Annotated[str | None, "column with the time: train on the oldest rows, test on the newest"] = None
+    time_column: Annotated[str | None, "column with the time: train on the oldest rows, test on the newest"] = None
     folds: Annotated[
         int | None, "test every row once, in so many folds; the saved classifier then learns from all rows"
     ] = None
@@ -99,9 +99,17 @@ class TrainConfig:
         Literal["pretrained", "random"], "of the model; 'random' draws them, to see what the pretraining brings"
     ] = "pretrained"
     method: Annotated[
-        Literal["auto", "probe", "tail", "lora", "full"],
-        "what is trained: a head ('probe'), the last --blocks too ('tail'), all from --from-depth up ('lora', 'full')",
+        Literal["auto", "probe", "tail", "lora", "full", "ngrams"],
+        "what is trained: a head ('probe'), the last --blocks too ('tail'), all from --from-depth up ('lora', 'full'); "
+        "'ngrams' counts words or letters and uses no model",
     ] = "auto"
+    time: Annotated[
+        str | None, "most time to choose and train in, such as 5m or 1h: 'auto' then climbs as high as that allows"
+    ] = None
+    ship: Annotated[
+        Literal["best", "language-model"] | str,
+        "'best' of all that validation compares, n-grams too; or parts, with weights: language-model=0.6,char=0.4",
+    ] = "best"
     depth: Annotated[
         int | Literal["auto", "last"], "blocks that are kept; 'last' keeps all, 'auto' lets validation choose"
     ] = "auto"
@@ -215,6 +223,7 @@ class TrainConfig:
         _check_descent(self)
         _check_windows(self)
         _check_baselines(self)
+        _check_choice(self)
 
     @property
     def weighting(self) -> str | None:
@@ -248,6 +257,11 @@ def _names(listed: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in (listed or "").split(",") if name.strip()))
 
 
+# What only a language model has; n-grams read texts whole.
+_OF_MODELS = (
+    "depth", "precision", "budget", "smaller_than", "blocks", "pooling", "penalty", "max_tokens", "long",
+    "out_of_scope", "weights", "ship",
+)  # fmt: skip
 _OF_LORA = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "lora_kind", "keep_adapter")
 
 
@@ -259,6 +273,9 @@ def _check_methods(config: TrainConfig) -> None:
         return [f"--{name.replace('_', '-')}" for name in names if getattr(config, name) != parts[name]]
 
     method = config.method
+    if method == "ngrams" and (named := given(*_OF_MODELS)):
+        said = f"{named[0]} is of a language model, and --method ngrams uses none"
+        raise ConfigError(said, hint="leave it out, or take another method")
     if method != "lora" and (named := given(*_OF_LORA)):
         raise ConfigError(f"{named[0]} is of --method lora, not of {method}", hint="add --method lora, or leave it out")
     if method not in ("lora", "full"):
@@ -301,6 +318,19 @@ def _check_baselines(config: TrainConfig) -> None:
         raise ConfigError(f"--baselines {config.baselines}: {unknown[0]!r} is not known", hint=hint)
 
 
+def _check_choice(config: TrainConfig) -> None:
+    """Refuse parts that cannot be read, and a time that is none (a column was named so once) or chooses nothing."""
+    if config.ship not in ("best", "language-model"):
+        parse_shares(config.ship, "--ship")
+    if config.time is None:
+        return
+    parse_seconds(config.time, "--time")
+    if config.method != "auto":
+        given = f"--like {config.like}" if config.like else f"--method {config.method}"
+        said = f"--time {config.time} is for --method auto, which tries what fits into it; given was {given}"
+        raise ConfigError(said, hint="leave one of them out")
+
+
 def _check_losses(config: TrainConfig) -> None:
     """Refuse settings of the training loss that contradict each other."""
     if config.balance == "weights" and config.class_weights not in (None, "auto"):
@@ -315,7 +345,7 @@ def _check_losses(config: TrainConfig) -> None:
         asked.append(f"--label-smoothing {config.label_smoothing:g}")
     if len(asked) > 1:
         raise ConfigError(f"{' and '.join(asked)} contradict each other", hint="leave one of them out")
-    if asked and config.method == "probe":
+    if asked and config.method in ("probe", "ngrams"):
         hint = "take --method tail, or auto to have a tail tried"
         raise ConfigError(f"{asked[0]} is of a tail; a probe is fitted with the plain cross-entropy", hint=hint)
 

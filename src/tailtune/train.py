@@ -140,17 +140,20 @@ def _describe(config: TrainConfig, split: Split, learnt: Learnt) -> dict[str, An
         "model": learnt.model,
         "method": learnt.fitted.method,
         "requested_method": config.method,
-        "depth": learnt.fitted.scorer.depth,
-        "cut": learnt.fitted.scorer.wanted.depth,
+        "depth": learnt.fitted.reads.depth,
+        "cut": learnt.fitted.reads.wanted.depth,
         "blocks_total": learnt.blocks_total,
         "precision": learnt.precision,
         "depth_scan": learnt.scan.as_json() if learnt.scan else None,
-        "pooling": learnt.fitted.scorer.pooling,
+        "pooling": learnt.fitted.reads.pooling,
         **({"trained": learnt.fitted.trained.as_json()} if learnt.fitted.trained else {}),
         "labels": list(names),
         **({"problem_type": SEVERAL} if learnt.labels.several else {}),
+        **({"blend": learnt.blend} if learnt.blend else {}),
         "reason": learnt.fitted.reason,
         "choices": learnt.fitted.choices,
+        "choice": dict(learnt.chosen.settings),
+        **({} if learnt.chosen.ladder is None else {"ladder": learnt.chosen.ladder.as_json()}),
         "curves": learnt.fitted.curves,
         **({"learning_rate": learnt.fitted.rate.as_json()} if learnt.fitted.rate else {}),
         "tokens": learnt.tokens,
@@ -201,7 +204,7 @@ def _test(
 ) -> tuple[dict[str, Any], Tested | TestedLabels]:
     """Read the test part: everything is chosen by now, and nothing is changed after."""
     with watch.stage("baselines"):
-        fitted = baselines_of(config, dataset, split, learnt, store=store, progress=progress)
+        fitted = baselines_of(config, dataset, split, learnt, progress=progress)
     with watch.stage("test"):
         read_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         say(f"everything is chosen; the test part ({len(split.test)} rows) is read now, {read_at}")

@@ -18,11 +18,12 @@ from tailtune.settings import Setting
 _GROUPS = {
     "Data": (
         "text_column", "label_column", "label_separator", "label_columns", "label_levels", "relabel", "validation",
-        "test", "split_by", "near_duplicates", "group", "time", "folds", "balance", "class_weights", "recipe", "seed",
+        "test", "split_by", "near_duplicates", "group", "time_column", "folds", "balance", "class_weights", "recipe",
+        "seed",
     ),
     "Model and method": (
-        "model", "weights", "method", "depth", "precision", "budget", "smaller_than", "blocks", "from_depth", "pooling",
-        "penalty", "like",
+        "model", "weights", "method", "time", "ship", "depth", "precision", "budget", "smaller_than", "blocks",
+        "from_depth", "pooling", "penalty", "like",
     ),
     "Long texts": ("max_tokens", "long", "stride", "merge"),
     "Training blocks": (
@@ -46,7 +47,7 @@ _SWITCHES |= {"quiet": "--quiet", "measure_unused": "--measure-unused", "out_of_
 _SWITCHES["keep_adapter"] = "--keep-adapter"
 _METAVARS: dict[type, str] = {int: "N", float: "X", str: "NAME"}
 _PLACES = dict.fromkeys(("relabel", "validation", "test", "out_of_scope_texts", "class_weights"), "FILE")
-_PLACES |= {"out": "DIR", "budget": "TIME", "smaller_than": "SIZE", "like": "RUN"}
+_PLACES |= {"out": "DIR", "budget": "TIME", "time": "TIME", "smaller_than": "SIZE", "like": "RUN", "ship": "NAMES"}
 _PLACES |= dict.fromkeys(("track", "baselines", "lora_targets"), "NAMES")
 
 
