@@ -6,6 +6,8 @@
     backbone.safetensors    embeddings and the blocks below the cut, our names
     classifier.safetensors  the probe's arrays, or the tail's blocks, final norm and head
     scope.safetensors       only if asked for: what tells texts that are unlike the training texts
+    member-1.safetensors    only of a blend: a member that counts n-grams, these in member-1.json
+    member-1/               only of a blend: a member with a backbone, a bundle of its own
     tokenizer.json          as the model came with it; what its other files decide is written into it
     metrics.json README.md  what the run measured, and a model card
 
@@ -14,25 +16,29 @@ safetensors and JSON only: reading a bundle never runs code from it. Knows nothi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast, get_args
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from tailtune import __version__
+from tailtune.blend_files import NAMES, NUMBERS, load_tensors, read_ngrams, write_ngrams
 from tailtune.errors import BundleError, ModelError
-from tailtune.label_rules import AnyRules, read_rules
+from tailtune.label_rules import AnyRules, LabelRules, read_rules
 from tailtune.labels import LabelSet
+from tailtune.methods.blend import Blend, Member
+from tailtune.methods.members import BackboneMember
+from tailtune.methods.ngrams import NgramMember
 from tailtune.methods.scope import Scope
-from tailtune.methods.scorers import Pooling, ProbeScorer, Scorer, TailScorer, own_pooling
+from tailtune.methods.scorers import NoScorer, Pooling, ProbeScorer, Scorer, TailScorer, own_pooling
 from tailtune.models.int8 import Precision, int8_twin
 from tailtune.models.mapped import shapes_of, tensors_of
 from tailtune.models.parts import Part, Shape, make_part, shape_from_json
-from tailtune.models.tensor_files import TensorFile, write_tensors
+from tailtune.models.tensor_files import write_tensors
 from tailtune.models.weights import fill
 from tailtune.rules import Rules
 from tailtune.storage import canonical_json, read_json, sha256_bytes, sha256_file
@@ -43,13 +49,13 @@ from tailtune.text.windows import LongRule
 # that are not calibrated and ignore thresholds, so bundles that have rules are of format 3. Format 3 read the beginning
 # of every long text, knew no scope, and one label per text: only bundles with another rule for long texts, a scope or
 # any number of labels per text are of format 4. Format 4 knew GPT-2 and Llama, and never padded: bundles of models with
-# anything that these do not have, and those that read pads, are of format 5. Format 5 knew tails read at one token:
-# those that read the mean of all are of format 6.
+# anything that these do not have, and those that read pads, are of format 5. Format 5 knew one classifier, and tails
+# read at one token: those with several, one without a backbone, or a tail that reads the mean are of format 6.
 FORMAT = 6
-_WITH_VARIANTS, _WITH_READING, _WITH_RULES, _WITHOUT_RULES = 5, 4, 3, 2
+_WITH_MODEL, _WITH_READING, _WITH_RULES, _WITHOUT_RULES = 5, 4, 3, 2
 MANIFEST = "bundle.json"
 BACKBONE, CLASSIFIER, TOKENIZER = "backbone.safetensors", "classifier.safetensors", "tokenizer.json"
-SCOPE = "scope.safetensors"
+SCOPE, MEMBER = "scope.safetensors", "member"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +72,7 @@ class Bundle:
         golden: Texts of our own with the probabilities this classifier gave them when it was saved.
         rules: What happens to its probabilities before they are given out.
         scope: What tells texts that are unlike the training texts; None where it was not asked for.
+        blend: Weights of the scorer and of further classifiers; None where it answers alone.
     """
 
     decoder: Part
@@ -77,6 +84,7 @@ class Bundle:
     golden: tuple[tuple[str, tuple[float, ...]], ...] = ()
     rules: AnyRules = field(default_factory=Rules)
     scope: Scope | None = None
+    blend: Blend | None = None
 
 
 def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> None:
@@ -97,6 +105,7 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
     if bundle.scope is not None:
         arrays = bundle.scope.arrays().items()
         write_tensors(folder / SCOPE, {name: torch.from_numpy(array) for name, array in arrays})
+    described = _write_blend(bundle, folder, described)
     for name, content in extra.items():
         (folder / name).write_text(content, encoding="utf-8")
     rules, long = bundle.rules.as_json(), bundle.tokenizer.long.as_json()
@@ -107,6 +116,7 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
         "classifier": described,
         "decoder": bundle.decoder.config.as_json(),
         "cut": len(bundle.decoder.blocks),
+        **({} if bundle.decoder.has_embeddings else {"embeddings": False}),
         "precision": bundle.precision,
         "max_tokens": bundle.tokenizer.max_tokens,
         **bundle.labels.to_json(),
@@ -117,19 +127,25 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
         **({} if pad is None else {"pad": pad}),
         **({"scope": {"depth": bundle.scope.depth}} if bundle.scope else {}),
         "files": {
-            path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in sorted(folder.iterdir())
+            name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for name, path in _files(folder).items()
         },
     }
     manifest["digest"] = _digest(manifest)
     (folder / MANIFEST).write_text(canonical_json(manifest), encoding="utf-8")
 
 
+def _files(folder: Path) -> dict[str, Path]:
+    """The files that the manifest answers for, by name: of a member's own bundle its manifest, which has the others."""
+    found = (path / MANIFEST if path.is_dir() else path for path in sorted(folder.iterdir()))
+    return {path.relative_to(folder).as_posix(): path for path in found}
+
+
 def _format(bundle: Bundle) -> int:
     """The oldest format that says all of it, so that older versions read what they can."""
-    if "pooling" in _describe_tail(bundle.scorer):
+    if bundle.blend is not None or "pooling" in _describe_tail(bundle.scorer):
         return FORMAT
     if not bundle.decoder.config.is_plain or bundle.tokenizer.pad is not None:
-        return _WITH_VARIANTS
+        return _WITH_MODEL
     if bundle.tokenizer.long.as_json() or bundle.scope is not None or bundle.labels.several:
         return _WITH_READING
     return _WITH_RULES if bundle.rules.as_json() else _WITHOUT_RULES
@@ -145,7 +161,38 @@ def _describe(scorer: Scorer) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if isinstance(scorer, ProbeScorer):
         arrays = {name: torch.from_numpy(getattr(scorer, name)) for name in ("mean", "scale", "weight", "bias")}
         return {"method": "probe", "depths": list(scorer.depths), "pooling": scorer.pooling}, arrays
+    if isinstance(scorer, NoScorer):
+        return {"method": "none"}, {}
     raise TypeError(type(scorer))
+
+
+def _write_blend(bundle: Bundle, folder: Path, own: dict[str, Any]) -> dict[str, Any]:
+    """Write the members of a blend; what the manifest says of it, and ``own`` itself where there is none."""
+    blend = bundle.blend
+    if blend is None:
+        return own
+    members = [_write_member(member, folder / f"{MEMBER}-{at}", bundle) for at, member in enumerate(blend.members, 1)]
+    return {"method": blend.method, "own": own, "weights": list(blend.weights), "members": members}
+
+
+def _write_member(member: Member, path: Path, bundle: Bundle) -> dict[str, Any]:
+    """Write one member to ``path``, or beside it with a suffix."""
+    if isinstance(member, NgramMember):
+        write_ngrams(member.model, path)
+        return {"method": "ngrams", "name": member.name}
+    if isinstance(member, BackboneMember):
+        path.mkdir()
+        alone = Bundle(
+            decoder=member.decoder,
+            scorer=member.scorer,
+            tokenizer=member.tokenizer,
+            labels=bundle.labels,
+            precision=member.precision,
+            rules=LabelRules.plain(len(bundle.labels)) if bundle.labels.several else Rules(),
+        )
+        write_bundle(alone, path, extra={})
+        return {"method": "backbone", "model": member.model, "name": member.name}
+    raise TypeError(type(member))
 
 
 def _describe_tail(scorer: Scorer) -> dict[str, Any]:
@@ -203,7 +250,8 @@ def _verify(folder: Path, manifest: Mapping[str, Any]) -> None:
         raise BundleError(f"{folder / MANIFEST}: was changed after it was saved", hint=_AGAIN)
     for name, expected in manifest["files"].items():
         file = folder / name
-        if Path(name).name != name or not file.is_file():
+        inside = Path(name).name == name or _MEMBER_MANIFEST.fullmatch(name)
+        if not inside or not file.is_file():
             raise BundleError(f"{file}: is missing from the bundle", hint=_AGAIN)
         if (size := file.stat().st_size) != expected["bytes"]:
             raise BundleError(f"{file}: {size} bytes, saved with {expected['bytes']}", hint=_AGAIN)
@@ -214,22 +262,26 @@ def _verify(folder: Path, manifest: Mapping[str, Any]) -> None:
             raise BundleError(f"{folder / MANIFEST}: does not list {name}", hint=_AGAIN)
 
 
+# The manifest of a member; every other file lies in the folder itself, and none outside.
+_MEMBER_MANIFEST = re.compile(rf"{MEMBER}-[1-9][0-9]*/{re.escape(MANIFEST)}")
 _AGAIN = "the folder was changed or damaged; copy it again or train again"
 
 
 def _build(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
     config = shape_from_json(manifest["decoder"])
     labels = LabelSet.from_json(manifest)
-    decoder = make_part(config, blocks=manifest["cut"], final_norm=False)
+    described = manifest["classifier"]
+    embeddings = manifest.get("embeddings", True)
+    decoder = make_part(config, blocks=manifest["cut"], embeddings=embeddings, final_norm=False)
     precision = _precision(folder, manifest)
     if precision == "int8":
         with torch.device("meta"):
             decoder = int8_twin(decoder)
-    fill(decoder, _load(folder / BACKBONE), where=str(folder / BACKBONE))
+    fill(decoder, load_tensors(folder / BACKBONE), where=str(folder / BACKBONE))
     golden = tuple((entry["text"], tuple(entry["probabilities"])) for entry in manifest["golden"])
     return Bundle(
         decoder=decoder,
-        scorer=_read_scorer(folder / CLASSIFIER, manifest["classifier"], config, len(labels)),
+        scorer=_read_scorer(folder / CLASSIFIER, described.get("own", described), config, len(labels)),
         tokenizer=Tokenizer.load(
             folder / TOKENIZER,
             max_tokens=manifest["max_tokens"],
@@ -242,6 +294,44 @@ def _build(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         golden=golden,
         rules=read_rules(manifest.get("rules", {}), labels),
         scope=_read_scope(folder / SCOPE, manifest["scope"]) if "scope" in manifest else None,
+        blend=_read_blend(folder, manifest, labels) if "members" in described else None,
+    )
+
+
+def _read_blend(folder: Path, manifest: Mapping[str, Any], labels: LabelSet) -> Blend:
+    described = manifest["classifier"]
+    members = tuple(
+        _read_member(folder, f"{MEMBER}-{at}", saved, manifest["files"], labels)
+        for at, saved in enumerate(described["members"], 1)
+    )
+    weights = tuple(float(weight) for weight in described["weights"])
+    return Blend(weights=weights, members=members, several=labels.several)
+
+
+def _read_member(
+    folder: Path, name: str, saved: Mapping[str, Any], listed: Mapping[str, Any], labels: LabelSet
+) -> Member:
+    kinds = {"ngrams": (name + NAMES, name + NUMBERS), "backbone": (f"{name}/{MANIFEST}",)}
+    if saved["method"] not in kinds:
+        hint = "install a newer tailtune"
+        raise BundleError(f"{folder}: member {saved['method']!r} of a blend is not known", hint=hint)
+    for file in kinds[saved["method"]]:
+        if file not in listed:
+            raise BundleError(f"{folder / MANIFEST}: does not list {file}", hint=_AGAIN)
+    if saved["method"] == "ngrams":
+        model = read_ngrams(folder / name)
+        if len(model.bias) != len(labels):
+            raise BundleError(f"{folder / name}: scores {len(model.bias)} classes, expected {len(labels)}", hint=_AGAIN)
+        return NgramMember(model)
+    inner = read_bundle(folder / name)
+    if inner.labels != labels or inner.blend is not None:
+        raise BundleError(f"{folder / name}: is no member of this classifier", hint=_AGAIN)
+    return BackboneMember(
+        model=saved["model"],
+        decoder=inner.decoder,
+        precision=inner.precision,
+        scorer=inner.scorer,
+        tokenizer=inner.tokenizer,
     )
 
 
@@ -253,7 +343,7 @@ def _pad(folder: Path, manifest: Mapping[str, Any], config: Shape) -> int | None
 
 
 def _read_scope(path: Path, described: Mapping[str, Any]) -> Scope:
-    arrays = {name: tensor.numpy() for name, tensor in _load(path).items()}
+    arrays = {name: tensor.numpy() for name, tensor in load_tensors(path).items()}
     return Scope.of(int(described["depth"]), arrays)
 
 
@@ -265,7 +355,7 @@ def _precision(folder: Path, manifest: Mapping[str, Any]) -> Precision:
 
 
 def _read_scorer(path: Path, described: Mapping[str, Any], config: Shape, classes: int) -> Scorer:
-    tensors = _load(path)
+    tensors = load_tensors(path)
     if described.get("pooling", "last") not in get_args(Pooling):
         raise BundleError(f"{path}: pooling {described['pooling']!r} is not known", hint="install a newer tailtune")
     if described["method"] == "tail":
@@ -274,18 +364,12 @@ def _read_scorer(path: Path, described: Mapping[str, Any], config: Shape, classe
             tail = TailScorer(part, classes, pooling=described.get("pooling"), kind=described.get("trained", "tail"))
         fill(tail, tensors, where=str(path))
         return tail
+    if described["method"] == "none":
+        return NoScorer(classes)
     if described["method"] == "probe":
         arrays = {name: tensors[name].numpy() for name in ("mean", "scale", "weight", "bias")}
         return ProbeScorer(depths=tuple(described["depths"]), pooling=described["pooling"], **arrays)
     raise BundleError(f"{path}: method {described['method']!r} is not known", hint="install a newer tailtune")
-
-
-def _load(path: Path) -> dict[str, Tensor]:
-    try:
-        file = TensorFile(path)
-    except (SafetensorError, OSError) as error:
-        raise BundleError(f"{path}: cannot be read: {error}") from error
-    return {name: file.tensor(name) for name in file.names()}
 
 
 __all__ = ["Bundle", "find_bundle", "read_bundle", "write_bundle"]

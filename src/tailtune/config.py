@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from tailtune.errors import ConfigError
-from tailtune.settings import Setting, described
+from tailtune.settings import Setting, described, parse_seconds, parse_shares
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 MODEL_VARIABLE = "TAILTUNE_MODEL"
@@ -88,7 +88,7 @@ class TrainConfig:
     slice_by: Annotated[
         str | None, "columns by whose values test scores are shown, commas between; 'detected-language' is a guess"
     ] = None
-    time: Annotated[str | None, "column with the time: train on the oldest rows, test on the newest"] = None
+    time_column: Annotated[str | None, "column with the time: train on the oldest rows, test on the newest"] = None
     folds: Annotated[
         int | None, "test every row once, in so many folds; the saved classifier then learns from all rows"
     ] = None
@@ -102,9 +102,17 @@ class TrainConfig:
         Literal["pretrained", "random"], "of the model; 'random' draws them, to see what the pretraining brings"
     ] = "pretrained"
     method: Annotated[
-        Literal["auto", "probe", "tail", "lora", "full"],
-        "what is trained: a head ('probe'), the last --blocks too ('tail'), all from --from-depth up ('lora', 'full')",
+        Literal["auto", "probe", "tail", "lora", "full", "ngrams"],
+        "what is trained: a head ('probe'), the last --blocks too ('tail'), all from --from-depth up ('lora', 'full'); "
+        "'ngrams' counts words or letters and uses no model",
     ] = "auto"
+    time: Annotated[
+        str | None, "most time to choose and train in, such as 5m or 1h: 'auto' then climbs as high as that allows"
+    ] = None
+    ship: Annotated[
+        Literal["best", "language-model"] | str,
+        "'best' of all that validation compares, n-grams too; or parts, with weights: language-model=0.6,char=0.4",
+    ] = "best"
     depth: Annotated[
         int | Literal["auto", "last"], "blocks that are kept; 'last' keeps all, 'auto' lets validation choose"
     ] = "auto"
@@ -155,6 +163,12 @@ class TrainConfig:
         str | None, "class shares the probabilities are for, such as spam=0.134; 'data': those before balancing"
     ] = None
     measure_unused: Annotated[bool, "measure errors on the rows that undersampling leaves out too"] = False
+    teacher: Annotated[
+        str | None, "run or bundle whose probabilities are learnt beside the labels: distils a larger classifier"
+    ] = None
+    teacher_share: Annotated[float, "how much they count; the labels count the rest"] = 0.5
+    teacher_temperature: Annotated[float, "above 1 flattens them, so that small ones are learnt too"] = 1.0
+    unlabelled: Annotated[str | None, "file of texts without labels that the teacher answers, to be learnt too"] = None
     seed: Annotated[int, "of split, head and order of texts"] = 0
     epochs: Annotated[int, "times a tail sees each training text, at most"] = 5
     batch_size: Annotated[int, "texts per step of a tail"] = 8
@@ -218,6 +232,8 @@ class TrainConfig:
         _check_descent(self)
         _check_windows(self)
         _check_baselines(self)
+        _check_teacher(self)
+        _check_choice(self)
 
     @property
     def weighting(self) -> str | None:
@@ -251,6 +267,11 @@ def _names(listed: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in (listed or "").split(",") if name.strip()))
 
 
+# What only a language model has; n-grams read texts whole.
+_OF_MODELS = (
+    "depth", "precision", "budget", "smaller_than", "blocks", "pooling", "penalty", "max_tokens", "long",
+    "out_of_scope", "weights", "ship",
+)  # fmt: skip
 _OF_LORA = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "lora_kind", "keep_adapter")
 
 
@@ -262,6 +283,9 @@ def _check_methods(config: TrainConfig) -> None:
         return [f"--{name.replace('_', '-')}" for name in names if getattr(config, name) != parts[name]]
 
     method = config.method
+    if method == "ngrams" and (named := given(*_OF_MODELS)):
+        said = f"{named[0]} is of a language model, and --method ngrams uses none"
+        raise ConfigError(said, hint="leave it out, or take another method")
     if method != "lora" and (named := given(*_OF_LORA)):
         raise ConfigError(f"{named[0]} is of --method lora, not of {method}", hint="add --method lora, or leave it out")
     if method not in ("lora", "full"):
@@ -296,12 +320,44 @@ def _check_windows(config: TrainConfig) -> None:
         raise ConfigError("--out-of-scope judges a text by one reading, --long windows reads it in several", hint=hint)
 
 
+def _check_teacher(config: TrainConfig) -> None:
+    """Refuse a teacher's settings without one, and one where it cannot teach."""
+    given = {
+        "--unlabelled": config.unlabelled is not None,
+        "--teacher-share": config.teacher_share != 0.5,
+        "--teacher-temperature": config.teacher_temperature != 1.0,
+    }
+    if config.teacher is None and (named := [flag for flag, there in given.items() if there]):
+        raise ConfigError(f"{named[0]} is of a --teacher", hint="add --teacher RUN, or leave it out")
+    elsewhere = {
+        "--folds": config.folds is not None,
+        "--class-weights": config.weighting not in (None, "none"),
+        "--loss focal": config.loss == "focal",
+        "--method ngrams": config.method == "ngrams",
+    }
+    if config.teacher is not None and (named := [flag for flag, there in elsewhere.items() if there]):
+        raise ConfigError(f"--teacher and {named[0]} contradict each other", hint="leave one of them out")
+
+
 def _check_baselines(config: TrainConfig) -> None:
     asked = config.asked_baselines
     unknown = [name for name in asked if name not in BASELINES]
     if unknown and asked != ("auto",):
         hint = f"known: {', '.join(BASELINES)}; auto and none stand alone"
         raise ConfigError(f"--baselines {config.baselines}: {unknown[0]!r} is not known", hint=hint)
+
+
+def _check_choice(config: TrainConfig) -> None:
+    """Refuse parts that cannot be read, and a time that is none (a column was named so once) or chooses nothing."""
+    if config.ship not in ("best", "language-model"):
+        parse_shares(config.ship, "--ship")
+    if config.time is None:
+        return
+    parse_seconds(config.time, "--time")
+    if config.method != "auto":
+        given = f"--like {config.like}" if config.like else f"--method {config.method}"
+        said = f"--time {config.time} is for --method auto, which tries what fits into it; given was {given}"
+        raise ConfigError(said, hint="leave one of them out")
 
 
 def _check_losses(config: TrainConfig) -> None:
@@ -318,7 +374,7 @@ def _check_losses(config: TrainConfig) -> None:
         asked.append(f"--label-smoothing {config.label_smoothing:g}")
     if len(asked) > 1:
         raise ConfigError(f"{' and '.join(asked)} contradict each other", hint="leave one of them out")
-    if asked and config.method == "probe":
+    if asked and config.method in ("probe", "ngrams"):
         hint = "take --method tail, or auto to have a tail tried"
         raise ConfigError(f"{asked[0]} is of a tail; a probe is fitted with the plain cross-entropy", hint=hint)
 

@@ -83,7 +83,7 @@ def find_doubts(split: Split, learnt: Learnt) -> Doubts:
     everything = len(rows.train) + len(rows.validation)
     if importlib.util.find_spec("cleanlab") is None:
         return _none(everything, f"wrong labels were not looked for: cleanlab is not installed ({NEEDED})")
-    answers = held_out_answers(learnt.features, rows, learnt.fitted.scorer, learnt.pooling)
+    answers = held_out_answers(learnt.features, rows, learnt.fitted.reads, learnt.pooling, answer=learnt.raw)
     labels = learnt.ids[answers.rows]
     present = np.unique(labels)
     if len(present) < 2:
@@ -141,10 +141,10 @@ def judge_of(split: Split, learnt: Learnt, *, rows: Indices) -> Predictor:
         rows: Positions.
     """
     seen = seen_rows(split, learnt)
-    scorer = probe_without(learnt.features, seen, learnt.fitted.scorer, learnt.pooling, rows)
+    scorer = probe_without(learnt.features, seen, learnt.fitted.reads, learnt.pooling, rows)
     if scorer is None:  # then validation rows alone were judged, by the classifier itself
         return learnt.predictor
-    return learnt.predictor.with_scorer(scorer)
+    return learnt.language_model.with_scorer(scorer)
 
 
 def doubts_csv(doubts: Doubts, dataset: Dataset, names: tuple[str, ...], relabel: str | None) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tailtune.aims import Settled
+from tailtune.choosing import as_chosen
 from tailtune.config import TrainConfig
 from tailtune.data.dataset import Dataset
 from tailtune.data.folds import draw_folds, fold_split
@@ -31,7 +32,6 @@ from tailtune.examine import Tested, sliced_by
 from tailtune.labels import LabelSet
 from tailtune.learn import Learnt, learn
 from tailtune.ledger import record, with_worth
-from tailtune.methods.scorers import probabilities, score_features
 from tailtune.progress import Progress, Say, ignore
 from tailtune.rivals import baselines_of
 from tailtune.rules import Doubles, Indices
@@ -113,11 +113,13 @@ def cross_validate(
     labels = LabelSet.of(dataset.labels)
     truth, names = labels.ids(dataset.labels), labels.names
     fold = draw_folds(dataset, groups, folds=config.folds, seed=config.seed)
+    # Within a time that was asked for the climb is not made again: the same rung is fitted on the rows of each fold.
+    own = config if config.time is None else as_chosen(config, saved.chosen)
     folds, scores = [], []
     for number in range(config.folds):
         split = fold_split(dataset, groups, fold, number, seed=config.seed, balance=config.balance)
         with watch.stage("folds"):
-            folds.append(_fold(config, dataset, split, truth, store=store, progress=progress))
+            folds.append(_fold(own, dataset, split, truth, store=store, progress=progress))
         scores.append(score(truth[split.test], folds[-1].answers, names))
         say(_note(number, folds[-1], scores[-1], config.folds))
     raw, answers = (_joined(folds, [getattr(each, name) for each in folds]) for name in ("raw", "answers"))
@@ -159,23 +161,23 @@ def _fold(
         progress=progress,
         say=ignore,
     )
-    raw = probabilities(score_features(learnt.fitted.scorer, learnt.features, parts.test))
+    raw = learnt.raw(parts.test)
     settled = learnt.settled
     assert isinstance(settled, Settled)  # of several labels per text no folds are made: see label_aims
     answers = settled.rules.apply(raw)
-    fitted = baselines_of(config, used, parts, learnt, store=store, progress=progress)
+    fitted = baselines_of(config, used, parts, learnt, progress=progress)
     texts = [used.texts[row] for row in parts.test]
     return Fold(
         rows=split.test,
         raw=raw,
         answers=answers,
         decided=settled.rules.decide(answers),
-        lengths=learnt.features.windows.lengths[parts.test],
-        longer=learnt.features.windows.longer[parts.test],
+        lengths=learnt.windows.lengths[parts.test],
+        longer=learnt.windows.longer[parts.test],
         trained=len(parts.train) + len(parts.validation),
         about={
             "method": learnt.fitted.method,
-            "depth": learnt.fitted.scorer.depth,
+            "depth": learnt.fitted.reads.depth,
             "precision": learnt.precision,
             "calibration": learnt.settled.about["calibration"]["method"],
         },
@@ -185,7 +187,7 @@ def _fold(
 
 
 def _note(number: int, fold: Fold, scores: Scores, of: int) -> str:
-    made = f"{fold.about['method']} at depth {fold.about['depth']}"
+    made = f"{fold.about['method']} at depth {fold.about['depth']}" if fold.about["depth"] else fold.about["method"]
     return f"fold {number + 1} of {of}: {made}, {100 * scores.accuracy:.2f} % of {scores.rows:,} rows right"
 
 

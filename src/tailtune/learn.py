@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tailtune.aims import Aims, Settled, aims_of
 from tailtune.bundle import Bundle
+from tailtune.choosing import Asked, Beside, Chosen, beside_of, budget_of, choose
 from tailtune.config import TrainConfig
 from tailtune.data.dataset import Dataset
 from tailtune.data.split import Split
@@ -31,14 +32,13 @@ from tailtune.methods.familiar import fit_scope
 from tailtune.methods.probe import Rows
 from tailtune.methods.scan import Scan
 from tailtune.methods.scope import Scope
-from tailtune.methods.scorers import Pooling, probabilities, score_features
+from tailtune.methods.scorers import NoScorer, Pooling, TailScorer, probabilities
 from tailtune.models.int8 import Precision
+from tailtune.models.parts import empty_part
 from tailtune.predict import Predictor
 from tailtune.preparing import (
     Ready,
-    descent_settings,
     limits_of,
-    lora_settings,
     make_ready,
     precision_of,
     rows_of,
@@ -49,6 +49,8 @@ from tailtune.reading import pass_note, token_counts
 from tailtune.report.losses import loss_line
 from tailtune.rules import Doubles
 from tailtune.runs import Stopwatch
+from tailtune.text.tokenizer import ANY_LENGTH
+from tailtune.text.windows import Windows
 
 Event = Step | Epoch
 
@@ -59,8 +61,9 @@ class Learnt:
 
     Attributes:
         predictor: Ready to answer and to be saved.
-        fitted: The choice and the way to it.
-        features: Of all texts of the data set.
+        language_model: The language model's part of it alone, where it has one; else what it would have been.
+        chosen: The classifier, the features of all texts of the data set, and the way to both.
+        beside: What stands beside the language model, fitted as far as it was needed.
         pooling: Which tokens a probe reads, whatever was chosen.
         labels: The classes.
         ids: [rows] class ids, or [rows, C] 0/1 where a text can have several.
@@ -76,8 +79,9 @@ class Learnt:
     """
 
     predictor: Predictor
-    fitted: auto.Fitted
-    features: Features
+    language_model: Predictor
+    chosen: Chosen
+    beside: Beside
     pooling: Pooling
     labels: LabelSet
     ids: NDArray[np.int64]
@@ -91,10 +95,37 @@ class Learnt:
     settled: Settled | LabelsSettled
     strangeness: Doubles | None = None
 
+    @property
+    def fitted(self) -> auto.Fitted:
+        """The choice and the way to it."""
+        return self.chosen.fitted
+
+    @property
+    def features(self) -> Features:
+        """Of all texts of the data set."""
+        return self.chosen.features
+
+    @property
+    def windows(self) -> Windows:
+        """How the texts of the data set are read by what answers: n-grams alone read them whole."""
+        windows, limit = self.features.windows, self.predictor.bundle.tokenizer.max_tokens
+        return Windows.whole(windows.full_lengths) if limit == ANY_LENGTH else windows
+
     def raw(self, texts: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return [texts, C] probabilities as the scorer gives them, before the rules."""
-        scores = score_features(self.fitted.scorer, self.features, texts)
-        return probabilities(scores, several=self.labels.several)
+        """Return [texts, C] probabilities as the scorer or the blend gives them, before the rules."""
+        return probabilities(self.fitted.scores(self.features, texts), several=self.labels.several)
+
+    @property
+    def blend(self) -> dict[str, Any] | None:
+        """What answers together and with which weights, for metrics.json; None where one answers alone."""
+        blend, scorer = self.fitted.blend, self.fitted.scorer
+        if blend is None:
+            return None
+        kind = scorer.kind if isinstance(scorer, TailScorer) else "probe"
+        own = f"{self.model['name']} {kind} at depth {scorer.depth}"
+        names = [own, *(member.name for member in blend.members)]
+        parts = [{"name": name, "weight": weight} for name, weight in zip(names, blend.weights, strict=True) if weight]
+        return {"said": blend.said(own), "parts": parts, "language_model": blend.own}
 
 
 def learn(
@@ -124,38 +155,34 @@ def learn(
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    limits = limits_of(config)
+    limits_of(config)  # said before anything is computed
     labels = with_levels(dataset.label_set, config.label_levels)
     rows = rows_of(labels, dataset, split, config)
     aims = _aims(config, labels, rows, counts or dataset.counts)
     ready = make_ready(dataset, config, store=store, watch=watch, progress=progress, say=say)
-    reading, passes = ready.reading, ready.passes
-    with watch.stage("scan"):
-        sized = replace(limits, besides=len(reading.tokenizer.json_bytes))
-        planned, found = settle(ready, rows, config=config, limits=sized, progress=progress, say=say)
-    precision = precision_of(config, found)
-    with watch.stage("backbone"):
-        features = passes.features(
-            reading.tokens, planned.wanted, precision=precision, windows=reading.windows, progress=progress
-        )
-    for done in passes.done:
-        say(pass_note(done, reading))
+    beside = beside_of(config, dataset, rows, weights=ready.source["sha256"], store=store, progress=progress)
     events: list[Event] = []
-    heard = _both(events.append, happened)
-    with watch.stage("method"):
-        fitted = _choose(ready, planned, features, rows, config=config, found=found, progress=progress, happened=heard)
-        features = fitted.features(features)
+    found, chosen = _chosen(
+        *(ready, rows, config, beside),
+        watch=watch,
+        progress=progress,
+        say=say,
+        happened=_both(events.append, happened),
+    )
+    fitted, features, precision = chosen.fitted, chosen.features, chosen.precision
     with watch.stage("calibration"):
         settled = _settled(aims, fitted, features, rows)
     for note in (f"chosen: {fitted.reason}", *_loss_notes(config, events), *settled.notes):
         say(note)
     scope, strangeness = _scope(ready, rows, config, fitted, precision=precision, watch=watch, progress=progress)
     about = {"data": {"source": dataset.source, "sha256": dataset.sha256}, "seed": config.seed}
-    bundle = _bundle(ready, fitted, labels, precision, settled.rules, about=about, scope=scope)
+    alone = _bundle(ready, fitted, labels, precision, settled.rules, about=about, scope=scope)
+    predictor = Predictor(_shipped(alone, fitted), device=config.device)
     return Learnt(
-        predictor=Predictor(bundle, device=config.device),
-        fitted=fitted,
-        features=features,
+        predictor=predictor,
+        language_model=predictor if fitted.reader is None else Predictor(alone, device=config.device),
+        chosen=chosen,
+        beside=beside,
         pooling=ready.pooling,
         labels=labels,
         ids=rows.labels,
@@ -165,7 +192,7 @@ def learn(
         precision=precision,
         scan=found,
         blocks_total=ready.blocks,
-        tokens=token_counts(reading, passes.done),
+        tokens=token_counts(ready.reading, ready.passes.done),
         settled=settled,
         strangeness=strangeness,
     )
@@ -179,31 +206,46 @@ def _both(first: Callable[[Event], None], second: Callable[[Event], None]) -> Ca
     return told
 
 
-def _choose(
+def _chosen(
     ready: Ready,
-    planned: auto.Plan,
-    features: Features,
     rows: Rows,
-    *,
     config: TrainConfig,
-    found: Scan | None,
+    beside: Beside,
+    *,
+    watch: Stopwatch,
     progress: Progress,
+    say: Say,
     happened: Callable[[Event], None],
-) -> auto.Fitted:
-    return auto.choose(
-        planned,
-        ready.passes.decoder,
-        features,
-        rows,
-        pooling=ready.pooling,
-        settings=descent_settings(config),
-        trained_pooling=ready.trained_pooling,
-        lora=lora_settings(config),
-        penalties=rows.penalties if config.penalty == "auto" else (config.penalty,),
-        progress=progress,
-        happened=happened,
+) -> tuple[Scan | None, Chosen]:
+    """The scan where the depth was left open, and the classifier."""
+    reading, passes, budget = ready.reading, ready.passes, budget_of(config, watch)
+    with watch.stage("scan"):
+        limits = replace(limits_of(config), besides=len(reading.tokenizer.json_bytes))
+        planned, found = settle(*(ready, rows), config=config, limits=limits, budget=budget, progress=progress, say=say)
+    precision = precision_of(config, found)
+    with watch.stage("backbone"):
+        features = passes.features(
+            reading.tokens, planned.wanted, precision=precision, windows=reading.windows, progress=progress
+        )
+    for done in passes.done:
+        say(pass_note(done, reading))
+    asked = Asked(
+        ready=ready,
+        planned=planned,
+        features=features,
+        rows=rows,
+        config=config,
         found=found,
+        limits=limits,
+        precision=precision,
+        beside=beside,
+        budget=budget,
+        progress=progress,
+        say=say,
+        happened=happened,
     )
+    with watch.stage("method"):
+        return found, choose(asked)
 
 
 def _loss_notes(config: TrainConfig, events: list[Event]) -> list[str]:
@@ -224,8 +266,7 @@ def _aims(config: TrainConfig, labels: LabelSet, rows: Rows, counts: Mapping[str
 def _settled(aims: Aims | LabelAims, fitted: auto.Fitted, features: Features, rows: Rows) -> Settled | LabelsSettled:
     held_out = rows.validation
     if len(held_out):
-        scores = score_features(fitted.scorer, features, held_out)
-        given = probabilities(scores, several=aims.labels.several)
+        given = probabilities(fitted.scores(features, held_out), several=aims.labels.several)
     else:
         given = np.empty((0, rows.classes))
     return aims.settle(given, rows.labels[held_out], rows.groups[held_out])
@@ -244,7 +285,7 @@ def _scope(
     """What tells strange texts and how strange each text is, where it was asked for."""
     if not config.out_of_scope:
         return None, None
-    cut = fitted.scorer.wanted.depth
+    cut = fitted.reads.wanted.depth
     with watch.stage("scope"):
         wanted = Wanted(pooled=(cut,))
         features = ready.passes.features(ready.reading.tokens, wanted, precision=precision, progress=progress)
@@ -262,13 +303,28 @@ def _bundle(
     about: Mapping[str, Any],
     scope: Scope | None,
 ) -> Bundle:
+    """The language model's part alone."""
+    decoder = fitted.backbone
+    if isinstance(fitted.reads, NoScorer):
+        decoder = empty_part(ready.passes.decoder.config)
     return Bundle(
-        decoder=fitted.backbone or ready.passes.below(fitted.scorer.wanted.depth, precision),
+        decoder=decoder or ready.passes.below(fitted.reads.wanted.depth, precision),
         precision=precision,
-        scorer=fitted.scorer,
+        scorer=fitted.reads,
         tokenizer=ready.reading.tokenizer,
         labels=labels,
         about={"model": ready.source, **about},
         rules=rules,
         scope=scope,
     )
+
+
+def _shipped(alone: Bundle, fitted: auto.Fitted) -> Bundle:
+    """What answers: with the other parts, and without the language model where it has none."""
+    if fitted.reader is None or alone.scope is not None:  # which tells strange texts all the same
+        return replace(alone, blend=fitted.blend)
+    nothing = empty_part(alone.decoder.config)
+    # What is cut is told by the language model's limit, unless nothing is left that has one.
+    tokenizer = alone.tokenizer.unlimited() if fitted.method == "ngrams" else alone.tokenizer
+    made = replace(alone, decoder=nothing, scorer=fitted.scorer, precision="fp32", tokenizer=tokenizer)
+    return replace(made, blend=fitted.blend)

@@ -34,7 +34,9 @@ def prepare(config: TrainConfig, progress: Progress = silent) -> tuple[Dataset, 
     _require_one_split(config)
     if config.slices_by_language:
         require_languages()
-    dataset, split = (_chapter if config.recipe == "chapter" else _timed if config.time else _drawn)(config, progress)
+    dataset, split = (_chapter if config.recipe == "chapter" else _timed if config.time_column else _drawn)(
+        config, progress
+    )
     if config.relabel:
         dataset = relabelled(dataset, split, Path(config.relabel))
     require_trainable(dataset)
@@ -44,13 +46,18 @@ def prepare(config: TrainConfig, progress: Progress = silent) -> tuple[Dataset, 
 
 def _require_one_split(config: TrainConfig) -> None:
     """Refuse flags that ask for two splits at once."""
-    given = {"--validation": config.validation, "--test": config.test, "--group": config.group, "--time": config.time}
+    given = {
+        "--validation": config.validation,
+        "--test": config.test,
+        "--group": config.group,
+        "--time-column": config.time_column,
+    }
     hash_split = config.split_by == "hash"
     if config.recipe == "chapter" and (config.label_separator or config.label_columns or config.label_shares):
-        raise ConfigError("--recipe chapter is for one label name per text", hint="leave the recipe away")
-    elsewhere = [config.validation, config.test, config.time, hash_split, config.recipe == "chapter"]
+        raise ConfigError("--recipe chapter is for one label per text", hint="leave the recipe away")
+    elsewhere = [config.validation, config.test, config.time_column, hash_split, config.recipe == "chapter"]
     if config.folds and any(elsewhere):
-        hint = "leave out --validation, --test, --time, --split-by hash and --recipe chapter, or --folds"
+        hint = "leave out --validation, --test, --time-column, --split-by hash and --recipe chapter, or --folds"
         raise ConfigError(f"--folds {config.folds} makes its own parts", hint=hint)
     if config.recipe == "chapter" and (named := [flag for flag, value in given.items() if value]):
         raise ConfigError("--recipe chapter makes its own split", hint=f"leave out {' and '.join(named)}")
@@ -58,9 +65,9 @@ def _require_one_split(config: TrainConfig) -> None:
         raise ConfigError("--recipe chapter reads texts and labels alone", hint="leave out the columns of --slice-by")
     if config.recipe == "chapter" and hash_split:
         raise ConfigError("--recipe chapter makes its own split", hint="leave out --split-by hash")
-    if config.time and (config.validation or config.test or hash_split):
-        hint = "leave out --validation, --test and --split-by hash, or --time"
-        raise ConfigError(f"--time {config.time} makes its own split", hint=hint)
+    if config.time_column and (config.validation or config.test or hash_split):
+        hint = "leave out --validation, --test and --split-by hash, or --time-column"
+        raise ConfigError(f"--time-column {config.time_column} makes its own split", hint=hint)
 
 
 def _read(config: TrainConfig, name: str, also: tuple[str | None, ...], progress: Progress) -> Dataset:
@@ -81,8 +88,17 @@ def _refuse_for_lists(config: TrainConfig, dataset: Dataset) -> None:
     """Refuse settings for one label per text before anything is computed of texts that can have several."""
     if dataset.sets is not None:
         refuse_one_label_settings(config)
-    if dataset.shares is not None and config.relabel:
+    if dataset.shares is not None:
+        _refuse_for_shares(config)
+
+
+def _refuse_for_shares(config: TrainConfig) -> None:
+    if config.relabel:
         raise ConfigError("--relabel: soft labels are not corrected by name", hint="change their shares in the file")
+    named = {"--class-weights": config.weighting not in (None, "none"), "--loss focal": config.loss == "focal"}
+    for flag, given in named.items():
+        if given:
+            raise ConfigError(f"{flag}: these labels are shares, and it is for one label name per text")
 
 
 def _chapter(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
@@ -94,12 +110,12 @@ def _chapter(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
 
 
 def _timed(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
-    assert config.time is not None
-    dataset = _read(config, config.data, (config.time, config.group), progress)
+    assert config.time_column is not None
+    dataset = _read(config, config.data, (config.time_column, config.group), progress)
     require_trainable(dataset)
     split = split_by_time(
         dataset,
-        config.time,
+        config.time_column,
         seed=config.seed,
         balance=config.balance,
         alike=config.near_duplicates,

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from tailtune.bundle import Bundle, read_bundle, write_bundle
 from tailtune.errors import BundleError
-from tailtune.features.backbone import Backbone, choose_device
+from tailtune.features.backbone import Piece
 from tailtune.label_levels import levels_of
 from tailtune.label_rules import LabelRules
-from tailtune.methods.scorers import Scorer, TailScorer, in_order, probabilities
+from tailtune.methods.members import place
+from tailtune.methods.scorers import NoScorer, Scorer, in_order, probabilities, score_tokens
 from tailtune.progress import Progress, silent
 from tailtune.rules import Rules
 from tailtune.storage import writing_folder
@@ -44,7 +45,7 @@ class Prediction:
         label: The most probable category, or what the bundle's decision makes of the probabilities.
         probabilities: Category -> probability, in the order of the classifier's labels; they sum to 1.
         confidence: The probability of ``label``.
-        tokens: Tokens of the text that were read, each counted once.
+        tokens: Tokens of the text that the language model read, each counted once; n-grams read all of it.
         tokens_total: Tokens of the whole text.
         truncated: Whether the text was longer than the classifier reads; its end, or its beginning, was not seen.
         windows: In how many windows it was read.
@@ -152,10 +153,11 @@ class Predictor:
     def __init__(self, bundle: Bundle, *, device: str = "auto", threads: int | None = None) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
+        if bundle.blend is not None:
+            members = tuple(member.on(device) for member in bundle.blend.members)
+            bundle = replace(bundle, blend=replace(bundle.blend, members=members))
         self._bundle = bundle
-        self._backbone = Backbone(bundle.decoder, device=choose_device(device, bundle.precision))
-        if isinstance(bundle.scorer, TailScorer):
-            bundle.scorer.to(self._backbone.device)
+        self._backbone = place(bundle.decoder, bundle.scorer, device=device, precision=bundle.precision)
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "auto", threads: int | None = None) -> Predictor:
@@ -167,13 +169,13 @@ class Predictor:
         return cls(read_bundle(Path(path)), device=device, threads=threads)
 
     def with_scorer(self, scorer: Scorer) -> Predictor:
-        """Return a classifier on the same backbone with another scorer and no rules.
+        """Return a classifier on the same backbone with another scorer, without rules or members of a blend.
 
         Args:
             scorer: Reads no deeper than this one, and knows the same classes.
         """
         other = copy.copy(self)
-        other._bundle = replace(self._bundle, scorer=scorer, rules=Rules())
+        other._bundle = replace(self._bundle, scorer=scorer, rules=Rules(), blend=None)
         return other
 
     @property
@@ -194,7 +196,7 @@ class Predictor:
             progress: Told tokens done.
         """
         tokens, windows = self._bundle.tokenizer.read(texts)
-        rows, strange = self._answers(tokens, windows, progress)
+        rows, strange = self._answers(texts, tokens, windows, progress)
         rules, lengths = self._bundle.rules, (windows.lengths, windows.full_lengths, windows.counts)
         read = zip(rows, rules.decide(rows).tolist(), *(each.tolist() for each in lengths), strict=True)
         found: list[Prediction]
@@ -223,7 +225,7 @@ class Predictor:
 
     def predict_proba(self, texts: Sequence[str], *, progress: Progress = silent) -> Probabilities:
         """Return [texts, C] probabilities, columns in the order of ``labels``; of one label per text, rows sum to 1."""
-        return self._answers(*self._bundle.tokenizer.read(texts), progress)[0]
+        return self._answers(texts, *self._bundle.tokenizer.read(texts), progress)[0]
 
     def strangeness(self, texts: Sequence[str], *, progress: Progress = silent) -> NDArray[np.float64]:
         """Return [texts] how unlike the training texts each is, as ``Scope`` measures it; higher is stranger.
@@ -241,25 +243,32 @@ class Predictor:
         return in_order(pieces)[:, 0].astype(np.float64) if pieces else np.empty(0)
 
     def _answers(
-        self, tokens: Tokens, windows: Windows, progress: Progress
+        self, texts: Sequence[str], tokens: Tokens, windows: Windows, progress: Progress
     ) -> tuple[Probabilities, NDArray[np.float64] | None]:
         """[N, C] probabilities after the rules, and [N] how far out of scope where the bundle can tell."""
         if not len(tokens):
             return np.empty((0, len(self.labels))), None
-        scorer, scope = self._bundle.scorer, self._bundle.scope
-        wanted = scorer.wanted if scope is None else scorer.wanted | scope.wanted
-        pieces, strange, done, total = [], [], 0, int(tokens.offsets[-1])
-        for piece in self._backbone.run(tokens, wanted):
-            pieces.append((piece.batch.texts, scorer.logits(piece)))
-            if scope is not None:
-                strange.append(
-                    (piece.batch.texts, scope.strangeness(piece.pooled[scope.depth])[:, None].astype(np.float32))
-                )
-            done += piece.batch.tokens
-            progress("predict", done, total, "tokens")
-        scores, several = windows.merged(in_order(pieces)), self._bundle.labels.several
-        rows = self._bundle.rules.apply(probabilities(scores, several=several))
-        return rows, None if scope is None else scope.unlike(in_order(strange)[:, 0].astype(np.float64))
+        scores, strange = self._own(tokens, windows, progress)
+        blend, several = self._bundle.blend, self._bundle.labels.several
+        answered = scores if blend is None else blend.scores(scores, texts, progress)
+        return self._bundle.rules.apply(probabilities(answered, several=several)), strange
+
+    def _own(
+        self, tokens: Tokens, windows: Windows, progress: Progress
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
+        """[N, C] class scores of the bundle's own scorer, and [N] how far out of scope where the bundle can tell."""
+        bundle, scope = self._bundle, self._bundle.scope
+        scorer = bundle.scorer if bundle.blend is None or bundle.blend.own else NoScorer(len(self.labels))
+        if scope is None:
+            return score_tokens(scorer, self._backbone, tokens, windows, progress=progress), None
+        strange: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
+
+        def see(piece: Piece) -> None:
+            found = scope.strangeness(piece.pooled[scope.depth])[:, None]
+            strange.append((piece.batch.texts, found.astype(np.float32)))
+
+        scores = score_tokens(scorer, self._backbone, tokens, windows, besides=scope.wanted, see=see, progress=progress)
+        return scores, scope.unlike(in_order(strange)[:, 0].astype(np.float64))
 
     def save(
         self, path: str | Path, *, extra: Mapping[str, str] | None = None, about: Mapping[str, Any] | None = None

@@ -13,20 +13,22 @@ from tailtune.config import TrainConfig
 from tailtune.data.dataset import Dataset
 from tailtune.data.split import Split
 from tailtune.errors import ConfigError
+from tailtune.features.cost import blocks_per_second
 from tailtune.features.passes import Passes
 from tailtune.labels import LabelSet
 from tailtune.methods import auto
 from tailtune.methods.adapter import require_keepable
 from tailtune.methods.descent import TailSettings
 from tailtune.methods.familiar import require_rows
+from tailtune.methods.ladder import Budget
 from tailtune.methods.lora import LoraSettings
 from tailtune.methods.losses import Objective
 from tailtune.methods.probe import Rows
-from tailtune.methods.scan import Limits, Scan, scan
+from tailtune.methods.scan import Limits, Scan, scan, within_time
 from tailtune.methods.scorers import Pooling, pooling_of
 from tailtune.methods.trained import require_trainable
 from tailtune.models.int8 import Precision
-from tailtune.models.parts import Part, Shape, load_part, read_shape
+from tailtune.models.parts import Part, Shape, empty_part, load_part, read_shape
 from tailtune.models.random_weights import random_fingerprint, random_part
 from tailtune.models.sources.catalog import resolve
 from tailtune.models.weights import fingerprint
@@ -35,6 +37,10 @@ from tailtune.reading import Reading, long_note, read
 from tailtune.runs import Stopwatch
 from tailtune.settings import parse_milliseconds
 from tailtune.storage import cache_home, parse_bytes, read_json
+from tailtune.text.tokenizer import ANY_LENGTH
+
+# Part of the time left after the scan that reading all texts may take: the rest is for what is done with them.
+PASS_SHARE = 0.5
 
 
 @contextlib.contextmanager
@@ -74,13 +80,16 @@ def make_ready(
         drawn = config.weights == "random"
         weights = random_fingerprint(shape, config.seed) if drawn else fingerprint(model.path)
     with watch.stage("tokens"):
-        reading = read(dataset, model.path, config, context=shape.context)
+        counted = config.method == "ngrams"
+        reading = read(dataset, model.path, config, context=ANY_LENGTH if counted else shape.context)
         if note := long_note(reading, dataset):
             say(note)
     with watch.stage("model"):
         depth, final_norm = planned.top, bool(planned.tails)
         decoder: Part
-        if drawn:
+        if counted:
+            decoder = empty_part(shape)
+        elif drawn:
             decoder = random_part(shape, depth=depth, seed=config.seed, final_norm=final_norm)
         else:
             decoder = load_part(model.path, depth=depth, final_norm=final_norm)
@@ -113,7 +122,14 @@ def _plan(shape: Shape, config: TrainConfig) -> auto.Plan:
 
 
 def settle(
-    ready: Ready, rows: Rows, *, config: TrainConfig, limits: Limits, progress: Progress, say: Say
+    ready: Ready,
+    rows: Rows,
+    *,
+    config: TrainConfig,
+    limits: Limits,
+    budget: Budget,
+    progress: Progress,
+    say: Say,
 ) -> tuple[auto.Plan, Scan | None]:
     """Return the plan at one depth, and the scan that found it, where the depth was left open."""
     planned, reading, passes = ready.planned, ready.reading, ready.passes
@@ -131,9 +147,14 @@ def settle(
         windows=reading.windows,
         progress=progress,
     )
-    say(f"depth scan: {found.reason}")
     width = passes.decoder.config.width
     validation, total = len(rows.validation), int(reading.tokens.offsets[-1])
+    if budget.given:
+        speed = blocks_per_second(passes.backbone(found.precision), reading.tokens, clock=budget.clock)
+        deepest = PASS_SHARE * budget.left * speed / total
+        why = f"a deeper one would take more than {100 * PASS_SHARE:g} % of the time that is left"
+        found = within_time(found, deepest=deepest, why=why)
+    say(f"depth scan: {found.reason}")
     return auto.settled(planned, found, validation=validation, tokens=total, width=width), found
 
 

@@ -79,6 +79,8 @@ def pass_note(done: Pass, reading: Reading) -> str:
     """Return one line on what a pass had to compute."""
     what = "texts" if reading.windows.single else "windows"
     if not done.depth:
+        return f"no frozen block to pass: {done.texts} distinct {what}"
+    if not done.depth:
         return f"backbone pass: no frozen block, every step reads the token ids of {done.texts} distinct {what}"
     if not done.computed_texts:
         return (

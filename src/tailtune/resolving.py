@@ -84,18 +84,18 @@ def _read_choices(run: Path) -> dict[str, Any]:
         metrics = json.loads(file.read_text(encoding="utf-8"))
         config = metrics["config"]
         values = {name: config[name] for name in _TAKEN_OVER}
-        method = metrics["method"]
+        made = metrics.get("choice") or {name: metrics[name] for name in ("method", "depth", "precision")}
+        method = made["method"]
         later = _ADDED_LATER + (_ADDED_FOR_TAILS if method in ("tail", "lora", "full") else ())
         later += (_ADDED_FOR_RANGES if method in ("lora", "full") else ()) + (
             _ADDED_FOR_LORA if method == "lora" else ()
         )
         values |= {name: config[name] for name in later if name in config}
-        values |= {name: metrics[name] for name in ("method", "depth", "precision")}
         if values["learning_rate"] == "auto":  # what was found is not looked for again; a lone probe found none
             del values["learning_rate"]
             values |= {"learning_rate": found["chosen"]} if (found := metrics.get("learning_rate")) else {}
         chosen = next(choice for choice in metrics["choices"] if choice["chosen"])
-        values["penalty"] = chosen.get("penalty", "auto")
+        values |= {"penalty": chosen.get("penalty", "auto"), **made}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
         hint = "give the folder of a run that `tailtune train` has finished"
         raise ConfigError(f"--like {run}: no finished run there: {error!r}", hint=hint) from error

@@ -8,7 +8,7 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -65,24 +65,32 @@ def _dated(parent: Path, stem: str) -> Path:
 
 
 class Stopwatch:
-    """Seconds per stage."""
+    """Seconds per stage.
 
-    def __init__(self) -> None:
+    Args:
+        clock: Returns seconds.
+
+    Attributes:
+        started: By that clock.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.seconds: dict[str, float] = {}
-        self._started = time.perf_counter()
+        self.clock = clock
+        self.started = clock()
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Add the time spent inside to the stage ``name``."""
-        started = time.perf_counter()
+        started = self.clock()
         try:
             yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+            self.seconds[name] = self.seconds.get(name, 0.0) + self.clock() - started
 
     def as_json(self) -> dict[str, float]:
         """Return seconds per stage and ``total``, rounded to milliseconds."""
-        total = time.perf_counter() - self._started
+        total = self.clock() - self.started
         return {name: round(seconds, 3) for name, seconds in (*self.seconds.items(), ("total", total))}
 
 

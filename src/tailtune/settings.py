@@ -21,8 +21,8 @@ _AT_LEAST = {
     "accumulation": 1, "average_last": 2, "from_depth": 0, "lora_rank": 1, "lora_dropout": 0.0,
 }  # fmt: skip
 _ABOVE_ZERO = {"learning_rate", "clip_norm", "penalty", "max_false_positives", "min_precision", "abstain"}
-_ABOVE_ZERO |= {"layer_decay", "head_rate_factor", "ema", "lora_alpha"}
-_AT_MOST = {"layer_decay": 1.0}
+_ABOVE_ZERO |= {"layer_decay", "head_rate_factor", "ema", "lora_alpha", "teacher_share", "teacher_temperature"}
+_AT_MOST = {"layer_decay": 1.0, "teacher_share": 1.0}
 _BELOW = {
     "warmup_fraction": 1.0,
     "label_smoothing": 1.0,
@@ -136,6 +136,48 @@ def parse_milliseconds(text: str, name: str) -> float:
     if found is None or not float(found.group(1)):
         raise ConfigError(f"{name} {text!r} is no time above 0", hint="write it as 5ms or 0.5s")
     return float(found.group(1)) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[found.group(2)]
+
+
+def parse_seconds(text: str, name: str) -> float:
+    """Return the seconds that a time such as 90s, 5m, 1.5 h or 10 min means.
+
+    Args:
+        text: The time, with its unit.
+        name: Of the setting, said in the error.
+
+    Raises:
+        ConfigError: If it is no time above 0; a column was named so once, the hint says how it is now.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(s|m|min|h)", text.strip().casefold())
+    if found is None or not float(found.group(1)):
+        hint = f"write it as 90s, 5m or 1h; a column with the time of each row is {name}-column {text}"
+        raise ConfigError(f"{name} {text!r} is no time above 0", hint=hint)
+    return float(found.group(1)) * {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}[found.group(2)]
+
+
+def parse_shares(text: str, name: str) -> dict[str, float | None]:
+    """Return name -> number of a list such as a=0.6,b=0.4 or a,b; None where there is no number.
+
+    Args:
+        text: The list.
+        name: Of the setting, said in the error.
+
+    Raises:
+        ConfigError: If a number is none above 0, only some have one, or a name stands twice.
+    """
+    found: dict[str, float | None] = {}
+    for part in text.split(","):
+        key, equals, number = (piece.strip() for piece in part.partition("="))
+        try:
+            value = float(number) if equals else None
+        except ValueError:
+            value = math.nan
+        if not key or key in found or (value is not None and not 0 < value < math.inf):
+            raise ConfigError(f"{name} {text!r}: {part!r} is no part", hint="write it as a=0.6,b=0.4 or a,b")
+        found[key] = value
+    if len({value is None for value in found.values()}) > 1:
+        raise ConfigError(f"{name} {text!r}: some parts have a number, some none", hint="give all of them one, or none")
+    return found
 
 
 def described(part: dataclasses.Field[Any], hint: Any, *, default: str | None = None) -> Setting:

@@ -6,7 +6,7 @@ training texts and on any number of unlabelled ones. Held-out rows and the test 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from tailtune.config import TrainConfig
 from tailtune.data.dataset import Dataset, is_blank
 from tailtune.data.groups import find_near
 from tailtune.data.read import read_texts
+from tailtune.data.shares import likeliest
 from tailtune.data.split import Split
 from tailtune.errors import ConfigError, DataError
 from tailtune.evaluate.metrics import score
@@ -25,22 +26,39 @@ from tailtune.predict import Predictor
 from tailtune.progress import Progress, Say
 from tailtune.rules import Doubles, Indices
 
+# Shares below this are not worth remembering: of 150 classes most have less.
+SMALLEST = 1e-4
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Taught:
-    """The rows to learn from, with what is to be learnt of each.
+    """The rows to learn from.
 
     Attributes:
-        dataset: The rows that serve a part, unlabelled texts behind them.
+        dataset: The rows that serve a part, unlabelled texts behind them; its ``shares`` are what is learnt.
         split: Its training part holds the unlabelled texts too.
-        targets: float64 [rows, C] shares of the classes; None where labels are all there is.
-        about: The teacher, for metrics.json; empty without one.
+        teacher: Who taught; None without one.
+        about: The teaching, for metrics.json; empty without a teacher.
     """
 
     dataset: Dataset
     split: Split
-    targets: Doubles | None = None
+    teacher: Predictor | None = None
     about: dict[str, Any] = field(default_factory=dict)
+
+    def tested(self, test: Indices, truth: Indices) -> dict[str, Any]:
+        """Return ``teacher`` of metrics.json, with its own scores on the test rows; {} without one.
+
+        Args:
+            test: Positions.
+            truth: int [test] class ids.
+        """
+        if self.teacher is None:
+            return {}
+        rows = self.teacher.predict_proba([self.dataset.texts[at] for at in test.tolist()])
+        scores = score(truth, rows, self.teacher.labels).as_json()
+        kept = {name: scores[name] for name in ("accuracy", "accuracy_interval", "macro_f1", "log_loss")}
+        return {"teacher": {**self.about, "test": kept}}
 
 
 def teach(config: TrainConfig, dataset: Dataset, split: Split, *, progress: Progress, say: Say) -> Taught:
@@ -54,42 +72,43 @@ def teach(config: TrainConfig, dataset: Dataset, split: Split, *, progress: Prog
         say: Told how many unlabelled texts are used.
 
     Raises:
-        ConfigError: If settings are given without a teacher, or it knows other labels.
+        ConfigError: If the teacher knows other labels.
         DataError: If it learnt from test rows: its answers would carry their labels into this classifier.
     """
-    own = dataset.targets(dataset.label_set)
     if config.teacher is None:
-        return Taught(dataset=dataset, split=split, targets=own)
-    teacher = Predictor.load(config.teacher)
+        return Taught(dataset=dataset, split=split)
+    teacher = Predictor.load(config.teacher, device=config.device)
     _require_fits(config.teacher, teacher, dataset, split)
-    extended, parts, dropped = _with_unlabelled(config, dataset, split, progress)
+    extended, parts, left_out = _with_unlabelled(config, dataset, split, progress)
     count = len(extended) - len(dataset)
     if config.unlabelled:
-        say(f"the teacher answers {count} unlabelled texts; {dropped} were left out: blank, or like held-out rows")
-    ids = dataset.ids(dataset.label_set)
-    labels = np.eye(len(dataset.label_set))[ids] if own is None else own
-    targets = np.zeros((len(extended), labels.shape[1]))
-    targets[: len(dataset)] = labels
+        say(f"the teacher answers {count} unlabelled texts; {left_out} were left out: blank, or like held-out rows")
     asked = np.concatenate((split.train, np.arange(len(dataset), len(extended))))
-    answers = _softened(
-        teacher.predict_proba([extended.texts[at] for at in asked.tolist()], progress=progress),
-        config.teacher_temperature,
-    )
-    share = np.where(asked < len(dataset), config.teacher_share, 1.0)[:, None]
-    targets[asked] = share * answers + (1 - share) * targets[asked]
-    names = dataset.label_set.names
-    likeliest = tuple(names[at] for at in targets[len(dataset) :].argmax(axis=1).tolist())
+    answers = teacher.predict_proba([extended.texts[at] for at in asked.tolist()], progress=progress)
+    shares, labels = list(dataset.shared), list(extended.labels)
+    shares += [{}] * count
+    for at, row in zip(asked.tolist(), _softened(answers, config.teacher_temperature), strict=True):
+        said = dict(zip(teacher.labels, row.tolist(), strict=True))
+        shares[at] = _mixed(said, shares[at], config.teacher_share if at < len(dataset) else 1.0)
+        if at >= len(dataset):
+            labels[at] = likeliest(shares[at])
     about = {
         "teacher": config.teacher,
         "share": config.teacher_share,
         "temperature": config.teacher_temperature,
         "unlabelled": count,
-        "left_out": dropped,
-        "test": _tested(teacher, dataset, split.test, ids),
+        "left_out": left_out,
     }
-    return Taught(
-        dataset=replace(extended, labels=(*dataset.labels, *likeliest)), split=parts, targets=targets, about=about
-    )
+    taught = replace(extended, labels=tuple(labels), shares=tuple(shares))
+    return Taught(dataset=taught, split=parts, teacher=teacher, about=about)
+
+
+def _mixed(said: Mapping[str, float], labelled: Mapping[str, float], share: float) -> dict[str, float]:
+    """The teacher's answer and the label together, very small shares left out."""
+    mixed = {name: share * value + (1 - share) * labelled.get(name, 0.0) for name, value in said.items()}
+    kept = {name: value for name, value in mixed.items() if value >= SMALLEST}
+    total = sum(kept.values())
+    return {name: value / total for name, value in kept.items()}
 
 
 def _require_fits(path: str, teacher: Predictor, dataset: Dataset, split: Split) -> None:
@@ -147,12 +166,3 @@ def _softened(rows: Doubles, temperature: float) -> Doubles:
     powers = np.maximum(rows, np.finfo(np.float64).tiny) ** (1 / temperature)
     softened: Doubles = powers / powers.sum(axis=1, keepdims=True)
     return softened
-
-
-def _tested(teacher: Predictor, dataset: Dataset, test: Indices, ids: Indices) -> dict[str, Any]:
-    """The teacher's own scores on the test rows, which the classifier that learns from it stands beside."""
-    if not len(test):
-        return {}
-    rows = teacher.predict_proba([dataset.texts[at] for at in test.tolist()])
-    scores = score(ids[test], rows, dataset.label_set.names).as_json()
-    return {name: scores[name] for name in ("accuracy", "accuracy_interval", "macro_f1", "log_loss")}

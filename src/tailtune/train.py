@@ -47,6 +47,7 @@ from tailtune.report.page import render_page
 from tailtune.rivals import baselines_of, fetch_rivals
 from tailtune.runs import Run, Stopwatch, new_folder, peak_rss_mib, versions
 from tailtune.storage import canonical_json, folder_bytes, writing_folder
+from tailtune.teaching import teach
 from tailtune.tracking import record_of, required, tell
 
 
@@ -83,29 +84,16 @@ def train(
             say(finding.message)
     used, parts = without_unused(dataset, split)
     with store_root(keep=config.cache) as root:
-        learnt = learn(
-            used,
-            parts,
-            config,
-            store=root,
-            watch=watch,
-            counts=dataset.counts,
-            progress=progress,
-            say=say,
-        )
+        with watch.stage("teacher"):
+            taught = teach(config, used, parts, progress=progress, say=say)
+        about = {"store": root, "watch": watch, "progress": progress, "say": say}
+        learnt = learn(taught.dataset, taught.split, config, counts=dataset.counts, **about)
         metrics = {"data": describe_data(dataset, split), **_describe(config, parts, learnt)}
         asked = {"run": folder.name, "settings": settings_hash(config.as_json(), dataset.sha256)}
-        results, part = _answered(
-            *(config, (dataset, split), (used, parts), learnt),
-            store=root,
-            asked=asked,
-            watch=watch,
-            progress=progress,
-            say=say,
-        )
+        results, part = _answered(config, (dataset, split), (used, parts), learnt, asked=asked, **about)
         with watch.stage("report"):
             metrics |= with_decided(results) | {"detail": part.detail(parts, learnt)}
-            metrics |= examine_scope(parts, learnt, outside)
+            metrics |= examine_scope(parts, learnt, outside) | taught.tested(parts.test, learnt.ids[parts.test])
         quoted = (
             quote(part, used, parts, learnt, config, watch=watch, say=say)
             if isinstance(part, Tested)
@@ -116,7 +104,7 @@ def train(
             metrics |= _measure_unused(dataset, split, learnt, learnt.settled, watch=watch, progress=progress)
     metrics |= {"config": config.as_json(), "origins": dict(origins or {}), "command": command}
     metrics |= {} if swept is None else {"sweep": dict(swept)}
-    seen = marks_by_part(used.texts, {name: getattr(parts, name) for name in PARTS})
+    seen = marks_by_part(taught.dataset.texts, {name: getattr(taught.split, name) for name in PARTS})
     rows = split_ids(dataset, split) | (folds_of(part) if isinstance(part, Tested) else {})
     _save(folder, metrics, learnt, rows, watch=watch, part=part, quoted=quoted, seen=seen)
     tell(trackers, record_of(folder, metrics, learnt.events), say)
@@ -140,17 +128,20 @@ def _describe(config: TrainConfig, split: Split, learnt: Learnt) -> dict[str, An
         "model": learnt.model,
         "method": learnt.fitted.method,
         "requested_method": config.method,
-        "depth": learnt.fitted.scorer.depth,
-        "cut": learnt.fitted.scorer.wanted.depth,
+        "depth": learnt.fitted.reads.depth,
+        "cut": learnt.fitted.reads.wanted.depth,
         "blocks_total": learnt.blocks_total,
         "precision": learnt.precision,
         "depth_scan": learnt.scan.as_json() if learnt.scan else None,
-        "pooling": learnt.fitted.scorer.pooling,
+        "pooling": learnt.fitted.reads.pooling,
         **({"trained": learnt.fitted.trained.as_json()} if learnt.fitted.trained else {}),
         "labels": list(names),
         **({"problem_type": SEVERAL} if learnt.labels.several else {}),
+        **({"blend": learnt.blend} if learnt.blend else {}),
         "reason": learnt.fitted.reason,
         "choices": learnt.fitted.choices,
+        "choice": dict(learnt.chosen.settings),
+        **({} if learnt.chosen.ladder is None else {"ladder": learnt.chosen.ladder.as_json()}),
         "curves": learnt.fitted.curves,
         **({"learning_rate": learnt.fitted.rate.as_json()} if learnt.fitted.rate else {}),
         "tokens": learnt.tokens,
@@ -201,7 +192,7 @@ def _test(
 ) -> tuple[dict[str, Any], Tested | TestedLabels]:
     """Read the test part: everything is chosen by now, and nothing is changed after."""
     with watch.stage("baselines"):
-        fitted = baselines_of(config, dataset, split, learnt, store=store, progress=progress)
+        fitted = baselines_of(config, dataset, split, learnt, progress=progress)
     with watch.stage("test"):
         read_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         say(f"everything is chosen; the test part ({len(split.test)} rows) is read now, {read_at}")

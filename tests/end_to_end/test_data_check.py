@@ -159,7 +159,7 @@ def trained(folder: Path, model: Path, capsys: pytest.CaptureFixture[str], *flag
 
 def test_training_by_time(tmp_path: Path, tiny_llama: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The newest twelve of sixty are tested."""
-    parts = trained(tmp_path, tiny_llama, capsys, "--time", "when")
+    parts = trained(tmp_path, tiny_llama, capsys, "--time-column", "when")
     assert parts["test"] == list(range(1, 13))
     assert parts["validation"] == list(range(13, 19))
 
@@ -181,13 +181,13 @@ def test_training_by_hash(tmp_path: Path, tiny_llama: Path, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("flags", "code", "expected"),
     [
-        (["--time", "when", "--test", "mail.csv"], 2, "--time when makes its own split"),
-        (["--time", "when", "--split-by", "hash"], 2, "--time when makes its own split"),
+        (["--time-column", "when", "--test", "mail.csv"], 2, "--time-column when makes its own split"),
+        (["--time-column", "when", "--split-by", "hash"], 2, "--time-column when makes its own split"),
         (["--recipe", "chapter", "--group", "who"], 2, "--recipe chapter makes its own split"),
         (["--recipe", "chapter", "--split-by", "hash"], 2, "--recipe chapter makes its own split"),
         (["--split-by", "magic"], 2, "'stratified' or 'hash'"),
-        (["--time", "day"], 3, "no column 'day'; columns present: 'text', 'label', 'who', 'when'"),
-        (["--time", "who"], 3, "row 1: 'u0' in column 'who' is no time"),
+        (["--time-column", "day"], 3, "no column 'day'; columns present: 'text', 'label', 'who', 'when'"),
+        (["--time-column", "who"], 3, "row 1: 'u0' in column 'who' is no time"),
     ],
 )
 def test_refusals_of_splits(

@@ -112,7 +112,7 @@ def test_another_seed_deals_other_folds_and_is_another_choice(
 
 @pytest.mark.parametrize(
     "more",
-    [("--split-by", "hash"), ("--time", "text"), ("--test", "messages.csv"), ("--recipe", "chapter")],
+    [("--split-by", "hash"), ("--time-column", "text"), ("--test", "messages.csv"), ("--recipe", "chapter")],
 )
 def test_folds_refuse_other_splits(
     more: tuple[str, str], tmp_path: Path, tiny_llama: Path, capsys: pytest.CaptureFixture[str]

@@ -156,7 +156,7 @@ def test_a_label_unknown_to_training_is_refused_in_the_test_part(desk: Desk) -> 
         (["--seed", "-1"], ["--seed", "-1"]),
         (["--seed", "1.5"], ["--seed", "'1.5'"]),
         (["--learning-rate", "nan"], ["--learning-rate"]),
-        (["--method", "lora"], ["--method", "'probe'", "'lora'"]),
+        (["--method", "svm"], ["--method", "'probe'", "'svm'"]),
         (["--method", "tail", "--blocks", "3"], ["--blocks 3"]),
         (["--max-tokens", "100000"], ["--max-tokens 100000", f"at most {CONTEXT} tokens"]),
         (["--recipe", "chapter", "--test", "good.csv"], ["--recipe chapter makes its own split"]),

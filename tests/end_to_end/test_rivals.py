@@ -14,8 +14,8 @@ import pytest
 from support.command_line import call, read_metrics, require_refusal
 from support.texts import messages, tagged, write_csv, write_tagged
 from support.tiny_models import write_tiny_bert
+from tailtune.choosing import MODEL
 from tailtune.resolving import resolve
-from tailtune.rivals import MODEL
 from tailtune.train import train
 
 PROBE = ["--method", "probe", "--depth", "2", "--no-doubts", "--no-highlights"]

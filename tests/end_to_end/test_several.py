@@ -88,7 +88,7 @@ def test_a_run_holds_everything(run: Path) -> None:
     assert metrics["verdict"]["kind"] in {"better", "not distinguishable", "worse"}
     manifest = json.loads((run / "bundle" / "bundle.json").read_text())
     assert manifest["problem_type"] == "multi_label_classification"
-    assert manifest["format_version"] == 4
+    assert manifest["format_version"] == (6 if metrics.get("blend") else 4)
     assert manifest["rules"]["thresholds"] == [metrics["label_rules"]["labels"][name]["threshold"] for name in NAMES]
     lines = json_lines((run / "predictions.jsonl").read_text())
     assert len(lines) == test["rows"]

@@ -5,8 +5,9 @@ new folders beside them: ``bundle_v2_probe`` names its precision, ``bundle_v3_ru
 ``bundle_v4_windows`` reads long texts in windows, ``bundle_v4_scoped`` tells strange texts, ``bundle_v4_several`` is
 for any number of labels per text, ``bundle_v5_padded`` reads pads, ``bundle_v5_gemma`` and ``bundle_v5_gemma_tail``
 stand on a model with windows, caps and norms on both sides, ``bundle_v5_generic`` is a Falcon, whose blocks are the
-reference library's, ``bundle_v5_encoder`` is read at its first token, ``bundle_v6_pooled_tail`` is a tail that reads
-the mean of all tokens too.
+reference library's, ``bundle_v5_encoder`` is read at its first token, ``bundle_v6_blend`` answers with a tail, counted
+letters and a probe on another model, ``bundle_v6_ngrams`` with counted letters alone, ``bundle_v6_pooled_tail`` with a
+tail that reads the mean of all tokens too.
 Made with ``PYTHONPATH=tests python tests/golden/test_bundle_format.py NUMBER NAME ...``.
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,8 @@ import pytest
 from support.architectures import ARCHITECTURES
 from support.classifiers import (
     LABELS,
+    blended_bundle,
+    ngrams_bundle,
     padded_bundle,
     pooled_tail_bundle,
     probe_bundle,
@@ -35,6 +38,7 @@ from support.classifiers import (
 from support.generic_models import write_generic
 from support.reference import write_reference
 from support.tiny_models import VOCABULARY, tiny_tokenizer, write_tiny_bert, write_tiny_llama
+from tailtune.bundle import Bundle
 from tailtune.predict import Predictor
 
 FOLDER = Path(__file__).resolve().parent
@@ -53,7 +57,7 @@ def test_there_is_one_of_each_method() -> None:
     """The folders are really there."""
     made = {"bundle_v1_probe", "bundle_v1_tail", "bundle_v2_probe", "bundle_v3_ruled", "bundle_v4_windows"}
     made |= {"bundle_v4_scoped", "bundle_v4_several", "bundle_v5_padded", "bundle_v5_gemma", "bundle_v5_gemma_tail"}
-    made |= {"bundle_v5_generic", "bundle_v5_encoder", "bundle_v6_pooled_tail"}
+    made |= {"bundle_v5_generic", "bundle_v5_encoder", "bundle_v6_blend", "bundle_v6_ngrams", "bundle_v6_pooled_tail"}
     assert made <= {path.name for path in FOLDER.iterdir()}
 
 
@@ -69,8 +73,15 @@ def _write_gemma(folder: Path) -> Path:
 def _write(number: str, names: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         llama = write_tiny_llama(Path(folder, "llama"), seed=11, blocks=3)
-        kinds = {"probe": probe_bundle, "ruled": ruled_bundle, "windows": windows_bundle, "scoped": scoped_bundle}
+        bert = write_tiny_bert(Path(folder, "bert"))
+        kinds: dict[str, Callable[[Path], Bundle]] = {
+            "probe": probe_bundle,
+            "ruled": ruled_bundle,
+            "windows": windows_bundle,
+            "scoped": scoped_bundle,
+        }
         kinds |= {"several": several_bundle, "padded": padded_bundle, "pooled_tail": pooled_tail_bundle}
+        kinds |= {"ngrams": ngrams_bundle, "blend": lambda llama: blended_bundle(llama, bert)}
         made = {name: (make, llama) for name, make in kinds.items()}
         if any(name.startswith("gemma") for name in names):
             gemma = _write_gemma(Path(folder, "gemma"))
@@ -78,7 +89,7 @@ def _write(number: str, names: Sequence[str]) -> None:
         if "generic" in names:
             made["generic"] = (probe_bundle, write_generic("falcon", Path(folder, "falcon")))
         if "encoder" in names:
-            made["encoder"] = (probe_bundle, write_tiny_bert(Path(folder, "bert")))
+            made["encoder"] = (probe_bundle, bert)
         for name in names:
             make, model = made[name]
             Predictor(make(model), device="cpu").save(FOLDER / f"bundle_v{number}_{name}")

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from tailtune.bundle import Bundle
+from tailtune.evaluate.ngrams import fit_ngrams
 from tailtune.label_rules import LabelRules
 from tailtune.labels import LabelSet
+from tailtune.methods.blend import Blend, Member
+from tailtune.methods.members import BackboneMember
+from tailtune.methods.ngrams import NgramMember
 from tailtune.methods.scope import Scope
-from tailtune.methods.scorers import Pooling, ProbeScorer, Scorer, pooling_of
+from tailtune.methods.scorers import NoScorer, Pooling, ProbeScorer, Scorer, pooling_of
 from tailtune.methods.tail import new_tail
 from tailtune.models.int8 import to_int8
-from tailtune.models.parts import load_part
+from tailtune.models.parts import load_part, make_part
 from tailtune.rules import Abstain, Curve, Curves, Rules, Scaling, Threshold
+from tailtune.text.ngrams import Kind
 from tailtune.text.tokenizer import Tokenizer
 from tailtune.text.windows import LongRule
 
@@ -126,3 +132,50 @@ def with_scope(bundle: Bundle) -> Bundle:
 def scoped_bundle(model: Path) -> Bundle:
     """Return ``probe_bundle`` with a scope."""
     return with_scope(probe_bundle(model))
+
+
+def ngram_member(kind: Kind = "char", labels: LabelSet = LABELS) -> NgramMember:
+    """Return a member that counts, fitted on a dozen texts of our own."""
+    texts = [f"{word} {other}" for word in ("lunch", "prize", "train") for other in ("now", "at 5", "home", "number 7")]
+    ids = np.repeat(np.arange(3), 4)
+    if labels.several:
+        ids = np.stack([ids == 0, ids != 1, np.arange(12) % 2 == 0], axis=1).astype(np.int64)
+    model, _ = fit_ngrams(kind, texts, ids, classes=len(labels))
+    return NgramMember(model)
+
+
+def backbone_member(model: Path, make: Callable[[Path], Bundle] = probe_bundle) -> BackboneMember:
+    """Return what ``make`` makes of ``model`` as a member."""
+    made = make(model)
+    return BackboneMember(
+        model="tiny", decoder=made.decoder, precision=made.precision, scorer=made.scorer, tokenizer=made.tokenizer
+    )
+
+
+def blended_bundle(model: Path, other: Path) -> Bundle:
+    """Return ``tail_bundle`` of ``model``, letters counted and a probe on ``other`` as one classifier."""
+    members = (ngram_member(), backbone_member(other))
+    return replace(tail_bundle(model), blend=Blend(weights=(0.5, 0.3, 0.4), members=members))
+
+
+def several_blended_bundle(model: Path, other: Path) -> Bundle:
+    """Return ``several_bundle`` with words counted and a probe on ``other``."""
+    made = several_bundle(model)
+    members = (ngram_member("word", made.labels), backbone_member(other))
+    return replace(made, blend=Blend(weights=(0.5, 0.8, 0.3), members=members, several=True))
+
+
+def ngrams_bundle(model: Path) -> Bundle:
+    """Return letters counted, alone; of the model the tokenizer is left."""
+    return without_backbone(replace(_bundle(model, NoScorer(len(LABELS))), blend=_alone(ngram_member())))
+
+
+def _alone(member: Member) -> Blend:
+    return Blend(weights=(0.0, 1.0), members=(member,))
+
+
+def without_backbone(bundle: Bundle) -> Bundle:
+    """Return ``bundle`` without embeddings and blocks."""
+    config = bundle.decoder.config
+    empty = make_part(config, blocks=0, embeddings=False, final_norm=False)
+    return replace(bundle, decoder=empty, scorer=NoScorer(len(bundle.labels)), precision="fp32")

@@ -15,8 +15,12 @@ from tailtune.data.dataset import Dataset
 from tailtune.data.read import dataset_from_lists
 from tailtune.data.split import Split, split_dataset
 from tailtune.errors import ConfigError
+from tailtune.evaluate.ngrams import fit_ngrams
 from tailtune.learn import Learnt, learn
+from tailtune.methods.blend import Blend
 from tailtune.methods.descent import Epoch, Step
+from tailtune.methods.ngrams import NgramMember
+from tailtune.predict import Predictor
 from tailtune.preparing import store_root
 from tailtune.runs import Stopwatch
 
@@ -155,3 +159,49 @@ def test_a_store_is_kept_or_gone(own_home: Path) -> None:
         (temporary / "file").touch()
         assert own_home not in temporary.parents
     assert not temporary.exists()
+
+
+def test_a_blend_answers_stored_features_as_it_answers_texts(tiny_llama: Path, tmp_path: Path) -> None:
+    """Scores of members kept in memory, mixed with those of features, are what the bundle says of the texts."""
+    dataset = spam()
+    alone = learnt(dataset, tiny_llama, tmp_path, method="probe", depth=2)
+    model, _ = fit_ngrams("char", dataset.texts[:30], alone.ids[:30], classes=2)
+    member = NgramMember(model)
+    blend = Blend(weights=(0.7, 0.4), members=(member,))
+    fitted = replace(alone.fitted, blend=blend, member_scores=(member.scores(dataset.texts),))
+    predictor = Predictor(replace(alone.predictor.bundle, blend=blend))
+    blended = replace(alone, chosen=replace(alone.chosen, fitted=fitted), predictor=predictor)
+    rows = np.arange(5, 25)
+    texts = [dataset.texts[row] for row in rows]
+    np.testing.assert_allclose(blended.raw(rows), blended.predictor.predict_proba(texts), atol=1e-5)
+    assert np.abs(blended.raw(rows) - alone.raw(rows)).max() > 1e-3
+    assert blended.fitted.method == "blend"
+    assert blended.blend is not None
+    assert blended.blend["said"] == f"0.7 {tiny_llama.name} probe at depth 2 + 0.4 character n-grams"
+    assert alone.blend is None
+
+
+def test_ngrams_that_are_shipped_alone_read_texts_whole(tiny_llama: Path, tmp_path: Path) -> None:
+    """Whatever the limit of the language model that they were preferred to: nothing is cut, here or in service."""
+    more: dict[str, Any] = {"method": "probe", "depth": 2, "max_tokens": 8}
+    cut, whole = (learnt(spam(), tiny_llama, tmp_path, ship=ship, **more) for ship in ("language-model", "word"))
+    assert cut.windows.truncated.any()
+    assert not whole.windows.truncated.any()
+    assert (whole.windows.lengths == cut.windows.full_lengths).all()
+    texts = list(spam().texts)
+    assert any(each.truncated for each in cut.predictor.predict(texts))
+    assert not any(each.truncated for each in whole.predictor.predict(texts))
+    assert [each.tokens for each in whole.predictor.predict(texts)] == whole.windows.lengths.tolist()
+
+
+def test_strange_texts_are_told_where_the_model_has_no_part(tiny_llama: Path, tmp_path: Path) -> None:
+    """The backbone is kept for that, at the depth that was chosen, and read for nothing else."""
+    more: dict[str, Any] = {"method": "probe", "depth": 2, "ship": "char", "out_of_scope": True}
+    made = learnt(spam(400), tiny_llama, tmp_path / "store", **more)
+    assert made.predictor.bundle.scope is not None
+    assert made.predictor.bundle.scope.depth == len(made.predictor.bundle.decoder.blocks) == 2
+    made.predictor.save(tmp_path / "saved")
+    (prediction,) = Predictor.load(tmp_path / "saved").predict(["win a prize now"])
+    assert prediction.out_of_scope is not None
+    assert made.blend is not None
+    assert made.blend["said"] == "character n-grams"

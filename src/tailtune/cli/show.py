@@ -158,8 +158,9 @@ def training(metrics: Mapping[str, Any], folder: Path) -> None:
     console.print()
     if verdict := metrics.get("verdict"):
         _say(console, verdict["text"], _VERDICT_STYLES.get(verdict["kind"], "bold"))
-    where = f"depth {metrics['depth']} of {metrics['blocks_total']} blocks, {metrics.get('precision', 'fp32')}"
-    _say(console, f"method: {metrics['method']} at {where}")
+    where = f" at depth {metrics['depth']} of {metrics['blocks_total']} blocks, {metrics.get('precision', 'fp32')}"
+    said = f" ({blend['said']})" if (blend := metrics.get("blend")) else ""
+    _say(console, f"method: {metrics['method']}{said}{where if not blend or blend.get('language_model', True) else ''}")
     if reason := metrics.get("reason"):
         _say(console, f"why: {reason}")
     for sentence in (

@@ -17,14 +17,15 @@ from tailtune.settings import Setting
 
 _GROUPS = {
     "Data": (
-        "text_column", "label_column", "label_separator", "label_columns", "label_shares", "label_levels",
-        "relabel", "validation", "test", "split_by", "near_duplicates", "group", "time", "folds", "balance",
+        "text_column", "label_column", "label_separator", "label_columns", "label_shares", "label_levels", "relabel",
+        "validation", "test", "split_by", "near_duplicates", "group", "time_column", "folds", "balance",
         "class_weights", "recipe", "seed",
     ),
     "Model and method": (
-        "model", "weights", "method", "depth", "precision", "budget", "smaller_than", "blocks", "from_depth", "pooling",
-        "penalty", "like",
+        "model", "weights", "method", "time", "ship", "depth", "precision", "budget", "smaller_than", "blocks",
+        "from_depth", "pooling", "penalty", "like",
     ),
+    "Learning from another classifier": ("teacher", "teacher_share", "teacher_temperature", "unlabelled"),
     "Long texts": ("max_tokens", "long", "stride", "merge"),
     "Training blocks": (
         "epochs", "batch_size", "accumulation", "learning_rate", "layer_decay", "head_rate_factor", "weight_decay",
@@ -47,7 +48,7 @@ _SWITCHES |= {"quiet": "--quiet", "measure_unused": "--measure-unused", "out_of_
 _SWITCHES["keep_adapter"] = "--keep-adapter"
 _METAVARS: dict[type, str] = {int: "N", float: "X", str: "NAME"}
 _PLACES = dict.fromkeys(("relabel", "validation", "test", "out_of_scope_texts", "class_weights"), "FILE")
-_PLACES |= {"out": "DIR", "budget": "TIME", "smaller_than": "SIZE", "like": "RUN"}
+_PLACES |= {"out": "DIR", "budget": "TIME", "time": "TIME", "smaller_than": "SIZE", "like": "RUN", "ship": "NAMES"}
 _PLACES |= dict.fromkeys(("track", "baselines", "lora_targets"), "NAMES")
 
 

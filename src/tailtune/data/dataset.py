@@ -61,8 +61,8 @@ class Dataset:
         columns: Further columns that were asked for: name -> one value per row, "" where it has none.
         names: What the text and the label column are called in the source.
         sets: The label names of each row, in the order of ``label_set``, where a text can have several; else None.
-        shares: Label name -> its share of each row, summing to 1, where labels are soft; else None. ``labels`` are then
-            those with the largest share.
+        shares: Label name -> its share of each row, summing to 1, where these are learnt; else None. ``labels`` are
+            what scores are measured by: of soft labels those with the largest share.
     """
 
     texts: tuple[str, ...]
@@ -85,6 +85,11 @@ class Dataset:
         return tuple((label,) for label in self.labels) if self.sets is None else self.sets
 
     @property
+    def shared(self) -> tuple[Mapping[str, float], ...]:
+        """The share of each label in each row: all of the one label, where labels are not soft."""
+        return tuple({label: 1.0} for label in self.labels) if self.shares is None else self.shares
+
+    @property
     def label_set(self) -> LabelSet:
         """The distinct label names, integers in numeric order before the others in text order (1, 2, 10, ham, spam)."""
         return LabelSet(names=self.classes, several=self.sets is not None)
@@ -92,7 +97,8 @@ class Dataset:
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of ``label_set``."""
-        return order_labels(self._names() if self.shares is None else itertools.chain.from_iterable(self.shares))
+        shared: Iterable[str] = () if self.shares is None else itertools.chain.from_iterable(self.shares)
+        return order_labels({*self._names(), *shared})
 
     @property
     def counts(self) -> Counter[str]:

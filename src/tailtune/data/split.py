@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -286,7 +286,7 @@ def _concatenate(parts: Sequence[Dataset]) -> Dataset:
         labels=tuple(label for part in parts for label in part.labels),
         rows=tuple(row for part in parts for row in part.rows),
         sets=None if parts[0].sets is None else tuple(names for part in parts for names in part.members),
-        shares=None if parts[0].shares is None else tuple(own for part in parts for own in _shares(part)),
+        shares=None if parts[0].shares is None else tuple(own for part in parts for own in part.shared),
         source=" + ".join(part.source for part in parts),
         sha256=joined,
         findings=tuple(
@@ -297,10 +297,6 @@ def _concatenate(parts: Sequence[Dataset]) -> Dataset:
             for name in dict.fromkeys(name for part in parts for name in part.columns)
         },
     )
-
-
-def _shares(part: Dataset) -> Sequence[Mapping[str, float]]:
-    return [{label: 1.0} for label in part.labels] if part.shares is None else part.shares
 
 
 def _leak(dataset: Dataset, split: Split, name: Literal["validation", "test"]) -> Finding | None:

@@ -49,7 +49,7 @@ def split_by_time(
     late = part > earliest[groups.ids]
     findings = (*groups.findings, *_left_out(dataset, part, late))
     part[late] = LEFT_OUT
-    hint = "leave the class out, or split without --time"
+    hint = "leave the class out, or split without --time-column"
     require_classes_in_training(dataset, part, hint)
     return parts_to_split(dataset, part, groups.ids, kind="time", seed=seed, balance=balance, findings=findings)
 
@@ -93,7 +93,7 @@ def _by_time(times: NDArray[np.float64], dataset: Dataset, column: str) -> NDArr
     changes = np.flatnonzero(np.diff(ordered)) + 1
     if not len(changes):
         message = f"all rows have the same time in column {column!r}; nothing is older or newer"
-        raise DataError(message, path=dataset.source, hint="name another column with --time, or leave it away")
+        raise DataError(message, path=dataset.source, hint="name another column with --time-column, or leave it away")
     test = _nearest(changes, (FRACTIONS[0] + FRACTIONS[1]) * len(times))
     before = changes[changes < test]
     validation = _nearest(before, FRACTIONS[0] * len(times)) if len(before) else test

@@ -7,19 +7,18 @@ Knows nothing about files, models or splits.
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tailtune.evaluate.metrics import FloatArray, IdArray, Scores, score
+from tailtune.evaluate.ngrams import class_shares, fit_ngrams
+from tailtune.label_rules import sigmoid
 from tailtune.progress import Progress, silent
-from tailtune.rules import Indices, Step
-
-if TYPE_CHECKING:
-    from sklearn.feature_extraction.text import TfidfVectorizer
+from tailtune.rules import Indices, Step, softmax
+from tailtune.text.ngrams import Kind
 
 SENTENCES = "minilm_lr"
 TITLES = {
@@ -32,13 +31,7 @@ HOW = {SENTENCES: "--model minilm-l6 --method probe"}
 """How to have Tailtune make one: those that are no n-grams."""
 COUNTED = ("majority", "word_tfidf_lr", "char_tfidf_lr")
 """Those that count classes, words and letters, fitted here."""
-
-# Bounds time and memory (the solver keeps some 25 vectors of this length): 15,000 short texts in 150 classes, so 26,000
-# n-grams, take 33 s and 1.5 GB on two cores. With 7,500 of them 20,000 n-grams score 90.4 % and all 25,879 90.5 %.
-_COEFFICIENTS = 4_000_000
-_FEWEST_NGRAMS = 5_000
-# 13 to 33 iterations were needed on every data set measured; the bound is for those that would never end.
-_ITERATIONS = 300
+_KINDS: Mapping[str, Kind] = {"word_tfidf_lr": "word", "char_tfidf_lr": "char"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -195,67 +188,10 @@ def _fit(
     seed: int,
 ) -> tuple[Callable[[Sequence[str]], FloatArray], bool]:
     """Return the classifying function of one baseline, and whether its solver converged."""
-    if name == "majority" or len(np.unique(ids, axis=0)) == 1:
-        return _class_shares(ids, classes), True
-    vectorizer = _vectorizer(name, classes)
-    analyse = vectorizer.build_analyzer()
-    if not any(analyse(text) for text in texts):  # nothing to learn from: no text holds a single n-gram
-        return _class_shares(ids, classes), True
-    return _fit_regression(vectorizer, texts, ids, classes=classes, weights=weights, seed=seed)
-
-
-def _class_shares(ids: IdArray, classes: int) -> Callable[[Sequence[str]], FloatArray]:
-    """Return a function that gives every text the classes' shares of the training rows."""
-    shares = (np.bincount(ids, minlength=classes) if ids.ndim == 1 else ids.sum(axis=0)) / len(ids)
-    return lambda texts: np.tile(shares, (len(texts), 1))
-
-
-def _vectorizer(name: str, classes: int) -> TfidfVectorizer:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    most = max(_FEWEST_NGRAMS, _COEFFICIENTS // classes)
-    # Logarithmic counts (sublinear) win on validation rows: characters on the chapter's split 99.3 against 98.7 %.
-    if name == "word_tfidf_lr":
-        return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=most)
-    return TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, max_features=most)
-
-
-def _fit_regression(
-    vectorizer: TfidfVectorizer,
-    texts: Sequence[str],
-    ids: IdArray,
-    *,
-    classes: int,
-    weights: FloatArray | None,
-    seed: int,
-) -> tuple[Callable[[Sequence[str]], FloatArray], bool]:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    vectors = vectorizer.fit_transform(texts)
-
-    def regression(of: IdArray, of_rows: FloatArray | None = None) -> LogisticRegression:
-        fitted = LogisticRegression(C=10, max_iter=_ITERATIONS, random_state=seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # told by ``converged`` instead
-            return fitted.fit(vectors, of, sample_weight=of_rows)
-
-    # Each regression, the classes it speaks of and the columns of its answer that say so.
-    if ids.ndim == 1:
-        whole = regression(ids, None if weights is None else weights[ids])
-        parts: list[tuple[LogisticRegression, Any, Any]] = [(whole, whole.classes_, slice(None))]
-    else:
-        both = np.flatnonzero((ids == 1).any(axis=0) & (ids == 0).any(axis=0))
-        parts = [(regression(ids[:, label]), label, 1) for label in both]
-    shares = _class_shares(ids, classes)
-
-    def classify(new_texts: Sequence[str]) -> FloatArray:
-        # Of one label per text a class never seen gets 0; of several a label without choice gets its share.
-        probabilities = shares(new_texts) if ids.ndim == 2 else np.zeros((len(new_texts), classes))
-        if new_texts:
-            new_vectors = vectorizer.transform(new_texts)
-            for fitted, spoken_of, columns in parts:
-                probabilities[:, spoken_of] = fitted.predict_proba(new_vectors)[:, columns]
-        return probabilities
-
-    return classify, all(bool(np.max(fitted.n_iter_) < _ITERATIONS) for fitted, _, _ in parts)
+    if name == "majority":
+        shares = class_shares(ids, classes)
+        return lambda new_texts: np.tile(shares, (len(new_texts), 1)), True
+    kind = _KINDS[name]
+    model, converged = fit_ngrams(kind, texts, ids, classes=classes, weights=weights, seed=seed)
+    answer = softmax if ids.ndim == 1 else sigmoid
+    return lambda new_texts: answer(model.scores(new_texts)), converged

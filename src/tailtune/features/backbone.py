@@ -121,7 +121,7 @@ class Backbone:
         return len(self.decoder.blocks)
 
     def run(self, tokens: Tokens, wanted: Wanted, *, token_budget: int = TOKEN_BUDGET) -> Iterator[Piece]:
-        """Yield the features of every text, batch by batch, shortest texts first.
+        """Yield the features of every text, batch by batch, shortest texts first; empty pieces of nothing wanted.
 
         Args:
             tokens: Ragged token ids of the texts; each text has at least one.
@@ -135,6 +135,8 @@ class Backbone:
     def _piece(self, tokens: Tokens, batch: Batch, wanted: Wanted) -> Piece:
         taken = tokens.take(batch.texts)
         piece = Piece(batch=batch, pooled={}, states={}, ids=taken.ids if wanted.ids else None)
+        if wanted == Wanted():
+            return piece
         layout = self._fast.layout(batch, self.device)
         for depth, states in self._climb(taken, layout):
             _keep(piece, depth, states, wanted, layout.read)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tailtune.features.backbone import Backbone
+from tailtune.features.backbone import Backbone, Wanted
 from tailtune.models.mapped import shapes_of
 from tailtune.models.onednn import fastest_linear
 from tailtune.text.packing import pack
@@ -18,6 +18,8 @@ from tailtune.text.tokenizer import Tokens
 from tailtune.text.windows import Windows
 
 _REPEATS = 9
+# Of these so many are read to tell the speed of a pass.
+_SPEED_TOKENS, _SPEED_BLOCKS = 2048, 4
 
 
 def middling(tokens: Tokens, windows: Windows) -> tuple[Tokens, int]:
@@ -52,6 +54,25 @@ def milliseconds(backbone: Backbone, text: Tokens, depths: Sequence[int]) -> dic
             if depth == max(depths):
                 break
     return {depth: statistics.median(found[1:]) for depth, found in measured.items()}
+
+
+def blocks_per_second(backbone: Backbone, tokens: Tokens, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Return tokens times blocks per second of a forward pass over some of the texts.
+
+    Args:
+        backbone: Holds at least one block.
+        tokens: Of all texts.
+        clock: Returns seconds; only differences matter.
+    """
+    some = tokens.take(np.flatnonzero(np.cumsum(tokens.lengths) <= _SPEED_TOKENS) if len(tokens) else np.arange(0))
+    some = some if len(some) else tokens.take(np.zeros(1, dtype=np.int64))
+    wanted = Wanted(pooled=(min(_SPEED_BLOCKS, backbone.depth),))
+    for _ in backbone.run(some, wanted):  # the first pass makes what later ones find
+        pass
+    started = clock()
+    for _ in backbone.run(some, wanted):
+        pass
+    return float(some.offsets[-1]) * wanted.depth / max(clock() - started, 1e-6)
 
 
 def stored_bytes(backbone: Backbone, depths: Sequence[int]) -> Mapping[int, int]:

@@ -12,9 +12,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tailtune.errors import ConfigError, TrainingDiverged
+from tailtune.errors import ConfigError
 from tailtune.features.backbone import Wanted
 from tailtune.features.store import Features
+from tailtune.methods.blend import Blend
 from tailtune.methods.descent import Epoch, Step, TailSettings
 from tailtune.methods.finder import Found
 from tailtune.methods.lora import LoraSettings
@@ -25,7 +26,7 @@ from tailtune.methods.trained import Trained, train_part
 from tailtune.models.parts import Part
 from tailtune.progress import Progress, silent
 
-Method = Literal["probe", "tail", "lora", "full", "auto"]
+Method = Literal["probe", "tail", "lora", "full", "ngrams", "auto"]
 Depth = int | Literal["auto", "last"]
 
 # Depths of a decoder are probed this far up; its best features for classifying are rarely above (design, arXiv
@@ -71,7 +72,7 @@ class Plan:
     @property
     def top(self) -> int:
         """The deepest block that may be needed, a tail's own included."""
-        return max(*self.depths, *self.tails, 1)
+        return max((*self.depths, *self.tails, 1))
 
     @property
     def wanted(self) -> Wanted:
@@ -83,7 +84,7 @@ def plan(method: Method, depth: Depth, *, blocks: int, total: int, causal: bool 
     """Return what to compute for a model of ``total`` blocks.
 
     Args:
-        method: probe, tail, lora, full or auto.
+        method: probe, tail, lora, full, ngrams or auto.
         depth: Where to cut; "last" is all blocks, "auto" leaves it to the validation rows. LoRA and full training take
             all blocks then: what a probe finds best below the top, trained blocks change.
         blocks: Trainable blocks of a tail.
@@ -94,6 +95,8 @@ def plan(method: Method, depth: Depth, *, blocks: int, total: int, causal: bool 
     Raises:
         ConfigError: If the depth or the number of trainable blocks does not fit the model.
     """
+    if method == "ngrams":
+        return Plan(method=method, depths=(), cuts=(), tails=(), blocks=blocks)
     trains_all = method in ("lora", "full")
     top = total if depth == "last" or (trains_all and depth == "auto") else depth
     if top != "auto" and not 1 <= top <= total:
@@ -160,7 +163,12 @@ class Fitted:
         curves: Training curves of a tail, for metrics.json.
         rate: How the learning rate of a tail was found; None where it was given, or no tail was tried.
         reason: Why this one, in words.
+        blend: Weights of ``scorer`` and of further classifiers; None where it answers alone.
+        member_scores: [texts, C] of each of those, for all texts of the data set.
         trained: What was trained, where that was chosen.
+        parts: Names of the members of ``blend``, for machines.
+        reader: The language model's scorer where it has no part in the answer.
+        rates: Settings of what was trained that were not those of the run.
     """
 
     scorer: Scorer
@@ -168,11 +176,23 @@ class Fitted:
     curves: dict[str, Any] = field(default_factory=dict)
     rate: Found | None = None
     reason: str = ""
+    blend: Blend | None = None
+    member_scores: tuple[Doubles, ...] = ()
     trained: Trained | None = None
+    parts: tuple[str, ...] = ()
+    reader: Scorer | None = None
+    rates: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def reads(self) -> Scorer:
+        """The language model's scorer, whether or not it has a part in the answer."""
+        return self.reader or self.scorer
 
     @property
     def method(self) -> str:
-        """What was chosen: probe, tail, lora or full."""
+        """What was chosen: probe, tail, lora, full, ngrams or blend."""
+        if self.blend is not None:
+            return self.blend.method
         return self.scorer.kind if isinstance(self.scorer, TailScorer) else "probe"
 
     @property
@@ -183,6 +203,20 @@ class Fitted:
     def features(self, features: Features) -> Features:
         """Return the features that the scorer reads, of those it was fitted on."""
         return features if self.trained is None else self.trained.features(features)
+
+    def scores(self, features: Features, texts: NDArray[np.int64]) -> Doubles:
+        """Return [n, C] class scores of these texts, members of a blend included; before the rules.
+
+        Args:
+            features: Of all texts of the data set.
+            texts: [n] which of them.
+        """
+        own = self.blend is None or self.blend.own
+        scores = score_features(self.scorer, features, texts).astype(np.float64) if own else None
+        if self.blend is not None:
+            return self.blend.mixed(scores, [rows[texts] for rows in self.member_scores])
+        assert scores is not None
+        return scores
 
 
 def choose(
@@ -200,7 +234,7 @@ def choose(
     happened: Callable[[Step | Epoch], None] = lambda event: None,
     found: Scan | None = None,
 ) -> Fitted:
-    """Return the classifier that the held-out rows prefer among those planned.
+    """Return the classifier that was asked for, as the held-out rows prefer it; for "auto" see ``methods.climbing``.
 
     Args:
         planned: What to try.
@@ -226,83 +260,52 @@ def choose(
         if not planned.tails:
             return fitted
     (at,) = planned.tails
-    try:
-        trained = train_part(
-            planned.trains,
-            decoder,
-            features,
-            rows,
-            first=at - planned.blocks,
-            depth=at,
-            pooling=trained_pooling or own_pooling(causal=decoder.config.causal),
-            settings=settings,
-            lora=lora,
-            progress=progress,
-            happened=happened,
-        )
-    except TrainingDiverged as error:
-        if fitted is None or planned.method != "auto":
-            raise
-        # The probe is there already: a tail that fails is one that validation does not prefer.
-        return replace(fitted, reason=f"{fitted.reason}; a tail at depth {at} could not be trained: {error.message}")
-    tail, curves = trained.scorer, trained.curves
-    judged = _losses(tail, trained.features(features), rows) if len(rows.validation) else None
-    entry = _tail_entry(tail, judged)
-    if fitted is None or planned.method != "auto":
-        reason = f"{trained.said}, as asked for"
-        earlier = [] if fitted is None else [{**choice, "chosen": False} for choice in fitted.choices]
-        choices = [*earlier, {**entry, "chosen": True}]
-        return Fitted(scorer=tail, choices=choices, curves=curves, reason=reason, trained=trained, rate=trained.rate)
-    wins = judged is not None and _wins(judged, _losses(fitted.scorer, features, rows))
-    return _decided(fitted, trained, wins=wins, rows=len(rows.validation), entry=entry)
+    trained = train_part(
+        *(planned.trains, decoder, features, rows),
+        first=at - planned.blocks,
+        depth=at,
+        pooling=trained_pooling or own_pooling(causal=decoder.config.causal),
+        settings=settings,
+        lora=lora,
+        progress=progress,
+        happened=happened,
+    )
+    tail = trained.scorer
+    judged = _judged(tail, trained.features(features), rows) if len(rows.validation) else None
+    earlier = [] if fitted is None else [{**choice, "chosen": False} for choice in fitted.choices]
+    return Fitted(
+        scorer=tail,
+        choices=[*earlier, {**entry_of(tail, judged), "chosen": True}],
+        curves=trained.curves,
+        reason=f"{trained.said}, as asked for",
+        trained=trained,
+        rate=trained.rate,
+    )
 
 
 def _why_probe(planned: Plan, found: Scan | None) -> str:
-    if found is None:
-        return f"a probe at depth {planned.cuts[0]}, as asked for"
-    untried = "" if planned.tails or planned.method == "probe" else f"; {planned.untried}"
-    return f"a probe at {found.reason}{untried}"
+    return f"a probe at depth {planned.cuts[0]}, as asked for" if found is None else f"a probe at {found.reason}"
 
 
 Judged = tuple[Doubles, NDArray[np.bool_]]
 
 
-def _losses(scorer: Scorer, features: Features, rows: Rows) -> Judged:
+def _judged(scorer: Scorer, features: Features, rows: Rows) -> Judged:
     """Log loss of every validation row, and whether its best class is right."""
     logits = score_features(scorer, features, rows.validation).astype(np.float64)
     return rows.task.judge(logits, rows.labels[rows.validation])
 
 
-def _tail_entry(tail: TailScorer, judged: Judged | None) -> dict[str, Any]:
-    entry: dict[str, Any] = {"candidate": tail.kind, "depth": tail.depth, "rows": 0}
+def entry_of(scorer: Scorer, judged: Judged | None) -> dict[str, Any]:
+    """Return what ``choices`` says of a trained part.
+
+    Args:
+        scorer: The part.
+        judged: Log loss of every validation row, and whether it is right; None without such rows.
+    """
+    kind = scorer.kind if isinstance(scorer, TailScorer) else "probe"
+    entry: dict[str, Any] = {"candidate": kind, "depth": scorer.depth, "rows": 0}
     if judged is not None:
         losses, correct = judged
         entry |= {"rows": len(losses), "loss": float(losses.mean()), "accuracy": float(correct.mean())}
     return entry
-
-
-def _wins(tail: Judged, probe: Judged) -> bool:
-    """Whether the validation rows prefer the tail with significance; the probe is cheaper, and chosen on more rows.
-
-    The tail's epoch was picked on these very rows, so a mere lead would be flattery: two standard errors of the paired
-    difference in log loss are asked for, and no loss of accuracy.
-    """
-    gain = probe[0] - tail[0]
-    if len(gain) < 2:  # a single row has no standard error
-        return False
-    error = float(gain.std() / np.sqrt(len(gain)))
-    return bool(gain.mean() > 2 * error and tail[1].mean() >= probe[1].mean())
-
-
-def _decided(fitted: Fitted, trained: Trained, *, wins: bool, rows: int, entry: dict[str, Any]) -> Fitted:
-    tail, verdict = trained.scorer, "better" if wins else "not better with significance"
-    reason = f"{fitted.reason}; a tail trained at depth {tail.depth} was {verdict} on {rows} validation rows"
-    choices = [*({**c, "chosen": c["chosen"] and not wins} for c in fitted.choices), {**entry, "chosen": wins}]
-    return Fitted(
-        scorer=tail if wins else fitted.scorer,
-        choices=choices,
-        curves=trained.curves,
-        reason=reason,
-        trained=trained if wins else None,
-        rate=trained.rate,
-    )

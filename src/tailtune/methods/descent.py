@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -51,6 +51,8 @@ class TailSettings:
         average_last: Epochs whose weights are averaged, judged and kept so; None for the latest. Not beside ``ema``.
         seed: Of the head's start and the order of texts.
         objective: The loss of a batch.
+        stop: Asked after each step whether time is over: the tail then ends as it was at its best epoch, the first one
+            is judged as far as it came.
     """
 
     epochs: int = 5
@@ -69,6 +71,7 @@ class TailSettings:
     average_last: int | None = None
     seed: int = 0
     objective: Objective = field(default_factory=Objective)
+    stop: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,6 +150,10 @@ def fit_tail(
             average.after_step(tail)
             losses.append(happened.loss)
             yield happened
+            if settings.stop():
+                break
+        if best.epoch and settings.stop():
+            break
         average.after_epoch(tail)
         with replaced(tail, average.weights):
             held_out = _held_out(tail, features, labels, validation)

@@ -7,6 +7,7 @@ took five times as long.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from tailtune.features.backbone import Floats
 from tailtune.features.store import Features, Indices
 from tailtune.methods.probe import FOLDS, PENALTIES, Doubles, Linear, Rows, fit_linear
-from tailtune.methods.scorers import Pooling, ProbeScorer, Scorer, pool, probabilities, score_features, vectors_of
+from tailtune.methods.scorers import Pooling, ProbeScorer, Scorer, pool, probabilities, vectors_of
 
 # The strongest penalty: a probe that follows single rows less is led less by their wrong labels.
 PENALTY = PENALTIES[0]
@@ -37,7 +38,9 @@ class HeldOutAnswers:
     how: str
 
 
-def held_out_answers(features: Features, rows: Rows, scorer: Scorer, pooling: Pooling) -> HeldOutAnswers:
+def held_out_answers(
+    features: Features, rows: Rows, scorer: Scorer, pooling: Pooling, *, answer: Callable[[Indices], Doubles]
+) -> HeldOutAnswers:
     """Return the answers for all training and validation rows; for the latter alone where folding would cost too much.
 
     A row whose class no other fold holds has no answer: nothing could have learnt that class.
@@ -47,13 +50,15 @@ def held_out_answers(features: Features, rows: Rows, scorer: Scorer, pooling: Po
         rows: Training and validation rows, at least one of them.
         scorer: Fitted on the training rows.
         pooling: Which pooled vectors a probe reads.
+        answer: Returns the classifier's own [n, C] probabilities of some rows; it may be more than ``scorer``.
     """
     everything, depth = _everything(rows), _depth(features, rows, scorer, pooling)
     if depth is None:
         if not len(rows.validation):
             return HeldOutAnswers(rows=rows.validation, probabilities=np.empty((0, rows.classes)), how="nothing")
-        judged = probabilities(score_features(scorer, features, rows.validation))
-        how = "the classifier itself, on the validation rows alone: folding all rows would cost too much"
+        judged = answer(rows.validation)
+        why = "folding all rows would cost too much" if features.pooled_depths else "it has no features to be folded"
+        how = f"the classifier itself, on the validation rows alone: {why}"
         return HeldOutAnswers(rows=rows.validation, probabilities=judged, how=how)
     vectors, windows = pool(features.pooled(depth), pooling), features.windows
     fold = dealt(rows.labels[everything], rows.groups[everything])
@@ -104,10 +109,12 @@ def _everything(rows: Rows) -> Indices:
 
 def _depth(features: Features, rows: Rows, scorer: Scorer, pooling: Pooling) -> int | None:
     """The deepest depth up to the cut with pooled vectors; None where folding is too much work."""
+    depths = [depth for depth in features.pooled_depths if depth <= scorer.wanted.depth]
+    if not depths:
+        return None
     width = features.pooled_width * vectors_of(pooling)
     work = (len(rows.train) + len(rows.validation)) * width * (1 if rows.classes == 2 else rows.classes)
-    depths = [depth for depth in features.pooled_depths if depth <= scorer.wanted.depth]
-    return max(depths, default=None) if work <= MOST_WORK else None
+    return max(depths) if work <= MOST_WORK else None
 
 
 def _fitted(features: Features, vectors: Floats, rows: Rows, learn: Indices) -> Linear:

@@ -25,6 +25,8 @@ from tailtune.progress import Progress, silent
 from tailtune.text.windows import Windows
 
 Doubles = NDArray[np.float64]
+# (texts to learn from, texts to judge), one pair after the other.
+Folds = tuple[tuple[Indices, Indices], ...]
 
 # Inverse penalties tried, on standardised features; depths are compared with SCOUT.
 PENALTIES = (0.03, 0.1, 0.3, 1.0)
@@ -62,7 +64,9 @@ class Rows:
 
     def lessons(self, windows: Windows, learn: Indices) -> tuple[Indices, Indices | Doubles, Doubles | None]:
         """Return ``windows.rows`` of the texts to learn from: with their labels, or with their targets."""
-        return windows.rows(learn, self.labels if self.targets is None else self.targets)
+        if self.targets is None:
+            return windows.rows(learn, self.labels)
+        return windows.rows(learn, self.targets)
 
     @property
     def task(self) -> Task:
@@ -181,30 +185,46 @@ class HeldOut:
         rows: What may be seen.
         pooling: Which pooled vectors.
         work: Most multiply-adds per pass over the data for which rows are folded.
+        folds: Those of other classifiers, to be compared on the same rows; default: by ``work``.
+
+    Attributes:
+        folds: (texts to learn from, texts to judge), one pair where rows are not folded.
+        judged: Texts that are judged, fold after fold.
     """
 
-    def __init__(self, features: Features, rows: Rows, pooling: Pooling, *, work: float = DEPTH_WORK) -> None:
+    def __init__(
+        self,
+        features: Features,
+        rows: Rows,
+        pooling: Pooling,
+        *,
+        work: float = DEPTH_WORK,
+        folds: Folds | None = None,
+    ) -> None:
         self._features = features
         self._rows = rows
         self._pooling = pooling
         self._scores: dict[tuple[int, float], Floats] = {}
         self._fitted: dict[tuple[int, float], Linear] = {}
         width = round(features.pooled_width * vectors_of(pooling) * features.windows.counts.mean())
-        self._folds = list(_folds(rows, width, work))
-        self._judged = np.concatenate([judge for _, judge in self._folds])
+        self.folds = tuple(_folds(rows, width, work)) if folds is None else folds
+        self.judged = np.concatenate([judge for _, judge in self.folds])
 
     def candidate(self, depths: tuple[int, ...], penalty: float) -> Candidate:
         """Return the averaged probes of these depths, judged on the held-out rows."""
-        scores: Doubles = np.mean([self._depth(depth, penalty) for depth in depths], axis=0, dtype=np.float64)
-        logits = self._features.windows.merged(scores, self._judged)
-        losses, correct = self._rows.task.judge(logits, self._rows.labels[self._judged])
+        losses, correct = self._rows.task.judge(self.scores(depths, penalty), self._rows.labels[self.judged])
         return Candidate(depths=depths, penalty=penalty, losses=losses, correct=correct)
+
+    def scores(self, depths: tuple[int, ...], penalty: float) -> Doubles:
+        """Return [judged, C] scores of the averaged probes of these depths, of rows that they did not learn from."""
+        scores: Doubles = np.mean([self._depth(depth, penalty) for depth in depths], axis=0, dtype=np.float64)
+        return self._features.windows.merged(scores, self.judged)
 
     def _depth(self, depth: int, penalty: float) -> Floats:
         if (depth, penalty) not in self._scores:
             vectors = pool(self._features.pooled(depth), self._pooling)
             parts = []
-            for learn, judge in self._folds:
+            for learn, judge in self.folds:
                 linear = self._fit(vectors, learn, depth, penalty)
                 parts.append(linear.scores(vectors[self._features.windows.of(judge)]))
             self._scores[depth, penalty] = np.concatenate(parts)
@@ -272,6 +292,7 @@ def choose_probe(
     pooling: Pooling,
     penalties: Sequence[float] = PENALTIES,
     progress: Progress = silent,
+    held_out: HeldOut | None = None,
 ) -> tuple[ProbeScorer, Candidate, list[Candidate]]:
     """Return the probe of these depths with the best penalty, fitted on the training rows; its scores; all tried.
 
@@ -282,9 +303,10 @@ def choose_probe(
         pooling: Which pooled vectors.
         penalties: Inverse penalties to choose from.
         progress: Told penalties tried.
+        held_out: Judges them; default: on folds where these are cheap.
     """
     # A single penalty needs no folds: the fit on the training rows, which is needed anyway, is judged on the others.
-    held_out = HeldOut(features, rows, pooling, work=PENALTY_WORK if len(penalties) > 1 else 0.0)
+    held_out = held_out or HeldOut(features, rows, pooling, work=PENALTY_WORK if len(penalties) > 1 else 0.0)
     tried: list[Candidate] = []
     for penalty in penalties:
         tried.append(held_out.candidate(tuple(depths), penalty))

@@ -117,6 +117,7 @@ class Scan:
         points: One per depth, ascending.
         chosen: The candidate at the chosen depth.
         rows: Sampled rows.
+        hurried: Why a deeper one was not taken, in words; empty where time had no say.
     """
 
     precision: Precision
@@ -124,12 +125,15 @@ class Scan:
     points: tuple[Point, ...]
     chosen: Candidate
     rows: int
+    hurried: str = ""
 
     @property
     def reason(self) -> str:
         """Why this depth and precision, in words."""
         first, last = self.points[0].candidate.depth, self.points[-1].candidate.depth
         limits = "" if all(point.within for point in self.points) else " within the limits"
+        if self.hurried:
+            return f"depth {self.chosen.depth}: {self.hurried}; {self.why_precision}"
         return (
             f"depth {self.chosen.depth}: the shallowest of depths {first} to {last}{limits} within one standard error "
             f"of the best held-out log loss, {self.chosen.loss:.3f} on {self.rows} sampled rows; {self.why_precision}"
@@ -246,6 +250,21 @@ def scan(
         said = "as asked for" if precision != "auto" else here
         used, why = first, f"{first} products, {said}"
     return Scan(precision=used, why_precision=why, points=points, chosen=chosen, rows=len(chosen.losses))
+
+
+def within_time(found: Scan, *, deepest: float, why: str) -> Scan:
+    """Return the scan with a shallower depth chosen where the pass to the chosen one would take too long.
+
+    Args:
+        found: The curve.
+        deepest: Most blocks that there is time for; the shallowest depth is taken where there is not even that.
+        why: In words.
+    """
+    if found.chosen.depth <= deepest:
+        return found
+    allowed = [point.candidate for point in found.points if point.within]
+    fitting = [candidate for candidate in allowed if candidate.depth <= deepest] or allowed[:1]
+    return replace(found, chosen=one_standard_error(fitting), hurried=why)
 
 
 def _int8_pays(passes: Passes) -> bool:

@@ -5,6 +5,7 @@ Imported by prediction; knows nothing of training.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol, cast
 
@@ -14,18 +15,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tailtune.errors import ConfigError
-from tailtune.features.backbone import Floats, Piece, Wanted, mean_states
+from tailtune.features.backbone import Backbone, Floats, Piece, Wanted, mean_states
 from tailtune.features.store import Features, Indices
 from tailtune.label_rules import sigmoid
 from tailtune.models.decoder import Packed
 from tailtune.models.parts import Part
+from tailtune.progress import Progress, silent
 from tailtune.rules import softmax
 from tailtune.text.packing import batches
+from tailtune.text.tokenizer import Tokens
+from tailtune.text.windows import Windows
 
 Pooling = Literal["last", "first", "mean", "last+mean", "first+mean"]
 Kind = Literal["tail", "lora", "full"]
 # Packed tokens per scoring batch of a tail; see features.backbone.TOKEN_BUDGET.
 SCORING_TOKENS = 2048
+_NOTHING = Wanted()
 
 
 class Scorer(Protocol):
@@ -202,6 +207,36 @@ class TailScorer(nn.Module):
         return scores
 
 
+@dataclass(frozen=True, slots=True)
+class NoScorer:
+    """What stands in a bundle for a language model that has no part in the answer: reads nothing, scores all alike.
+
+    Attributes:
+        classes: C.
+    """
+
+    classes: int
+
+    @property
+    def depth(self) -> int:
+        """No block."""
+        return 0
+
+    @property
+    def pooling(self) -> Pooling:
+        """Nothing is read; a pooling has to be named."""
+        return "mean"
+
+    @property
+    def wanted(self) -> Wanted:
+        """Nothing."""
+        return Wanted()
+
+    def logits(self, piece: Piece) -> Floats:
+        """Return [N, C] zeros."""
+        return np.zeros((len(piece.batch.texts), self.classes), dtype=np.float32)
+
+
 def score_features(scorer: Scorer, features: Features, texts: Indices) -> Floats:
     """Return [texts, C] class scores from stored features, in the order asked for; those of windows are merged.
 
@@ -226,6 +261,38 @@ def score_features(scorer: Scorer, features: Features, texts: Indices) -> Floats
     return features.windows.merged(in_order(pieces), texts)
 
 
+def score_tokens(
+    scorer: Scorer,
+    backbone: Backbone,
+    tokens: Tokens,
+    windows: Windows,
+    *,
+    besides: Wanted = _NOTHING,
+    see: Callable[[Piece], None] = lambda piece: None,
+    progress: Progress = silent,
+    stage: str = "predict",
+) -> Floats:
+    """Return [texts, C] class scores, computed here and now; those of windows are merged.
+
+    Args:
+        scorer: Fitted.
+        backbone: Holds the blocks that it wants.
+        tokens: Of every window, at least one.
+        windows: Which belong to which text.
+        besides: What ``see`` wants.
+        see: Shown every batch.
+        progress: Told tokens done.
+        stage: What it is told they are done for.
+    """
+    pieces, done, total = [], 0, int(tokens.offsets[-1])
+    for piece in backbone.run(tokens, scorer.wanted | besides):
+        pieces.append((piece.batch.texts, scorer.logits(piece)))
+        see(piece)
+        done += piece.batch.tokens
+        progress(stage, done, total, "tokens")
+    return windows.merged(in_order(pieces))
+
+
 def in_order(pieces: list[tuple[Indices, Floats]]) -> Floats:
     """Return the rows of all pieces, put back at the places they came from.
 
@@ -238,7 +305,7 @@ def in_order(pieces: list[tuple[Indices, Floats]]) -> Floats:
     return out
 
 
-def probabilities(logits: Floats, *, several: bool = False) -> NDArray[np.float64]:
+def probabilities(logits: NDArray[np.floating], *, several: bool = False) -> NDArray[np.float64]:
     """Return [N, C] float64 probabilities: the softmax of each row, or the sigmoid of each score.
 
     Args:

@@ -93,6 +93,15 @@ def make_part(
         return Decoder(shape, first=first, blocks=blocks, embeddings=embeddings, final_norm=final_norm)
 
 
+def empty_part(shape: Shape) -> Part:
+    """Return a part of a decoder that holds nothing, for a classifier without a language model.
+
+    Args:
+        shape: Of the whole decoder.
+    """
+    return make_part(shape, blocks=0, embeddings=False, final_norm=False)
+
+
 def load_part(folder: Path, *, depth: int | None = None, final_norm: bool = True) -> Part:
     """Return the pretrained decoder in a Hugging Face folder, in fp32 on the CPU, in eval mode.
 

@@ -63,6 +63,8 @@ def limit_line(metrics: Metrics) -> str:
     found = part(metrics, "detail", "long")
     if not found:
         return ""
+    if metrics.get("method") == "ngrams":
+        return "Texts are read whole, however long."
     longer = f"texts longer than {value_of(found['limit'])} tokens"
     if found["kind"] == "windows":
         stride = value_of(found["stride"])

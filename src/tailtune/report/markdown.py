@@ -16,21 +16,25 @@ from tailtune.report.blocks import Section, Table
 from tailtune.report.decisions import calibration_line, decisions_page
 from tailtune.report.folds import folds
 from tailtune.report.front_matter import front_matter
+from tailtune.report.ladder import ladder
 from tailtune.report.levels import levels
 from tailtune.report.long import limit_line, long_texts
 from tailtune.report.losses import drawn_weights, losses_lines
 from tailtune.report.reading import reading_line
 from tailtune.report.scope import scope_lines
 from tailtune.report.swept import swept_line
+from tailtune.report.taught import teacher
 from tailtune.report.words import (
     ABSENT,
     UNPRINTABLE,
     Metrics,
     bounds_of,
     flat,
+    has_model,
     labels_of,
     one_line,
     part,
+    parts_of,
     percent,
     percents,
     value_of,
@@ -63,12 +67,14 @@ def render_report(metrics: Metrics) -> str:
         _per_class(metrics),
         _confusion(metrics),
         as_text(levels(metrics)),
+        as_text(teacher(metrics)),
         *map(as_text, several.sections(metrics)),
         *(as_text(made(metrics)) for made in (ranks.ranking, sections.slices, long_texts, making.learning)),
         decisions_page(metrics, escape, table),
         "\n\n".join(map(escape, scope_lines(metrics))),
         _data(metrics),
         _depths(metrics),
+        as_text(ladder(metrics)),
         _choices(metrics),
         _curves(metrics),
         _cost(metrics),
@@ -151,10 +157,12 @@ def _recipe(metrics: Metrics) -> str:
     if method := metrics.get("method"):
         asked = metrics.get("requested_method", method)
         parts.append(f"method {escape(method)}" + ("" if asked == method else f" (asked for: {escape(asked)})"))
-    if (depth := metrics.get("depth")) is not None:
+    if said := parts_of(metrics):
+        parts.append(escape(said))
+    if has_model(metrics) and (depth := metrics.get("depth")) is not None:
         blocks = metrics.get("blocks_total")
         parts.append(f"depth {_cell(depth)}" + (f" of {_cell(blocks)} blocks" if blocks else ""))
-    if pooling := metrics.get("pooling"):
+    if has_model(metrics) and (pooling := metrics.get("pooling")):
         parts.append(f"pooling {escape(pooling)}")
     return f"Made with {', '.join(parts)}." if parts else ""
 

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any
 from tailtune.report import making, quotes, ranks, sections, several, trust
 from tailtune.report.blocks import Section
 from tailtune.report.folds import folds
+from tailtune.report.ladder import ladder
 from tailtune.report.levels import levels
 from tailtune.report.long import long_texts
 from tailtune.report.losses import drawn_weights
 from tailtune.report.reading import reading_line
 from tailtune.report.scope import scope
 from tailtune.report.swept import swept_line
-from tailtune.report.words import Metrics, one_line, part
+from tailtune.report.taught import teacher
+from tailtune.report.words import Metrics, has_model, one_line, part, parts_of
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -106,6 +108,7 @@ def _of_one(metrics: Metrics, worst: Rows, doubtful: Rows) -> list[Section | Non
         sections.classes(metrics),
         sections.confusion(metrics),
         levels(metrics),
+        teacher(metrics),
         quotes.worst(metrics, worst),
         quotes.doubtful(metrics, doubtful),
         trust.calibration(metrics),
@@ -123,6 +126,7 @@ def sections_of(metrics: Metrics, worst: Rows = (), doubtful: Rows = ()) -> list
         *(several.sections(metrics, worst) if several.is_several(metrics) else _of_one(metrics, worst, doubtful)),
         making.learning(metrics),
         making.depth(metrics),
+        ladder(metrics),
         making.losses(metrics),
         making.tried(metrics),
         making.data(metrics),
@@ -135,11 +139,12 @@ def sections_of(metrics: Metrics, worst: Rows = (), doubtful: Rows = ()) -> list
 def made_with(metrics: Metrics) -> str:
     """Return one sentence on model, method and depth, empty where none is known."""
     parts = []
+    said = parts_of(metrics)
     if name := part(metrics, "model").get("name"):
         parts.append(one_line(name) + drawn_weights(metrics))
     if method := metrics.get("method"):
-        parts.append(f"method {one_line(method)}")
-    if (depth := metrics.get("depth")) is not None:
+        parts.append(f"method {one_line(method)}" + (f": {said}" if said else ""))
+    if has_model(metrics) and (depth := metrics.get("depth")) is not None:
         blocks = metrics.get("blocks_total")
         parts.append(f"depth {one_line(depth)}" + (f" of {one_line(blocks)} blocks" if blocks else ""))
     if precision := metrics.get("precision"):

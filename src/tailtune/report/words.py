@@ -27,6 +27,16 @@ def part(metrics: Metrics, *keys: str) -> Metrics:
     return metrics
 
 
+def parts_of(metrics: Metrics) -> str:
+    """Return the classifiers that answer together, or the one without a language model; empty for a language model."""
+    return one_line(part(metrics, "blend").get("said") or "")
+
+
+def has_model(metrics: Metrics) -> bool:
+    """Return whether a language model has a part in the answer."""
+    return bool(part(metrics, "blend").get("language_model", True))
+
+
 def records(metrics: Metrics, *keys: str, needs: Iterable[str]) -> list[Metrics]:
     """Return the mappings in the list at ``keys`` that hold all of ``needs``, none of them None."""
     found = part(metrics, *keys[:-1]).get(keys[-1])

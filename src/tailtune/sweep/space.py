@@ -34,8 +34,17 @@ _LIMIT = "it is a limit: give it as a flag, and every trial keeps to it"
 REFUSED: Mapping[str, str] = {
     **dict.fromkeys(
         (
-            *("data", "text_column", "label_column", "label_separator", "label_columns", "validation", "test"),
-            *("split_by", "near_duplicates", "relabel", "group", "time", "folds", "recipe", "like"),
+            *(
+                "data",
+                "text_column",
+                "label_column",
+                "label_separator",
+                "label_columns",
+                "label_shares",
+                "label_levels",
+            ),
+            *("validation", "test", "split_by", "near_duplicates", "relabel", "group", "time_column", "folds"),
+            *("recipe", "like", "teacher", "teacher_share", "teacher_temperature", "unlabelled"),
         ),
         _ROWS,
     ),
@@ -44,7 +53,7 @@ REFUSED: Mapping[str, str] = {
     **dict.fromkeys(
         (
             *("slice_by", "track", "out", "threads", "device", "cache", "quiet", "doubts", "highlights", "baselines"),
-            *("out_of_scope", "out_of_scope_texts", "measure_unused"),
+            *("out_of_scope", "out_of_scope_texts", "measure_unused", "time", "keep_adapter"),
         ),
         _UNSEEN,
     ),

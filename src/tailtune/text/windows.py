@@ -18,6 +18,7 @@ from tailtune.errors import BundleError, ConfigError
 
 Indices = NDArray[np.int64]
 Scores = TypeVar("Scores", NDArray[np.float32], NDArray[np.float64])
+Labels = TypeVar("Labels", NDArray[np.int64], NDArray[np.float64])
 Kind = Literal["truncate-tail", "truncate-head", "windows"]
 Merge = Literal["mean", "vote", "max"]
 

@@ -18,8 +18,10 @@ from tailtune.features.backbone import Wanted
 from tailtune.features.passes import Passes
 from tailtune.labels import LabelSet
 from tailtune.methods.auto import STATES_LIMIT, Depth, Fitted, Method, Plan, choose, plan, settled
+from tailtune.methods.climbing import Material, climb
 from tailtune.methods.descent import Epoch, Step, TailSettings
-from tailtune.methods.probe import Candidate, Rows
+from tailtune.methods.ladder import Ladder
+from tailtune.methods.probe import PENALTIES, Candidate, Rows
 from tailtune.methods.scan import Limits, Scan, scan
 from tailtune.methods.scorers import ProbeScorer, TailScorer
 from tailtune.models.weights import load_decoder
@@ -168,7 +170,19 @@ def decide(tiny_llama: Path, tmp_path: Path) -> Choose:
             planned = settled(planned, found, validation=len(rows.validation), tokens=1, width=1)
         features = model_features(tiny_llama, tmp_path, tokens, planned.wanted)
         settings = named.pop("settings", TailSettings(epochs=12, learning_rate=3e-3))
-        return choose(planned, decoder, features, rows, pooling="last", settings=settings, found=found, **named)
+        if planned.method != "auto":
+            return choose(planned, decoder, features, rows, pooling="last", settings=settings, found=found, **named)
+        given = Material(
+            planned=planned,
+            decoder=decoder,
+            features=features,
+            rows=rows,
+            pooling="last",
+            settings=settings,
+            penalties=PENALTIES,
+            found=found,
+        )
+        return climb(given, Ladder(), **named).fitted()
 
     return run
 

@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 
 from support.features import pooled_features, rows_of
+from tailtune.features.store import Indices
 from tailtune.methods import held_out
 from tailtune.methods.held_out import dealt, held_out_answers, probe_without
-from tailtune.methods.probe import FOLDS, choose_probe
+from tailtune.methods.probe import FOLDS, Doubles, choose_probe
 from tailtune.methods.scorers import score_features
+
+
+def even(texts: Indices) -> Doubles:
+    return np.full((len(texts), 2), 0.5)
 
 
 def test_groups_stay_whole_and_classes_are_spread() -> None:
@@ -36,7 +41,7 @@ def test_copies_of_a_row_tell_nothing_about_it() -> None:
     rows = replace(rows_of(labels, train=480, validation=120), groups=groups)
     features = pooled_features({3: vectors})
     scorer, _, _ = choose_probe(features, rows, depths=(3,), pooling="last", penalties=(1.0,))
-    answers = held_out_answers(features, rows, scorer, "last")
+    answers = held_out_answers(features, rows, scorer, "last", answer=even)
     assert sorted(answers.rows.tolist()) == list(range(600))
     right = np.mean(answers.probabilities.argmax(axis=1) == labels[answers.rows])
     assert 0.35 < right < 0.65
@@ -51,10 +56,13 @@ def test_too_much_work_leaves_the_validation_rows(monkeypatch: pytest.MonkeyPatc
     rows = rows_of(labels, train=80, validation=20)
     scorer, _, _ = choose_probe(features, rows, depths=(3,), pooling="last", penalties=(1.0,))
     monkeypatch.setattr(held_out, "MOST_WORK", 1.0)
-    answers = held_out_answers(features, rows, scorer, "last")
+    answers = held_out_answers(features, rows, scorer, "last", answer=even)
     assert answers.rows.tolist() == list(range(80, 100))
     assert "validation rows alone" in answers.how
-    none = held_out_answers(features, replace(rows, validation=np.empty(0, dtype=np.int64)), scorer, "last")
+    assert (answers.probabilities == 0.5).all(), "what the classifier says as a whole, not what its scorer does"
+    none = held_out_answers(
+        features, replace(rows, validation=np.empty(0, dtype=np.int64)), scorer, "last", answer=even
+    )
     assert len(none.rows) == len(none.probabilities) == 0
 
 
@@ -65,7 +73,7 @@ def test_a_class_of_one_group_is_not_judged() -> None:
     features = pooled_features({1: random.normal(size=(61, 5)).astype(np.float32)})
     rows = rows_of(labels, train=61, validation=0)
     scorer, _, _ = choose_probe(features, rows, depths=(1,), pooling="last", penalties=(1.0,))
-    answers = held_out_answers(features, rows, scorer, "last")
+    answers = held_out_answers(features, rows, scorer, "last", answer=even)
     assert sorted(answers.rows.tolist()) == list(range(60))
 
 

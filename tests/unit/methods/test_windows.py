@@ -98,7 +98,7 @@ def test_folds_hold_whole_texts() -> None:
     """In cross-validation too a text is judged once, with all its windows, by a probe that saw none of them."""
     features, rows = clouds("mean")
     held_out = HeldOut(features, rows, "last")
-    assert sorted(held_out._judged.tolist()) == list(range(60))
+    assert sorted(held_out.judged.tolist()) == list(range(60))
     assert len(held_out.candidate((1,), SCOUT).losses) == 60
 
 
