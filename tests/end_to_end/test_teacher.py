@@ -84,7 +84,7 @@ def test_a_student_learns_from_its_teacher(
 
 
 def test_refusals(capsys: pytest.CaptureFixture[str], files: dict[str, Path], tiny_llama: Path, tmp_path: Path) -> None:
-    """A teacher of another split would give test labels away; settings of a teacher need one; labels must be the same."""
+    """A teacher of another split would give test labels away; its settings need one; labels must be the same."""
     teacher, out = tmp_path / "teacher", tmp_path / "out"
     _train(capsys, files["labelled"], tiny_llama, teacher, *FAST)
     asked = ("train", files["labelled"], "--model", tiny_llama, "--out", out, *FAST)

@@ -82,7 +82,10 @@ class Served:
 
         Raises:
             DataError: If they cannot be read or split, or none is left for validation.
+            ConfigError: If a teacher is asked for.
         """
+        if config.teacher is not None:
+            raise ConfigError("--teacher: a sweep teaches nothing", hint="teach with the settings that it finds")
         dataset, split = prepare(config, progress)
         return cls.without_test(dataset, split)
 
