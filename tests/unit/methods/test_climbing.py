@@ -292,3 +292,28 @@ def test_when_time_is_over_the_best_epoch_is_kept(told_by_the_first_token: dict[
     assert tail.judged is not None
     rest = [rung for rung in ladder.rungs if rung.name in ("tail-more", "lora", "full")]
     assert all(rung.judged is None for rung in rest)
+
+
+def test_a_first_epoch_that_is_cut_short_is_judged_as_it_is(told_by_the_first_token: dict[str, Any]) -> None:
+    """Three steps, then the validation rows: there is no earlier epoch to go back to."""
+    seen: list[Step | Epoch] = []
+    clock = Clock(0.0)
+
+    def happened(event: Step | Epoch) -> None:
+        seen.append(event)
+        if len(seen) == 3:
+            clock.now = 1e9
+
+    ladder = Ladder(budget=Budget(seconds=1e6, clock=clock))
+    climbed(**told_by_the_first_token, ladder=ladder, speed=lambda: 1e6, happened=happened)
+    assert [type(event).__name__ for event in seen] == ["Step", "Step", "Step", "Epoch"]
+    assert next(rung for rung in ladder.rungs if rung.name == "tail").judged is not None
+
+
+def test_what_a_model_cannot_have_trained_is_left_with_the_reason(told_by_the_first_token: dict[str, Any]) -> None:
+    """Refusals of a kind are a line of the ladder, not an error of the run."""
+    ladder = Ladder(budget=Budget(seconds=1e6, clock=Clock(0.01)))
+    refused = {"tail": "", "lora": "peft is not installed", "full": "no native family"}
+    climbed(**told_by_the_first_token, ladder=ladder, speed=lambda: 1e6, refused=lambda kind, first: refused[kind])
+    why = {rung.name: rung.why for rung in ladder.rungs}
+    assert (why["lora"], why["full"]) == ("peft is not installed", "no native family")
