@@ -102,8 +102,8 @@ def tested(
         truth=learnt.ids[split.test],
         probabilities=answers[0],
         decided=answers[1],
-        lengths=learnt.features.windows.lengths[split.test],
-        longer=learnt.features.windows.longer[split.test],
+        lengths=learnt.windows.lengths[split.test],
+        longer=learnt.windows.longer[split.test],
         names=tuple(learnt.labels.names),
         columns=sliced_by(dataset, places, texts, config),
     )
@@ -160,7 +160,7 @@ def examine(part: Tested, split: Split, learnt: Learnt) -> dict[str, Any]:
 
 def _long(part: Tested, split: Split, learnt: Learnt) -> dict[str, Any]:
     """How many texts of each part were too long to be read at once, and how those of the test part fared."""
-    windows, tokenizer = learnt.features.windows, learnt.predictor.bundle.tokenizer
+    windows, tokenizer = learnt.windows, learnt.predictor.bundle.tokenizer
     counts = {}
     for name in ("train", "validation", "test"):
         own = windows.take(getattr(split, name))

@@ -172,8 +172,8 @@ def _fold(
         raw=raw,
         answers=answers,
         decided=settled.rules.decide(answers),
-        lengths=learnt.features.windows.lengths[parts.test],
-        longer=learnt.features.windows.longer[parts.test],
+        lengths=learnt.windows.lengths[parts.test],
+        longer=learnt.windows.longer[parts.test],
         trained=len(parts.train) + len(parts.validation),
         about={
             "method": learnt.fitted.method,

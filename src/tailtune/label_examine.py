@@ -183,7 +183,7 @@ def _tested(
         truth=learnt.ids[split.test],
         probabilities=rows,
         given=given,
-        lengths=learnt.features.windows.lengths[split.test],
+        lengths=learnt.windows.lengths[split.test],
         names=tuple(learnt.labels.names),
     )
 

@@ -48,6 +48,8 @@ from tailtune.reading import pass_note, token_counts
 from tailtune.report.losses import loss_line
 from tailtune.rules import Doubles
 from tailtune.runs import Stopwatch
+from tailtune.text.tokenizer import ANY_LENGTH
+from tailtune.text.windows import Windows
 
 Event = Step | Epoch
 
@@ -101,6 +103,12 @@ class Learnt:
     def features(self) -> Features:
         """Of all texts of the data set."""
         return self.chosen.features
+
+    @property
+    def windows(self) -> Windows:
+        """How the texts of the data set are read by what answers: n-grams alone read them whole."""
+        windows, limit = self.features.windows, self.predictor.bundle.tokenizer.max_tokens
+        return Windows.whole(windows.full_lengths) if limit == ANY_LENGTH else windows
 
     def raw(self, texts: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return [texts, C] probabilities as the scorer or the blend gives them, before the rules."""
@@ -301,4 +309,7 @@ def _shipped(alone: Bundle, fitted: auto.Fitted) -> Bundle:
     if fitted.reader is None or alone.scope is not None:  # which tells strange texts all the same
         return replace(alone, blend=fitted.blend)
     nothing = empty_part(alone.decoder.config)
-    return replace(alone, decoder=nothing, scorer=fitted.scorer, precision="fp32", blend=fitted.blend)
+    # What is cut is told by the language model's limit, unless nothing is left that has one.
+    tokenizer = alone.tokenizer.unlimited() if fitted.method == "ngrams" else alone.tokenizer
+    made = replace(alone, decoder=nothing, scorer=fitted.scorer, precision="fp32", tokenizer=tokenizer)
+    return replace(made, blend=fitted.blend)

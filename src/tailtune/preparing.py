@@ -37,11 +37,10 @@ from tailtune.reading import Reading, long_note, read
 from tailtune.runs import Stopwatch
 from tailtune.settings import parse_milliseconds
 from tailtune.storage import cache_home, parse_bytes, read_json
+from tailtune.text.tokenizer import ANY_LENGTH
 
 # Part of the time left after the scan that reading all texts may take: the rest is for what is done with them.
 PASS_SHARE = 0.5
-# Tokens of a text that n-grams are counted in: all of them.
-_ANY_LENGTH = 2**31 - 1
 
 
 @contextlib.contextmanager
@@ -82,7 +81,7 @@ def make_ready(
         weights = random_fingerprint(shape, config.seed) if drawn else fingerprint(model.path)
     with watch.stage("tokens"):
         counted = config.method == "ngrams"
-        reading = read(dataset, model.path, config, context=_ANY_LENGTH if counted else shape.context)
+        reading = read(dataset, model.path, config, context=ANY_LENGTH if counted else shape.context)
         if note := long_note(reading, dataset):
             say(note)
     with watch.stage("model"):

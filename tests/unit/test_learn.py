@@ -181,6 +181,19 @@ def test_a_blend_answers_stored_features_as_it_answers_texts(tiny_llama: Path, t
     assert alone.blend is None
 
 
+def test_ngrams_that_are_shipped_alone_read_texts_whole(tiny_llama: Path, tmp_path: Path) -> None:
+    """Whatever the limit of the language model that they were preferred to: nothing is cut, here or in service."""
+    more: dict[str, Any] = {"method": "probe", "depth": 2, "max_tokens": 8}
+    cut, whole = (learnt(spam(), tiny_llama, tmp_path, ship=ship, **more) for ship in ("language-model", "word"))
+    assert cut.windows.truncated.any()
+    assert not whole.windows.truncated.any()
+    assert (whole.windows.lengths == cut.windows.full_lengths).all()
+    texts = list(spam().texts)
+    assert any(each.truncated for each in cut.predictor.predict(texts))
+    assert not any(each.truncated for each in whole.predictor.predict(texts))
+    assert [each.tokens for each in whole.predictor.predict(texts)] == whole.windows.lengths.tolist()
+
+
 def test_strange_texts_are_told_where_the_model_has_no_part(tiny_llama: Path, tmp_path: Path) -> None:
     """The backbone is kept for that, at the depth that was chosen, and read for nothing else."""
     more: dict[str, Any] = {"method": "probe", "depth": 2, "ship": "char", "out_of_scope": True}

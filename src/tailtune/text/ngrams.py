@@ -1,6 +1,6 @@
 """Words and letters counted: the class scores of a linear classifier on TF-IDF, without the library that fits it.
 
-Importing scikit-learn takes a second, three times as long as everything else that a prediction needs. The counting here
+Importing scikit-learn takes a second, which a single answer would wait for. The counting here
 is that of its ``TfidfVectorizer`` and is compared with it on texts made to trip it up. Knows nothing about models.
 """
 

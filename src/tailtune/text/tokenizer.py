@@ -31,6 +31,10 @@ _SLICE_CHARACTERS = 1 << 22
 _NO_BORDER = re.compile(r"\W*(pad|padding|unk|mask)\W*", re.IGNORECASE)
 
 
+# What n-grams read of a text, in tokens: all of it, however many.
+ANY_LENGTH = 2**31 - 1
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tokens:
     """Token ids of several texts, or of the windows of several texts, end to end.
@@ -181,6 +185,10 @@ class Tokenizer:
             return cls(path.read_bytes(), max_tokens=max_tokens, long=long, pad=pad, where=str(path))
         except OSError as error:
             raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
+
+    def unlimited(self) -> Tokenizer:
+        """Return the same that reads every text whole, and adds no pads."""
+        return Tokenizer(self.json_bytes, max_tokens=ANY_LENGTH)
 
     def encode(self, texts: Sequence[str]) -> Tokens:
         """Return the token ids of what is read of ``texts``, in order; see ``read``."""
