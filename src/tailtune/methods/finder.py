@@ -4,6 +4,9 @@ A rate that suits one size ruins another: the chapter's 5e-5 made its medium mod
 a middle rate is guessed from what is trained and from the width, its neighbours a factor of 3 away are tried, and then
 on in the direction in which the loss falls. Neither the validation nor the test part is read: what is chosen on them
 later stays as honest as it was.
+
+Taken is not the best one. Short trainings flatter high rates, and above the best lies ruin, where losses jump from one
+seed to the next; below it they rise smoothly. So the lowest rate is taken that gains nearly as much.
 """
 
 from __future__ import annotations
@@ -31,15 +34,14 @@ Doubles = NDArray[np.float64]
 APART = 3.0
 # Rates tried at most: two steps beyond the three around the middle, so a guess that is wrong by 30 is made good.
 MOST_TRIED = 5
-# Steps of all runs together, as a share of those of the training; each run has at least the fewest: with ten the rates
-# of five seeds lay further apart (docs/log.md), and at most the most: a long training needs no longer search.
+# Steps of all runs together, as a share of those of the training. Each run has at least the fewest, with ten the losses
+# differed by the head's start (docs/log.md), and at most the most: a longer training needs no longer search.
 SHARE = 0.15
 FEWEST_STEPS, MOST_STEPS = 20, 100
 # Training rows kept out to judge by, at most; of few rows a quarter.
 MOST_JUDGED = 256
-# A rate that brings all of what the best one does but for a tenth is as good: the more so as the highest of them are
-# the ones nearest to ruin.
-TENTH = 0.1
+# A rate gains enough that gains so much of what the best one does.
+ENOUGH = 0.9
 # Where the search starts, at a width of 576: a head alone, adapters, some blocks, a whole model. The best rate of Adam
 # falls as the width grows (Yang et al. 2022, arXiv 2203.03466).
 MIDDLES: Mapping[str, float] = {"head": 1e-2, "lora": 1e-3, "tail": 3e-4, "full": 1e-4}
@@ -53,12 +55,12 @@ class Tried:
     Attributes:
         rate: Its peak rate.
         loss: Mean log loss on the rows kept out, in nats; None if it diverged.
-        alike: Whether it counts as good as the best one.
+        enough: Whether it gained nearly as much as the best one.
     """
 
     rate: float
     loss: float | None
-    alike: bool
+    enough: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,19 +86,20 @@ class Found:
     @property
     def reason(self) -> str:
         """Why this one, in words."""
-        alike = [one.rate for one in self.tried if one.alike]
-        among = f"the best of {len(self.tried)} rates tried"
-        if len(alike) > 1:
-            among = f"the middle of {alike[0]:.2g} to {alike[-1]:.2g}, which are about as good on {self.rows} rows"
+        lowest = f"the lowest of {len(self.tried)} rates tried that gained nearly as much as the best"
+        if not any(one.enough for one in self.tried):
+            lowest = (
+                f"none of {len(self.tried)} rates tried gained anything that {self.rows} rows can tell: the usual one"
+            )
         failed = [one.rate for one in self.tried if one.loss is None]
-        return f"{among}, {self.steps} steps each" + (f"; {failed[0]:.2g} diverged" if failed else "")
+        return f"{lowest}, {self.steps} steps each" + (f"; {failed[0]:.2g} diverged" if failed else "")
 
     def as_json(self) -> dict[str, Any]:
         """Return it for metrics.json."""
         return {
             "chosen": self.rate,
             "reason": self.reason,
-            "tried": [{"rate": one.rate, "loss": one.loss, "alike": one.alike} for one in self.tried],
+            "tried": [{"rate": one.rate, "loss": one.loss, "enough": one.enough} for one in self.tried],
             "loss_before": self.before,
             "steps_each": self.steps,
             "share_of_steps": self.share,
@@ -160,29 +163,31 @@ def find_rate(
     """
     trial = _Trial(tail, features, labels, train=train, settings=settings, class_weights=class_weights)
     middle = MIDDLES[kind_of(tail)] * WIDTH / tail.decoder.config.width
-
-    def told(place: int) -> Doubles | None:
-        runs[place] = losses = trial.run(middle * APART**place)
-        progress("learning rate", len(runs), MOST_TRIED, "runs")
-        return losses
-
-    runs: dict[int, Doubles | None] = {}
     with _given_back(tail):
         before = trial.judge()
-        search(told)
-    alike = alike_places(runs, before)
-    rate = middle * APART ** float(np.mean(alike))
+        results = Results(before)
+
+        def run(place: int) -> None:
+            results.runs[place] = trial.run(middle * APART**place)
+            progress("learning rate", len(results.runs), MOST_TRIED, "runs")
+
+        search(run, results)
     tried = tuple(
         Tried(
             rate=middle * APART**place,
-            loss=None if (losses := runs[place]) is None else float(losses.mean()),
-            alike=place in alike,
+            loss=None if losses is None else float(losses.mean()),
+            enough=results.gains_enough(place),
         )
-        for place in sorted(runs)
+        for place, losses in sorted(results.runs.items())
     )
-    share = len(runs) * trial.steps / trial.planned
+    share = len(tried) * trial.steps / trial.planned
     return Found(
-        rate=rate, tried=tried, before=float(before.mean()), steps=trial.steps, share=share, rows=len(trial.kept_out)
+        rate=middle * APART**results.chosen,
+        tried=tried,
+        before=float(before.mean()),
+        steps=trial.steps,
+        share=share,
+        rows=len(trial.kept_out),
     )
 
 
@@ -203,69 +208,88 @@ def kind_of(tail: TailScorer) -> str:
     return tail.kind if any(tensor.requires_grad for tensor in tail.decoder.parameters()) else "head"
 
 
-def search(run: Callable[[int], Doubles | None]) -> None:
-    """Call ``run`` for the places (powers of APART) that are worth a run, in an order that stops early.
-
-    First the middle and its neighbours, then on while the best is the outermost. No place above one that diverged is
-    tried: what a rate ruins, a higher one does too.
+class Results:
+    """What came of the places tried: powers of APART over the middle.
 
     Args:
-        run: Returns [rows] losses, or None if it diverged.
-    """
-    means: dict[int, float] = {}
-
-    def done(place: int) -> None:
-        losses = run(place)
-        means[place] = math.inf if losses is None else float(losses.mean())
-
-    done(0)
-    done(-1)
-    if math.isfinite(means[0]):
-        done(1)
-    while len(means) < MOST_TRIED:
-        best, ruined = min(means, key=lambda place: means[place]), math.isinf(max(means.values()))
-        if best == min(means) or math.isinf(means[best]):
-            done(min(means) - 1)
-        elif best == max(means) and not ruined:
-            done(best + 1)
-        else:
-            return
-
-
-def alike_places(runs: Mapping[int, Doubles | None], before: Doubles) -> list[int]:
-    """Return the places around the best that are as good: worse by a tenth of the gain at most, or below it by chance.
-
-    Their middle moves less by chance than the best one does: where the loss is flat, which is best is drawn by lot. By
-    chance is within one standard error; above the best that does not count, since ruin lies on that side.
-
-    Args:
-        runs: Place -> [rows] losses, paired; None if it diverged.
         before: [rows] losses before any step.
 
-    Raises:
-        TrainingDiverged: If all did.
+    Attributes:
+        runs: Place -> [rows] losses of the same rows, or None if it diverged.
     """
-    sound = {place: losses for place, losses in runs.items() if losses is not None}
-    if not sound:
-        raise TrainingDiverged(
-            "every learning rate that was tried made the loss infinite",
-            hint="give --learning-rate, and look at the texts and labels",
-        )
-    best = min(sound, key=lambda place: float(sound[place].mean()))
-    enough = TENTH * float((before - sound[best]).mean())
 
-    def near(place: int) -> bool:
-        worse = sound[place] - sound[best]
-        error = worse.std() / math.sqrt(len(worse)) if place < best else 0.0
-        return bool(worse.mean() <= max(enough, error))
+    def __init__(self, before: Doubles) -> None:
+        self.runs: dict[int, Doubles | None] = {}
+        self._before = before
 
-    alike = [best]
-    for direction in (-1, 1):
-        place = best + direction
-        while place in sound and near(place):
-            alike.append(place)
-            place += direction
-    return sorted(alike)
+    @property
+    def best(self) -> int:
+        """The place of the least loss; the lowest one if all diverged."""
+        return min(sorted(self.runs), key=self._loss)
+
+    @property
+    def ruined(self) -> bool:
+        """Whether a place diverged."""
+        return any(losses is None for losses in self.runs.values())
+
+    def gains_enough(self, place: int) -> bool:
+        """Return whether a place gained nearly as much as the best one, and that one something at all."""
+        losses, best = self.runs[place], self.runs[self.best]
+        if losses is None or best is None:
+            return False
+        gain = self._before - best
+        if gain.mean() <= gain.std() / math.sqrt(len(gain)):
+            return False
+        return bool((self._before - losses).mean() >= ENOUGH * gain.mean())
+
+    @property
+    def chosen(self) -> int:
+        """The lowest place from the best one down that gained enough; the middle if none gained anything.
+
+        Raises:
+            TrainingDiverged: If all did.
+        """
+        if self.runs[self.best] is None:
+            raise TrainingDiverged(
+                "every learning rate that was tried made the loss infinite",
+                hint="give --learning-rate, and look at the texts and labels",
+            )
+        if not self.gains_enough(self.best):
+            return self.best if self.runs[0] is None else 0
+        place = self.best
+        while place - 1 in self.runs and self.gains_enough(place - 1):
+            place -= 1
+        return place
+
+    def _loss(self, place: int) -> float:
+        losses = self.runs[place]
+        return math.inf if losses is None else float(losses.mean())
+
+
+def search(run: Callable[[int], None], results: Results) -> None:
+    """Run the places that are worth it, at most MOST_TRIED.
+
+    First the middle and its neighbours, then up while the highest gains clearly more than all others, and down while
+    the lowest gains enough. No place above one that diverged is tried: what a rate ruins, a higher one does too.
+
+    Args:
+        run: Adds a place to ``results``.
+        results: Empty.
+    """
+    runs = results.runs
+    run(0)
+    run(-1)
+    if not results.ruined:
+        run(1)
+    while len(runs) < MOST_TRIED:
+        lowest, highest = min(runs), max(runs)
+        climbing = results.best == highest and not results.gains_enough(highest - 1)
+        if climbing and not results.ruined:
+            run(highest + 1)
+        elif runs[lowest] is None or results.best == lowest or results.gains_enough(lowest):
+            run(lowest - 1)
+        else:
+            return
 
 
 class _Trial:

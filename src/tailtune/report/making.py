@@ -169,11 +169,11 @@ def _rates(metrics: Metrics) -> list[Block]:
         (
             f"{each['rate']:.2g}",
             "diverged" if each.get("loss") is None else decimals(each["loss"], 4),
-            "yes" if each.get("alike") else "",
+            "yes" if each.get("enough") else "",
         )
         for each in tried
     ]
-    header = ("learning rate", "log loss", "as good as the best")
+    header = ("learning rate", "log loss", "gained nearly as much as the best")
     caption = "Short trainings at several rates, judged on training rows kept out of them"
     return [Table(caption=caption, header=header, rows=rows, words=(2,))] if tried else []
 
