@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from tailtune.features.store import Features
 from tailtune.methods.auto import Plan
 from tailtune.methods.blend import Doubles
@@ -26,6 +28,8 @@ from tailtune.progress import Progress, silent
 # Multiply-adds per pass over the data of all depths together for which rows are folded: 4,459 messages at six depths
 # are 3.1e7 and take 5 s.
 FOLD_WORK = 6e7
+# Within a time, the part of what is left that fitting n-grams in every fold may take.
+FOLD_SHARE = 0.25
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,8 +123,12 @@ class _Frozen:
         self._given, self._ladder = given, ladder
         with ladder.timed():
             held, own, self.party = _probe(given, self._fold_work(), progress)
-        self._folds: Folds = held.folds
-        self._rows: HeldOutRows = held_out_rows(given.rows, held.judged, folded=len(held.folds) > 1)
+            self._folds: Folds = held.folds
+            if self._hurries():
+                self._folds = ((given.rows.train, given.rows.validation),)
+                own = self.party.own.scores(given.rows.validation)
+        judged = np.concatenate([judge for _, judge in self._folds])
+        self._rows: HeldOutRows = held_out_rows(given.rows, judged, folded=len(self._folds) > 1)
         self._scores: dict[str, Doubles] = {OWN: own}
         self._judged = judged_alone(self._rows, own)
         ladder.first("probe", self.party.own.title, self._judged, self._rows)
@@ -128,6 +136,14 @@ class _Frozen:
     def _fold_work(self) -> float:
         """Within a time that was asked for folds may take the share of it that they take of a minute without."""
         return FOLD_WORK * max(1.0, (self._ladder.budget.seconds or 0.0) / 60)
+
+    def _hurries(self) -> bool:
+        """Whether n-grams fitted again in every fold would take too much of the time that is left."""
+        budget, rows = self._ladder.budget, self._given.rows
+        if not budget.given or len(self._folds) == 1 or len(rows.validation) < FEWEST_MIXED:
+            return False
+        foreseen = sum(entrant.seconds_foreseen(self._folds) for entrant in self._given.counted)
+        return foreseen > FOLD_SHARE * budget.left
 
     @property
     def fitted(self) -> tuple[str, ...]:
@@ -146,18 +162,16 @@ class _Frozen:
         counted = [entrant.name for entrant in given.counted]
         if counted:
             self._blend("blend", "a blend with n-grams", counted)
-        if given.embedded is not None:
+        if given.embedded is not None and given.embedded.name in self._scores:
             self._blend("blend-more", "a blend with a second model", [*counted, given.embedded.name])
 
     def _alone(self, entrant: Entrant) -> None:
-        budget, foreseen = self._ladder.budget, None
-        if budget.given:
-            with self._ladder.timed():
-                foreseen = entrant.seconds_foreseen(self._folds)
-            if why := budget.refusal(foreseen):
-                self._ladder.skip(entrant.name, f"{entrant.title} alone", why, foreseen=foreseen)
-                return
+        budget = self._ladder.budget
+        if budget.over():  # where less is left than it will take it is tried: the report needs it as a baseline too
+            self._ladder.skip(entrant.name, f"{entrant.title} alone", "no time is left")
+            return
         with self._ladder.timed():
+            foreseen = entrant.seconds_foreseen(self._folds) if budget.given else None
             scores = entrant.held_out(self._folds)
             judged = judged_alone(self._rows, scores)
         self._scores[entrant.name] = scores

@@ -161,7 +161,7 @@ def fit_tail(
                 _finite(held_out[0], "validation", descent.done)
             told = best.after(epoch, float(np.mean(losses)), tail, held_out)
         yield told
-        if settings.patience is not None and epoch - best.epoch >= settings.patience:
+        if settings.stop() or (settings.patience is not None and epoch - best.epoch >= settings.patience):
             break
     best.restore(tail)
 

@@ -14,7 +14,7 @@ from tailtune.errors import TrainingDiverged
 from tailtune.features.store import Features
 from tailtune.methods.auto import TELLING, Plan, entry_of
 from tailtune.methods.descent import Epoch, Step, TailSettings
-from tailtune.methods.finder import MIDDLES
+from tailtune.methods.finder import MIDDLES, SHARE
 from tailtune.methods.ladder import FEWEST, HeldOutRows, Judged, Ladder
 from tailtune.methods.lora import LoraSettings
 from tailtune.methods.mixing import ALONE, OWN, Mix, Own, Party, held_out_rows
@@ -136,9 +136,10 @@ def foresee(training: Training, shop: Workshop, features: Features, rows: Rows, 
     steps = math.ceil(len(windows.of(rows.train)) / shop.settings.batch_size)
     moved = steps * _moved(shop.decoder, training.kind, first, depth) * _ADAMW_BYTES / _MEMORY_BYTES_PER_SECOND
     stored = depth - first == blocks  # with the features of the probe
+    found = SHARE if shop.settings.learning_rate is None else 0.0
     return Foreseen(
         besides=everything * ((0 if stored else first) / forward + once),
-        epoch=3 * train * once / _STEP_SHARE + validation * once + moved,
+        epoch=(3 * train * once / _STEP_SHARE + validation * once + moved) * (1 + found),
     )
 
 

@@ -292,3 +292,48 @@ def test_when_time_is_over_the_best_epoch_is_kept(told_by_the_first_token: dict[
     assert tail.judged is not None
     rest = [rung for rung in ladder.rungs if rung.name in ("tail-more", "lora", "full")]
     assert all(rung.judged is None for rung in rest)
+
+
+def test_a_first_epoch_that_is_cut_short_is_judged_as_it_is(told_by_the_first_token: dict[str, Any]) -> None:
+    """Three steps, then the validation rows: there is no earlier epoch to go back to."""
+    seen: list[Step | Epoch] = []
+    clock = Clock(0.0)
+
+    def happened(event: Step | Epoch) -> None:
+        seen.append(event)
+        if len(seen) == 3:
+            clock.now = 1e9
+
+    ladder = Ladder(budget=Budget(seconds=1e6, clock=clock))
+    climbed(**told_by_the_first_token, ladder=ladder, speed=lambda: 1e6, happened=happened)
+    assert [type(event).__name__ for event in seen] == ["Step", "Step", "Step", "Epoch"]
+    assert next(rung for rung in ladder.rungs if rung.name == "tail").judged is not None
+
+
+def test_what_a_model_cannot_have_trained_is_left_with_the_reason(told_by_the_first_token: dict[str, Any]) -> None:
+    """Refusals of a kind are a line of the ladder, not an error of the run."""
+    ladder = Ladder(budget=Budget(seconds=1e6, clock=Clock(0.01)))
+    refused = {"tail": "", "lora": "peft is not installed", "full": "no native family"}
+    climbed(**told_by_the_first_token, ladder=ladder, speed=lambda: 1e6, refused=lambda kind, first: refused[kind])
+    why = {rung.name: rung.why for rung in ladder.rungs}
+    assert (why["lora"], why["full"]) == ("peft is not installed", "no native family")
+
+
+def test_folds_that_would_take_the_time_are_not_made() -> None:
+    """A clock that runs while n-grams are fitted: the validation part judges all rungs alike, and it is enough."""
+    features, texts, labels = made(2000, model=0.7, words=0.7)
+    for seconds, kind in ((1e9, "folds"), (2e-3, "validation")):
+        ladder = Ladder(budget=Budget(seconds=seconds, clock=lambda: 0.0))
+        climbed(features, texts, labels, validation=400, ladder=ladder)
+        tried = [rung for rung in ladder.rungs if rung.judged is not None]
+        assert {rung.kind for rung in tried} == {kind}
+        assert {rung.rows for rung in tried} == {1600 if kind == "folds" else 400}
+
+
+def test_without_any_time_nothing_beside_the_probe_is_tried() -> None:
+    """What is left of the time is told by the clock, when each is about to begin."""
+    features, texts, labels = made(400, model=0.7, words=0.7)
+    ladder = Ladder(budget=Budget(seconds=1.0, clock=lambda: 5.0))
+    party, _ = climbed(features, texts, labels, ladder=ladder)
+    assert party.mix.names == (OWN,)
+    assert {rung.name: rung.why for rung in ladder.rungs}["word"] == "no time is left"
