@@ -127,9 +127,7 @@ def _question(items: Sequence[Item], wanted: Wanted, path: Path) -> str:
     raise DataError(f"{asked}; questions answered: {listed}", path=path, hint="name one with --label-column")
 
 
-def _labels(
-    items: Sequence[Item], question: str, path: Path
-) -> tuple[list[str], frozenset[int], tuple[Finding, ...]]:
+def _labels(items: Sequence[Item], question: str, path: Path) -> tuple[list[str], frozenset[int], tuple[Finding, ...]]:
     """One label per item, a list of names spelled as JSON where texts can have several; those left out; what to say."""
     # An annotator who submitted nothing at all said: none of the labels.
     given = [

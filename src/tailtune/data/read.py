@@ -50,7 +50,7 @@ def read_dataset(
     form: LabelForm = ONE_NAME_OR_LIST,
     progress: Progress = silent,
 ) -> Dataset:
-    """Return the labelled texts of a CSV, TSV, JSONL, Parquet or "label TAB text" file, or of a labelling tool's export.
+    """Return the labelled texts of a CSV, TSV, JSONL, Parquet or "label TAB text" file, or a labelling tool's export.
 
     Args:
         path: The file.
