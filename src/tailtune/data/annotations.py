@@ -106,16 +106,17 @@ def _columns(
     names: Sequence[str], items: Sequence[Item], wanted: Wanted, path: Path, *, mixed: bool
 ) -> tuple[int, str | None]:
     """Place of the text's field in ``names``, and the question whose answers are labels; None where none is wanted."""
-    if mixed and wanted.labelled:
-        text_at, label_at = choose_columns(names, wanted, path)
-        return text_at, names[label_at]
     plain = Wanted(text_column=wanted.text_column, labelled=False)
     text_at = 0 if len(names) == 1 and not wanted.text_column else choose_columns(names, plain, path)[0]
-    return text_at, _question(items, wanted, path) if wanted.labelled else None
+    if not wanted.labelled:
+        return text_at, None
+    answered = {name for item in items for answer in item.answers for name in answer} - {names[text_at]}
+    if mixed and len(answered) > 1:
+        return text_at, names[choose_columns(names, wanted, path)[1]]
+    return text_at, _question(sorted(answered), wanted, path)
 
 
-def _question(items: Sequence[Item], wanted: Wanted, path: Path) -> str:
-    known = list(dict.fromkeys(name for item in items for answer in item.answers for name in answer))
+def _question(known: Sequence[str], wanted: Wanted, path: Path) -> str:
     if wanted.label_column is not None and wanted.label_column in known:
         return wanted.label_column
     if not known:
@@ -142,11 +143,11 @@ def _labels(items: Sequence[Item], question: str, path: Path) -> tuple[list[str]
     if len(silent) + len(split) == len(items):
         raise DataError("no text has an answer that counts", path=path, hint="export it again after labelling")
     skipped = sum(items[at].skipped for at in silent)
-    unanswered = f"{len(silent)} texts without an answer are left out" + (f" ({skipped} times skipped)" * bool(skipped))
+    unanswered = "texts without an answer, left out" + (f" (skipped {skipped} times)" if skipped else "")
     said = (
         _said("unanswered", "note", unanswered, silent),
-        _said("voted", "note", f"{len(voted)} texts have the majority's label: their annotators differ", voted),
-        _said("no_majority", "warning", f"{len(split)} texts are left out: no majority among annotators", split),
+        _said("voted", "note", "texts whose annotators differ, with the label of the majority", voted),
+        _said("no_majority", "warning", "texts whose annotators differ without a majority, left out", split),
     )
     findings = tuple(finding for finding in said if finding is not None)
     return [label or "" for label in decided], frozenset([*silent, *split]), findings
@@ -170,4 +171,4 @@ def _said(kind: str, severity: Severity, message: str, places: Sequence[int]) ->
     if not places:
         return None
     rows = tuple(at + 1 for at in places)
-    return Finding(kind=kind, message=f"{message}: {name_rows(rows)}", rows=rows, severity=severity)
+    return Finding(kind=kind, message=f"{message}: {len(rows)}, {name_rows(rows)}", rows=rows, severity=severity)

@@ -67,6 +67,6 @@ def read_short(annotations: Sequence[Mapping[str, Any]]) -> list[Item]:
 
 
 def _short_answer(value: Any) -> Names | None:
-    """One choice is written as a string, several as an object with the list."""
+    """One choice is written as a string, several as an object with the list; numbers are fields of the task."""
     choices = value.get("choices") if isinstance(value, dict) else value
-    return names_of(choices)
+    return None if isinstance(choices, int) else names_of(choices)

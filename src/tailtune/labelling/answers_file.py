@@ -6,11 +6,12 @@ import csv
 import io
 from pathlib import Path
 
+from tailtune.data.delimited import allow_long_fields
 from tailtune.errors import ConfigError, DataError, setup_error
 from tailtune.storage import append_line, write_text
 
 _HEADER = '"text","label"'
-_END = '"\n'
+_END = b'"\n'
 
 
 class AnswersFile:
@@ -37,24 +38,25 @@ class AnswersFile:
         self.path = path
         self.answers: list[tuple[str, str]] = []
         try:
-            content = path.read_bytes().decode("utf-8") if path.exists() else ""
+            content = path.read_bytes() if path.exists() else b""
         except OSError as error:
             raise setup_error(error, f"reading {path}") from error
-        except UnicodeDecodeError as error:
-            raise self._foreign() from error
         if content:
             self._take_up(content)
 
-    def _take_up(self, content: str) -> None:
-        if not content.startswith(f"{_HEADER}\n"):
-            raise self._foreign()
+    def _take_up(self, content: bytes) -> None:
         whole = _whole(content)
-        rows = list(csv.reader(io.StringIO(whole, newline=""), strict=True))[1:]
-        if any(len(row) != 2 for row in rows):
+        try:
+            text = whole.decode("utf-8")
+            allow_long_fields(len(text))
+            rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))[1:]
+            self.answers = [(text, label) for text, label in rows]
+        except (ValueError, csv.Error) as error:  # other bytes, or other columns
+            raise self._foreign() from error
+        if not text.startswith(f"{_HEADER}\n"):
             raise self._foreign()
-        self.answers = [(text, label) for text, label in rows]
         if whole != content:
-            write_text(self.path, whole)
+            write_text(self.path, text)
 
     def _foreign(self) -> DataError:
         hint = "name another file with --out"
@@ -90,9 +92,9 @@ def _row(text: str, label: str) -> str:
     return out.getvalue()
 
 
-def _whole(content: str) -> str:
+def _whole(content: bytes) -> bytes:
     """The rows that are complete: every field is quoted, so a row ends at a quote, after an even number of them."""
     end = len(content)
-    while end > 0 and not (content.endswith(_END, 0, end) and content.count('"', 0, end) % 2 == 0):
-        end = content.rfind(_END, 0, end - 1) + len(_END) if content.rfind(_END, 0, end - 1) >= 0 else 0
+    while end and not (content.endswith(_END, 0, end) and content.count(b'"', 0, end) % 2 == 0):
+        end = content.rfind(_END, 0, end - 1) + len(_END) if _END in content[: end - 1] else 0
     return content[:end]
