@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import codecs
-import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from tailtune.cli.show import bar, line, listing
 from tailtune.report.words import UNPRINTABLE
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from rich.console import Console
 
     from tailtune.labelling.session import Question, Session
@@ -70,7 +71,7 @@ def at_once(labels: Sequence[str]) -> frozenset[str]:
 
 
 class Keys:
-    """Answers from a terminal, where single keys count at once, or lines from a pipe or file.
+    """Answers from a terminal, where single keys count at once, or lines from a pipe or file; a context manager.
 
     Args:
         stream: Where they come from.
@@ -82,14 +83,34 @@ class Keys:
         self._stream = stream
         self._single = single
         self._echo = echo
+        self._before: list[Any] | None = None
+
+    def __enter__(self) -> Keys:
+        """Hand over each key as it is pressed and show none; Ctrl-C interrupts as ever."""
+        if self._stream.isatty():
+            import termios
+            import tty
+
+            handle = self._stream.fileno()
+            self._before = termios.tcgetattr(handle)
+            tty.setcbreak(handle, termios.TCSADRAIN)  # not TCSAFLUSH: keys pressed ahead count
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Put the terminal back."""
+        if self._before is not None:
+            import termios
+
+            termios.tcsetattr(self._stream.fileno(), termios.TCSADRAIN, self._before)
 
     def read(self) -> str | None:
         """Return the next answer without blanks around it; None at the end of the input."""
-        if not self._stream.isatty():
+        if self._before is None:
             given = self._stream.readline()
             return given.strip() if given else None
-        with _unbuffered(self._stream.fileno()):
-            return self._typed()
+        return self._typed()
 
     def _typed(self) -> str | None:
         typed, decoder = "", codecs.getincrementaldecoder("utf-8")(errors="ignore")
@@ -112,20 +133,6 @@ class Keys:
     def _show(self, text: str) -> None:
         self._echo.write(text)
         self._echo.flush()
-
-
-@contextlib.contextmanager
-def _unbuffered(handle: int) -> Iterator[None]:
-    """Hand over each key as it is pressed and show none; Ctrl-C interrupts as ever, and the terminal is put back."""
-    import termios
-    import tty
-
-    before = termios.tcgetattr(handle)
-    try:
-        tty.setcbreak(handle)
-        yield
-    finally:
-        termios.tcsetattr(handle, termios.TCSADRAIN, before)
 
 
 class Asker:

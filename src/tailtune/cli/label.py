@@ -69,6 +69,7 @@ def _label(
             say=screen.say,
         )
     try:
-        ask(session, Keys(sys.stdin, at_once(session.labels.names), sys.stdout), Asker(sys.stdout))
+        with Keys(sys.stdin, at_once(session.labels.names), sys.stdout) as keys:
+            ask(session, keys, Asker(sys.stdout))
     finally:
         print(f"\n{len(session.answers.answers):,} answers in {session.answers.path}")

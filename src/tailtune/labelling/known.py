@@ -8,6 +8,7 @@ from typing import Any
 
 from tailtune.data.catalog import open_dataset
 from tailtune.data.dataset import Dataset
+from tailtune.data.marks import row_marks
 from tailtune.data.several import LabelForm
 from tailtune.errors import TailtuneError
 from tailtune.ledger import run_folder, seen_marks
@@ -23,8 +24,8 @@ class Known:
 
     Attributes:
         marks: Of the texts of all its parts; empty for a bundle that stands alone.
-        texts: All labelled texts; empty where they cannot be read any more.
-        learnt: The rows of its training and validation parts; None where they cannot be read any more.
+        texts: All labelled texts of its data; empty where they cannot be read any more.
+        learnt: The rows of its training and validation parts; None where not all can be read any more.
     """
 
     marks: frozenset[str]
@@ -33,27 +34,23 @@ class Known:
 
 
 def known_of(path: Path, *, progress: Progress = silent) -> Known:
-    """Return what a run knows; its data counts only where the very bytes are still where they were.
+    """Return what a run knows; of its data, what is still where it was: the file may have grown or been corrected.
 
     Args:
         path: A run folder, the bundle inside, or a bundle that stands alone.
         progress: Told about lines read.
     """
-    marks = frozenset(mark for part in seen_marks(path).values() for mark in part)
-    if not marks:
-        return Known(marks=marks)
-    folder = run_folder(path)
+    seen = seen_marks(path)
+    marks = frozenset(mark for part in seen.values() for mark in part)
     try:
-        config, split = read_json(folder / "config.json")["config"], read_json(folder / "split.json")
-        whole = _dataset(config, progress)
-        same = whole.sha256 == split["sha256"]
-        rows = {row for part in _LEARNT for row in split[part]}
+        whole = _dataset(read_json(run_folder(path) / "config.json")["config"], progress)
     except (TailtuneError, OSError, ValueError, KeyError, TypeError):
         return Known(marks=marks)
-    if not same:
+    own, wanted = row_marks(whole.texts), {mark for name in _LEARNT for mark in seen.get(name, ())}
+    if not marks & set(own):  # another file by now
         return Known(marks=marks)
-    learnt = whole.take([at for at, row in enumerate(whole.rows) if row in rows])
-    return Known(marks=marks, texts=whole.texts, learnt=learnt)
+    learnt = whole.take([at for at, mark in enumerate(own) if mark in wanted])
+    return Known(marks=marks, texts=whole.texts, learnt=learnt if wanted <= set(own) else None)
 
 
 def _dataset(config: dict[str, Any], progress: Progress) -> Dataset:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -210,7 +211,7 @@ def open_session(
     if not len(pool.places):
         raise DataError("no text is left to label", hint="all are labelled already, blank or near duplicates of those")
     asked = [texts.texts[place] for place in pool.places]
-    known = [*_learnt(run, labels), *answers.answers]
+    known = [*_learnt(run, labels, set(done)), *answers.answers]
     # Without the rows that the classifier learnt from, a fit to the answers alone would know less than it does.
     if bundle is not None and run.learnt is None and every:
         say("the data of the run cannot be read: its guesses stay as they are, the order follows them")
@@ -245,9 +246,9 @@ def _require_known(answers: AnswersFile, labels: LabelSet) -> None:
             raise DataError(message, path=answers.path, hint="name all labels, or another file with --out")
 
 
-def _learnt(run: Known, labels: LabelSet) -> list[tuple[str, str]]:
-    """The rows that the run learnt from, where their labels are among those that may be given."""
+def _learnt(run: Known, labels: LabelSet, answered: AbstractSet[str]) -> list[tuple[str, str]]:
+    """The rows that the run learnt from, but those answered here, where their labels are among those to give."""
     if run.learnt is None:
         return []
     pairs = zip(run.learnt.texts, run.learnt.labels, strict=True)
-    return [(text, label) for text, label in pairs if label in labels.names]
+    return [(text, label) for text, label in pairs if label in labels.names and text not in answered]

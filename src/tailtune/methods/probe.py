@@ -32,6 +32,9 @@ FOLDS = 5
 # which then has hundreds of rows: five folds at seven depths would take minutes. For the penalty less is at stake than
 # for the depth: five folds on 4,459 messages took 20 s to tell penalties apart whose test accuracies were the same.
 DEPTH_WORK = 2e7
+# Fewer validation rows than this choose at random: four texts of each of seven classes left seven of them, one of which
+# decided between depths 3 and 12. Folds then judge all rows, four or two as well as five.
+TINY = 40
 PENALTY_WORK = 3e6
 
 
@@ -219,14 +222,16 @@ class HeldOut:
 def _folds(rows: Rows, width: int, most: float) -> Iterator[tuple[Indices, Indices]]:
     """(rows to learn from, rows to judge): grouped cross-validation where cheap and possible, else the two parts.
 
-    Without a validation part, and with too few groups to fold, the training rows judge themselves: of what little there
-    is nothing can be held out.
+    A class with fewer groups than FOLDS makes fewer folds of all rows; a validation part that is not tiny is then the
+    better judge of a probe that learns from more. Without a validation part, and with too few groups to fold, the
+    training rows judge themselves: of what little there is nothing can be held out.
     """
     everything = np.concatenate((rows.train, rows.validation))
     labels, groups = rows.task.strata(rows.labels[everything]), rows.groups[everything]
     work = len(everything) * width * (1 if rows.classes == 2 else rows.classes)
     folds = min(FOLDS, *(len(np.unique(groups[labels == label])) for label in np.unique(labels)))
-    if len(rows.validation) and (work > most or folds < FOLDS):
+    least = FOLDS if len(rows.validation) >= TINY else 2
+    if len(rows.validation) and (work > most or folds < least):
         yield rows.train, rows.validation
     elif folds < 2:
         yield rows.train, rows.train

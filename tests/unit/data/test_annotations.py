@@ -36,7 +36,13 @@ def task(number: int, *annotations: dict[str, Any], text: str = "") -> dict[str,
 def short(number: int, choices: str | Sequence[str] | None, annotator: int = 1) -> dict[str, Any]:
     about = {"annotator": annotator, "annotation_id": None if choices is None else 9, "lead_time": 1.5}
     value = choices if isinstance(choices, str) else {"choices": list(choices or ())}
-    return {"text": f"text {number}", "line": number, "id": number, **about, **({} if choices is None else {"tag": value})}
+    return {
+        "text": f"text {number}",
+        "line": number,
+        "id": number,
+        **about,
+        **({} if choices is None else {"tag": value}),
+    }
 
 
 def record(number: int, *values: Any, suggested: str = "ham", **responses: Any) -> dict[str, Any]:
@@ -94,7 +100,7 @@ EXPORTS: dict[str, list[dict[str, Any]]] = {
 @pytest.mark.parametrize("form", EXPORTS)
 @pytest.mark.parametrize("lines", [False, True], ids=["array", "lines"])
 def test_answers_become_labels(tmp_path: Path, form: str, lines: bool) -> None:
-    """Majorities are labels; ties, skipped and unanswered texts are left out and counted; all texts are there to read."""
+    """Majorities are labels; ties, skipped and unanswered texts are left out and counted; all texts can be read."""
     path = write(tmp_path, EXPORTS[form])
     if lines:
         path = tmp_path / "export.jsonl"
@@ -178,7 +184,7 @@ def test_a_single_field_is_the_text(tmp_path: Path) -> None:
 def test_blank_texts_and_numbers(tmp_path: Path) -> None:
     """Blank texts are dropped as ever; labels that are numbers are their digits, true and false their names."""
     values = [task(1, annotation(["1"]), text=" "), *(record(at, at % 2 == 1) for at in range(2, 4))]
-    dataset = read_dataset(write(tmp_path, values[:1] + [task(2, annotation(["0"]))]))
+    dataset = read_dataset(write(tmp_path, [values[0], task(2, annotation(["0"]))]))
     assert (dataset.labels, said(dataset)) == (("0",), {"blank_texts": (1,)})
     assert read_dataset(write(tmp_path, values[1:])).labels == ("false", "true")
 

@@ -19,6 +19,7 @@ from tailtune.methods.probe import (
     DEPTH_WORK,
     PENALTIES,
     SCOUT,
+    TINY,
     Candidate,
     HeldOut,
     Linear,
@@ -251,13 +252,23 @@ def test_folds_keep_groups_together() -> None:
 @pytest.mark.parametrize("why", ["work", "tiny class"])
 def test_validation_alone_judges_where_folding_is_dear_or_impossible(why: str) -> None:
     """Above the work limit, and when a class has fewer groups than folds, the two parts serve as they are."""
-    labels, most = np.arange(60) % 2, 8 * 60 - 1.0
+    labels, most = np.arange(100) % 2, 8 * 100 - 1.0
     if why == "tiny class":
-        labels, most = np.array([0] * 56 + [1] * 4)[np.random.default_rng(0).permutation(60)], DEPTH_WORK
-    rows = rows_of(labels, train=45, validation=15)
+        labels, most = np.array([0] * 96 + [1] * 4)[np.random.default_rng(0).permutation(100)], DEPTH_WORK
+    rows = rows_of(labels, train=60, validation=TINY)
     ((learn, judge),) = _folds(rows, 8, most)
     assert np.array_equal(learn, rows.train)
     assert np.array_equal(judge, rows.validation)
+
+
+def test_a_tiny_validation_part_does_not_judge_alone() -> None:
+    """With two to four groups of a class all rows are folded; with one the validation part is all there is."""
+    labels = np.array([0] * 20 + [1] * 3)[np.random.default_rng(0).permutation(23)]
+    folds = list(_folds(rows_of(labels, train=16, validation=7), 8, DEPTH_WORK))
+    assert len(folds) == 3
+    assert sorted(np.concatenate([judge for _, judge in folds])) == list(range(23))
+    ((learn, judge),) = _folds(rows_of([0] * 22 + [1], train=16, validation=7), 8, DEPTH_WORK)
+    assert (len(learn), len(judge)) == (16, 7)
 
 
 def test_without_validation_the_training_rows_are_folded() -> None:
