@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from labelled_material import SETS, Indices, Material, material
 from tailtune.config import DEFAULT_MODEL
 from tailtune.features.backbone import Floats
-from tailtune.labelling.choosing import By, choose, directions, uncertainty
+from tailtune.labelling.choosing import By, Measure, choose, directions, uncertainty
 from tailtune.methods.probe import SCOUT, fit_linear
 from tailtune.methods.scorers import pool, probabilities
 from tailtune.runs import versions
@@ -31,6 +31,7 @@ from tailtune.storage import write_json
 SIZES = (16, 32, 48, 64, 96, 128, 192, 256)
 COLD = (16, 32, 64)
 STRATEGIES: tuple[By | None, ...] = (None, "uncertainty", "margin", "entropy", "diversity", "both")
+MEASURES: dict[By, Measure] = {"uncertainty": "uncertainty", "entropy": "entropy"}
 SEEDS = range(5)
 RESULTS = Path(__file__).resolve().parent / "results" / "active.json"
 Doubles = NDArray[np.float64]
@@ -57,7 +58,7 @@ class Sight:
         """Return [texts, C] what a probe fitted on these rows says of all; of one class, certainty."""
         known = self.given.labels[labelled]
         if len(np.unique(known)) < 2:
-            return np.eye(self.given.classes)[np.full(len(self.vectors), known[0])]
+            return np.asarray(np.eye(self.given.classes)[np.full(len(self.vectors), known[0])])
         linear = fit_linear(self.vectors[labelled], known, penalty=SCOUT, classes=self.given.classes)
         return probabilities(linear.scores(self.vectors))
 
@@ -71,8 +72,7 @@ class Sight:
         free = np.setdiff1d(self.given.pool, labelled)
         if by is None:
             return np.random.default_rng(seed).permutation(free)[:count]
-        measure = by if by in ("uncertainty", "margin", "entropy") else "margin"
-        doubt = None if answers is None else uncertainty(answers[free], measure)  # type: ignore[arg-type]
+        doubt = None if answers is None else uncertainty(answers[free], MEASURES.get(by, "margin"))
         near, known = self.near[free], self.near[labelled]
         return free[choose(by, count, vectors=near, uncertain=doubt, seed=seed, known=known)]
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tailtune.data.dataset import Dataset, is_blank
 from tailtune.data.groups import group_rows
 from tailtune.data.marks import row_marks
+from tailtune.errors import DataError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,15 +36,20 @@ class Pool:
     labelled: int
     repeated: int
 
-    @property
     def note(self) -> str:
-        """One line on what was left out; empty where nothing was."""
+        """Return one line on what was left out; empty where nothing was.
+
+        Raises:
+            DataError: If nothing is left to choose from.
+        """
         counts = {
             "blank": self.blank,
             "labelled already, or near duplicates of those": self.labelled,
             "near duplicates of others": self.repeated,
         }
         told = "; ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+        if not len(self.places):
+            raise DataError("no text is left to label" + (f": {told}" if told else ""), hint="bring other texts")
         return f"texts to choose from: {len(self.places):,}; left out: {told}" if told else ""
 
 

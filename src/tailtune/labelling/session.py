@@ -206,10 +206,8 @@ def open_session(
     run = Known(marks=frozenset()) if classifier is None else known_of(Path(classifier), progress=progress)
     done = [text for text, _ in answers.answers]
     pool = pool_of(texts.texts, labelled=(*run.texts, *done), seen=run.marks)
-    if pool.note:
-        say(pool.note)
-    if not len(pool.places):
-        raise DataError("no text is left to label", hint="all are labelled already, blank or near duplicates of those")
+    if note := pool.note():
+        say(note)
     asked = [texts.texts[place] for place in pool.places]
     known = [*_learnt(run, labels, set(done)), *answers.answers]
     # Without the rows that the classifier learnt from, a fit to the answers alone would know less than it does.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tailtune.bundle import Bundle, read_bundle
 from tailtune.data.read import TextRows
-from tailtune.errors import ConfigError, DataError
+from tailtune.errors import ConfigError
 from tailtune.labelling.choosing import By, Measure, choose, directions, uncertainty
 from tailtune.labelling.known import Known, known_of
 from tailtune.labelling.pool import pool_of
@@ -107,10 +107,8 @@ def suggest(
     bundle = None if classifier is None else read_bundle(Path(classifier))
     known = Known(marks=frozenset()) if classifier is None else known_of(Path(classifier), progress=progress)
     pool = pool_of(texts.texts, labelled=(*known.texts, *labelled), seen=known.marks)
-    if pool.note:
-        say(pool.note)
-    if not len(pool.places):
-        raise DataError("no text is left to label", hint="all are labelled already, blank or near duplicates of those")
+    if note := pool.note():
+        say(note)
     chosen_by: By = by or ("diversity" if bundle is None else "both")
     # What is labelled already is looked at only where it counts.
     also = [text for text in (*known.texts, *labelled) if text.strip()] if chosen_by == "diversity" else []

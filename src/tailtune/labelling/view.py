@@ -17,7 +17,6 @@ from tailtune.labels import LabelSet
 from tailtune.methods.scorers import (
     Pooling,
     ProbeScorer,
-    TailScorer,
     in_order,
     pool,
     pooling_of,
@@ -27,6 +26,7 @@ from tailtune.methods.scorers import (
 from tailtune.models.parts import load_part, read_shape
 from tailtune.models.sources.catalog import resolve
 from tailtune.models.weights import fingerprint
+from tailtune.predict import Predictor
 from tailtune.progress import Progress, silent
 from tailtune.storage import read_json
 from tailtune.text.tokenizer import Tokenizer
@@ -58,7 +58,8 @@ def classifier_view(bundle: Bundle, texts: Sequence[str], *, store: Path, progre
     """Return how ``texts`` look to a classifier and what it says of them.
 
     A probe's features go through the store, under the name of the pretrained weights: asking again costs nothing, and
-    the next training finds them there. A tail's token states are 20 to 100 times as large and are not kept.
+    the next training finds them there. A tail's token states are 20 to 100 times as large: those texts are read twice,
+    to be answered and to be compared.
 
     Args:
         bundle: The classifier.
@@ -66,28 +67,24 @@ def classifier_view(bundle: Bundle, texts: Sequence[str], *, store: Path, progre
         store: Folder of the feature stores.
         progress: Told tokens done.
     """
-    backbone = Backbone(bundle.decoder, device=choose_device("auto", bundle.precision))
     tokens, windows = bundle.tokenizer.read(texts)
-    weights = bundle.about.get("model", {}).get("sha256")
-    scorer = bundle.scorer
+    backbone = Backbone(bundle.decoder, device=choose_device("auto", bundle.precision))
+    weights, scorer = bundle.about.get("model", {}).get("sha256"), bundle.scorer
     if isinstance(scorer, ProbeScorer) and weights:
         kept = store_of(store, weights=weights, precision=bundle.precision)
         features = kept.features(backbone, tokens, scorer.wanted, progress=progress)
         features.windows = windows
         scores = score_features(scorer, features, np.arange(len(texts)))
-        vectors = _pooled(features, scorer.depth, scorer.pooling)
-    else:
-        if isinstance(scorer, TailScorer):
-            scorer.to(backbone.device)
-        cut = scorer.wanted.depth
-        logits, pooled = [], []
-        for piece in backbone.run(tokens, scorer.wanted | Wanted(pooled=(cut,))):
-            logits.append((piece.batch.texts, scorer.logits(piece)))
-            pooled.append((piece.batch.texts, pool(piece.pooled[cut], "last+mean")))
-            progress("reading", sum(len(places) for places, _ in logits), len(tokens), "texts")
-        scores, vectors = windows.merged(in_order(logits)), _of_texts(in_order(pooled), windows)
-    answers = bundle.rules.apply(probabilities(scores, several=bundle.labels.several))
-    return View(vectors=vectors, labels=bundle.labels, probabilities=answers)
+        answers = bundle.rules.apply(probabilities(scores, several=bundle.labels.several))
+        return View(
+            vectors=_pooled(features, scorer.depth, scorer.pooling), labels=bundle.labels, probabilities=answers
+        )
+    answers = Predictor(bundle).predict_proba(texts, progress=progress)
+    cut, pooled = scorer.wanted.depth, []
+    for piece in backbone.run(tokens, Wanted(pooled=(cut,))):
+        pooled.append((piece.batch.texts, pool(piece.pooled[cut], "last+mean")))
+        progress("comparing", sum(len(places) for places, _ in pooled), len(tokens), "texts")
+    return View(vectors=_of_texts(in_order(pooled), windows), labels=bundle.labels, probabilities=answers)
 
 
 def model_view(model: str, texts: Sequence[str], *, store: Path, progress: Progress = silent) -> View:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tailtune.data.marks import row_marks
+from tailtune.errors import DataError
 from tailtune.labelling.pool import pool_of
 
 FAR = "the train to the city leaves at noon from the old station"
@@ -29,7 +32,7 @@ def test_blank_texts_are_not_asked() -> None:
     """And what was left out is told by count."""
     pool = pool_of(["", " \u200b", "hello there", "hello there", "good bye"], labelled=["good bye", ""])
     assert pool.places.tolist() == [2]
-    assert pool.note == (
+    assert pool.note() == (
         "texts to choose from: 1; left out: 2 blank; 1 labelled already, or near duplicates of those; "
         "1 near duplicates of others"
     )
@@ -38,8 +41,11 @@ def test_blank_texts_are_not_asked() -> None:
 def test_nothing_left_out_needs_no_note() -> None:
     """An empty line says nothing."""
     pool = pool_of(["one message", "another message altogether"])
-    assert pool.note == ""
-    assert pool_of([]).places.tolist() == []
+    assert pool.note() == ""
+    with pytest.raises(DataError, match="no text is left to label: 1 blank; 1 labelled already"):
+        pool_of(["hello", " "], labelled=["Hello!"]).note()
+    with pytest.raises(DataError, match="no text is left to label"):
+        pool_of([]).note()
 
 
 def test_variants_of_one_form_are_not_one_question() -> None:
