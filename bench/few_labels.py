@@ -24,7 +24,8 @@ from labelled_material import SETS, Indices, Material, draw, material
 from tailtune.config import DEFAULT_MODEL
 from tailtune.data.split import split_dataset
 from tailtune.evaluate.baselines import COUNTED, TITLES, fit_baselines
-from tailtune.methods.probe import SCOUT, Candidate, HeldOut, Rows, choose_probe, one_standard_error
+from tailtune.methods.probe import SCOUT, Candidate, HeldOut, Rows, choose_probe, one_standard_error, steady
+from tailtune.methods.scan import usual_depth
 from tailtune.methods.scorers import probabilities, score_features
 from tailtune.runs import versions
 from tailtune.storage import write_json
@@ -75,7 +76,12 @@ def probe(
 
 
 def scanned(given: Material, scan: HeldOut) -> tuple[int, ...]:
-    """Return the depths that the scan chooses."""
+    """Return the depths that a training run chooses."""
+    return steady(_curve(given, scan), usual=usual_depth(given.shape)).depths
+
+
+def shallowest(given: Material, scan: HeldOut) -> tuple[int, ...]:
+    """Return the fewest depths whose loss is within one standard error of the lowest."""
     return one_standard_error(_curve(given, scan)).depths
 
 
@@ -104,7 +110,8 @@ def ngrams(given: Material, drawn: Indices, *, name: str) -> Doubles:
 
 METHODS: dict[str, Method] = {
     "probe": probe,
-    "probe, an eighth held out": functools.partial(probe, held_out=True),
+    "probe, an eighth held out": functools.partial(probe, held_out=True, cut=shallowest),
+    "probe, shallowest within one error": functools.partial(probe, cut=shallowest),
     "probe, depth of the lowest loss": functools.partial(probe, cut=lowest_loss),
     **{
         f"probe, depth {place} of the scan's": functools.partial(probe, cut=functools.partial(fixed, place=place))
@@ -140,10 +147,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("methods", nargs="*", default=list(METHODS), metavar="METHOD", help=", ".join(METHODS))
     parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
     given = parser.parse_args()
     result: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     result |= {"versions": versions(), "draws": len(DRAWS)}
-    for name in SETS:
+    for name in given.sets:
         texts = material(name, given.model)
         kept = result.setdefault(given.model, {}).setdefault(name, {})
         for method in given.methods:
@@ -153,7 +161,7 @@ def main() -> None:
                 f"{each}: {100 * one['accuracy']:.1f} % {one['log_loss']:.3f}" for each, one in found.items()
             )
             print(f"{name:6}{method:44}{said}", flush=True)
-    write_json(RESULTS, result)
+            write_json(RESULTS, result)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,12 @@ from public_sets import sms_spam, snips
 from tailtune.data.dataset import Dataset
 from tailtune.data.groups import group_rows
 from tailtune.data.read import dataset_from_lists
-from tailtune.features.backbone import Floats, Wanted
+from tailtune.features.backbone import Wanted
 from tailtune.features.passes import Passes
 from tailtune.features.store import Features
 from tailtune.methods.auto import plan
 from tailtune.methods.scorers import Pooling, pooling_of
-from tailtune.models.parts import load_part
+from tailtune.models.parts import Shape, load_part
 from tailtune.models.sources.catalog import resolve
 from tailtune.models.weights import fingerprint
 from tailtune.preparing import store_root
@@ -36,11 +36,12 @@ class Material:
     Attributes:
         name: Of the set.
         model: Name of the model.
-        dataset: The texts, near duplicates of one another left out.
+        dataset: The texts, one of each group of near duplicates.
         labels: [texts] class ids.
         features: Pooled vectors at ``depths``.
         depths: Those that a scan would compare, ascending.
         pooling: That a probe reads.
+        shape: Of the model.
         pool: [POOL] rows to draw from.
         test: [TEST] rows to test.
     """
@@ -52,6 +53,7 @@ class Material:
     features: Features
     depths: tuple[int, ...]
     pooling: Pooling
+    shape: Shape
     pool: Indices
     test: Indices
 
@@ -91,6 +93,7 @@ def material(name: str, model: str) -> Material:
         features=features,
         depths=planned.depths,
         pooling=pooling_of("auto", causal=shape.causal),
+        shape=shape,
         pool=np.arange(TEST, TEST + POOL),
         test=np.arange(TEST),
     )
@@ -100,9 +103,3 @@ def draw(given: Material, each: int, seed: int) -> Indices:
     """Return ``each`` rows of the pool of every class, drawn with ``seed``."""
     order = np.random.default_rng(seed).permutation(given.pool)
     return np.concatenate([order[given.labels[order] == label][:each] for label in range(given.classes)])
-
-
-def standardised(vectors: Floats) -> Floats:
-    """Return [rows, F] with mean 0 and spread 1 over the rows."""
-    spread = vectors.std(axis=0)
-    return np.asarray((vectors - vectors.mean(axis=0)) / np.where(spread > 1e-6, spread, 1.0), dtype=np.float32)

@@ -14,6 +14,7 @@ from tailtune.features.backbone import Backbone, Floats, Wanted, choose_device
 from tailtune.features.passes import Passes, store_of
 from tailtune.features.store import Features
 from tailtune.labels import LabelSet
+from tailtune.methods.scan import usual_depth
 from tailtune.methods.scorers import (
     Pooling,
     ProbeScorer,
@@ -31,10 +32,6 @@ from tailtune.progress import Progress, silent
 from tailtune.storage import read_json
 from tailtune.text.tokenizer import Tokenizer
 from tailtune.text.windows import Windows
-
-# Without labels nothing tells the best depth. A probe on 16 to 64 labelled texts was best here, or near it, on both
-# sets that were tried (docs/log.md); an encoder is read at its top.
-COLD_SHARE = 0.3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +85,7 @@ def classifier_view(bundle: Bundle, texts: Sequence[str], *, store: Path, progre
 
 
 def model_view(model: str, texts: Sequence[str], *, store: Path, progress: Progress = silent) -> View:
-    """Return how ``texts`` look to a pretrained model, COLD_SHARE of the way up a decoder or at the top of an encoder.
+    """Return how ``texts`` look to a pretrained model at its ``usual_depth``: without labels nothing tells better.
 
     Args:
         model: Catalogue name, local folder or hub id.
@@ -101,7 +98,7 @@ def model_view(model: str, texts: Sequence[str], *, store: Path, progress: Progr
     """
     found = resolve(model, progress=progress)
     shape = read_shape(read_json(found.path / "config.json"))
-    depth = max(1, round(COLD_SHARE * shape.blocks)) if shape.causal else shape.blocks
+    depth = max(1, round(usual_depth(shape)))
     passes = Passes(
         load_part(found.path, depth=depth, final_norm=False),
         weights=fingerprint(found.path),
