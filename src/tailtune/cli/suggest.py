@@ -13,6 +13,7 @@ from tailtune.errors import ConfigError
 
 if TYPE_CHECKING:
     from tailtune.labelling.formats import Format
+    from tailtune.labelling.suggest import Suggestions
 
 _SUFFIXES: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
@@ -76,21 +77,22 @@ def _suggest(
             from tailtune.labelling.formats import label_studio_config
 
             screen.say(f"labelling interface for Label Studio: {label_studio_config(found.labels)}")
-    if wanted is None:
-        from tailtune.cli.asking import show_suggestions
+    _show(found, wanted, out)
 
-        show_suggestions(found)
-        return
+
+def _show(found: Suggestions, form: Format | None, out: Path | None) -> None:
+    """Write the suggestions where they were asked for."""
+    from tailtune.cli import show
+    from tailtune.cli.asking import show_suggestions
     from tailtune.labelling.formats import render
+    from tailtune.storage import write_text
 
-    content = render(found, wanted)
-    if out is None:
-        print(content, end="")
+    if form is None:
+        show_suggestions(found)
+    elif out is None:
+        print(render(found, form), end="")
     else:
-        from tailtune.cli import show
-        from tailtune.storage import write_text
-
-        write_text(out, content)
+        write_text(out, render(found, form))
         show.line(f"{len(found.rows)} texts in {out}")
 
 

@@ -17,6 +17,7 @@ from tailtune.features.store import Features, Indices
 from tailtune.labels import LabelSet
 from tailtune.methods.probe import (
     DEPTH_WORK,
+    FEW_ROWS,
     PENALTIES,
     SCOUT,
     TINY,
@@ -28,6 +29,7 @@ from tailtune.methods.probe import (
     choose_probe,
     fit_linear,
     one_standard_error,
+    steady,
 )
 from tailtune.methods.scorers import Pooling, ProbeScorer, probabilities, score_features
 from tailtune.methods.tasks import TOLERANCE
@@ -222,6 +224,21 @@ def test_one_standard_error_prefers_the_shallowest_that_is_as_good() -> None:
     assert one_standard_error([best, within, beyond]) is within
     assert one_standard_error([beyond, best]) is best
     assert one_standard_error([beyond]) is beyond
+
+
+def test_few_rows_take_the_usual_depth_among_those_as_good() -> None:
+    """The nearest to it within one error; with rows enough, or where the usual one is worse, nothing changes."""
+    random = np.random.default_rng(0)
+    noise = random.random((3, FEW_ROWS))
+
+    def three(rows: int) -> list[Candidate]:
+        depths = zip((3, 9, 15), noise[:, :rows], strict=True)
+        return [candidate(depth, (losses - losses.mean() + 1.0).tolist()) for depth, losses in depths]
+
+    assert [steady(three(FEW_ROWS - 1), usual=usual).depth for usual in (1, 3, 8.4, 9, 30)] == [3, 3, 9, 9, 15]
+    assert steady(three(FEW_ROWS), usual=9).depth == 3
+    shallow, worse = candidate(3, [0.1, 0.2, 0.3]), candidate(9, [0.2, 0.3, 0.5])
+    assert steady([shallow, worse], usual=9) is shallow
 
 
 def test_the_error_is_that_of_the_difference() -> None:
