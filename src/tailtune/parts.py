@@ -13,7 +13,7 @@ from tailtune.data import catalog
 from tailtune.data.chapter import chapter_split
 from tailtune.data.check import check_dataset, require_trainable
 from tailtune.data.corrections import relabelled
-from tailtune.data.dataset import Dataset
+from tailtune.data.dataset import Dataset, Finding
 from tailtune.data.folds import split_for_folds
 from tailtune.data.scripts import require_languages
 from tailtune.data.several import LabelForm
@@ -22,6 +22,9 @@ from tailtune.data.timed import split_by_time
 from tailtune.errors import ConfigError, DataError
 from tailtune.label_aims import refuse_one_label_settings
 from tailtune.progress import Progress, silent
+
+# With 30 rows an accuracy of 90 % has an interval from 74 to 97 %.
+FEW_TESTED = 30
 
 
 def prepare(config: TrainConfig, progress: Progress = silent) -> tuple[Dataset, Split]:
@@ -41,7 +44,17 @@ def prepare(config: TrainConfig, progress: Progress = silent) -> tuple[Dataset, 
         dataset = relabelled(dataset, split, Path(config.relabel))
     require_trainable(dataset)
     _require_parts(dataset, split, config.folds)
-    return replace(dataset, findings=check_dataset(dataset)), split
+    return replace(dataset, findings=(*check_dataset(dataset), *_few_tested(split, config.folds))), split
+
+
+def _few_tested(split: Split, folds: int | None) -> tuple[Finding, ...]:
+    """What is to be said of a test part that hardly tests."""
+    count = len(split.test)
+    if folds or not 0 < count < FEW_TESTED:
+        return ()
+    message = f"the test part has {count} rows, so its figures will say little; --folds 5 tests every row once"
+    means = "nine right of ten can be a classifier that is right in 60 % or in 98 %"
+    return (Finding(kind="few_tested", message=message, means=means, mend="add --folds 5"),)
 
 
 def _require_one_split(config: TrainConfig) -> None:

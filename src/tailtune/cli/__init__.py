@@ -16,7 +16,7 @@ from typing import Annotated, cast
 import typer
 
 from tailtune import __version__
-from tailtune.cli import bench, cache, compare, ledger, models, predict, sweep, train
+from tailtune.cli import bench, cache, compare, label, ledger, models, predict, suggest, sweep, train
 from tailtune.cli import data as data
 from tailtune.cli import evaluate as evaluate
 from tailtune.cli import import_ as import_
@@ -57,6 +57,8 @@ sweep.register(app)
 predict.register(app)
 evaluate.register(app)
 compare.register(app)
+suggest.register(app)
+label.register(app)
 data.register(app)
 models.register(app)
 import_.register(app)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tailtune.data.annotations import looks_annotated, parse_annotations
 from tailtune.data.columns import Wanted
 from tailtune.data.dataset import Dataset, Finding, blank_texts, is_blank, similar_labels
 from tailtune.data.decode import read_text, require_file
@@ -18,7 +19,7 @@ from tailtune.errors import ConfigError, DataError
 from tailtune.progress import Progress, silent
 from tailtune.storage import canonical_json, sha256_bytes, sha256_file
 
-Form = Literal["parquet", "jsonl", "label-tab-text", "delimited"]
+Form = Literal["parquet", "jsonl", "annotations", "label-tab-text", "delimited"]
 
 _JSONL_SUFFIXES = {".jsonl", ".ndjson", ".json"}
 _PARQUET_SUFFIXES = {".parquet", ".pq"}
@@ -50,7 +51,7 @@ def read_dataset(
     form: LabelForm = ONE_NAME_OR_LIST,
     progress: Progress = silent,
 ) -> Dataset:
-    """Return the labelled texts of a CSV, TSV, JSONL, Parquet or "label TAB text" file.
+    """Return the labelled texts of a CSV, TSV, JSONL, Parquet or "label TAB text" file, or a labelling tool's export.
 
     Args:
         path: The file.
@@ -164,8 +165,8 @@ def is_parquet(path: Path) -> bool:
 def recognise(path: Path, text: str, wanted: Wanted) -> Form:
     """Return the form of a file that is not Parquet, by its extension, then by its text."""
     suffix = path.suffix.casefold()
-    if suffix in _JSONL_SUFFIXES or (suffix not in _TABLE_SUFFIXES and text.lstrip().startswith('{"')):
-        return "jsonl"
+    if suffix in _JSONL_SUFFIXES or (suffix not in _TABLE_SUFFIXES and text.lstrip().startswith(('{"', "[{", "[\n"))):
+        return "annotations" if looks_annotated(text) else "jsonl"
     if not wanted.named and is_label_tab_text(text):
         return "label-tab-text"
     return "delimited"
@@ -179,6 +180,8 @@ def _parse(path: Path, wanted: Wanted, progress: Progress) -> tuple[Records, str
     form = recognise(path, source.text, wanted)
     if form == "jsonl":
         records = parse_jsonl(source.text, path, wanted, progress)
+    elif form == "annotations":
+        records = parse_annotations(source.text, path, wanted)
     elif form == "label-tab-text":
         records = parse_label_tab_text(source.text, path, wanted)
     else:
@@ -196,7 +199,7 @@ def _assemble(
 ) -> Dataset:
     """Drop blank texts by row number, refuse blank labels, warn of labels that look alike."""
     blank = [at for at, text in enumerate(records.texts) if is_blank(text)]
-    dropped = set(blank)
+    dropped = records.left_out.union(blank)
     kept = [at for at in range(len(records.texts)) if at not in dropped]
     rows = tuple(at + 1 for at in kept)
     columns = {name: tuple(values[at] for at in kept) for name, values in records.columns.items()}

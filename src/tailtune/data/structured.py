@@ -75,7 +75,7 @@ def plain_value(value: Any) -> str:
 
 
 def load_json(line: str, path: Path | str, number: int) -> Any:
-    """Return the JSON value in ``line``.
+    """Return the JSON value in ``line``, or in a text that starts in line ``number``.
 
     Raises:
         DataError: If it is not JSON, or escapes spell half a character (a lone surrogate); with the line.
@@ -83,9 +83,8 @@ def load_json(line: str, path: Path | str, number: int) -> Any:
     try:
         value = json.loads(line)
     except json.JSONDecodeError as error:
-        raise DataError(
-            f"not JSON: {error.msg} at column {error.colno}", path=path, line=number, hint="write one object per line"
-        ) from error
+        message, at = f"not JSON: {error.msg} at column {error.colno}", number + error.lineno - 1
+        raise DataError(message, path=path, line=at, hint="write one object per line") from error
     except (ValueError, RecursionError) as error:
         raise DataError("not usable JSON: a number too long or nested too deep", path=path, line=number) from error
     # The bytes were valid UTF-8, so half a surrogate pair can only come from an escape.
