@@ -24,11 +24,12 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from tailtune import __version__
-from tailtune.errors import BundleError, ModelError
+from tailtune.errors import BundleError, ConfigError, ModelError
 from tailtune.label_rules import AnyRules, read_rules
 from tailtune.labels import LabelSet
 from tailtune.methods.scope import Scope
 from tailtune.methods.scorers import Pooling, ProbeScorer, Scorer, TailScorer
+from tailtune.methods.words import GuidedProbe, WordScorer
 from tailtune.models.int8 import Precision, int8_twin
 from tailtune.models.mapped import shapes_of, tensors_of
 from tailtune.models.parts import Part, Shape, make_part, shape_from_json
@@ -36,6 +37,7 @@ from tailtune.models.tensor_files import TensorFile, write_tensors
 from tailtune.models.weights import fill
 from tailtune.rules import Rules
 from tailtune.storage import canonical_json, read_json, sha256_bytes, sha256_file
+from tailtune.template import Template
 from tailtune.text.tokenizer import Tokenizer
 from tailtune.text.windows import LongRule
 
@@ -43,9 +45,10 @@ from tailtune.text.windows import LongRule
 # that are not calibrated and ignore thresholds, so bundles that have rules are of format 3. Format 3 read the beginning
 # of every long text, knew no scope, and one label per text: only bundles with another rule for long texts, a scope or
 # any number of labels per text are of format 4. Format 4 knew GPT-2 and Llama, and never padded: bundles of models with
-# anything that these do not have, and those that read pads, are of format 5.
-FORMAT = 5
-_WITH_READING, _WITH_RULES, _WITHOUT_RULES = 4, 3, 2
+# anything that these do not have, and those that read pads, are of format 5. Format 5 read texts as they are given: a
+# bundle with a template, which makes them, is of format 6, and so is one whose classes are words of the LM head.
+FORMAT = 6
+_WITH_SHAPES, _WITH_READING, _WITH_RULES, _WITHOUT_RULES = 5, 4, 3, 2
 MANIFEST = "bundle.json"
 BACKBONE, CLASSIFIER, TOKENIZER = "backbone.safetensors", "classifier.safetensors", "tokenizer.json"
 SCOPE = "scope.safetensors"
@@ -99,7 +102,7 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
     for name, content in extra.items():
         (folder / name).write_text(content, encoding="utf-8")
     rules, long = bundle.rules.as_json(), bundle.tokenizer.long.as_json()
-    pad = bundle.tokenizer.pad
+    pad, template = bundle.tokenizer.pad, bundle.tokenizer.template
     manifest = {
         "format_version": _format(bundle),
         "tailtune": __version__,
@@ -114,6 +117,7 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
         **({"rules": rules} if rules else {}),
         **({"long": long} if long else {}),
         **({} if pad is None else {"pad": pad}),
+        **({} if template is None else {"template": template.spelled}),
         **({"scope": {"depth": bundle.scope.depth}} if bundle.scope else {}),
         "files": {
             path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in sorted(folder.iterdir())
@@ -125,8 +129,10 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
 
 def _format(bundle: Bundle) -> int:
     """The oldest format that says all of it, so that older versions read what they can."""
-    if not bundle.decoder.config.is_plain or bundle.tokenizer.pad is not None:
+    if bundle.tokenizer.template is not None or isinstance(bundle.scorer, WordScorer | GuidedProbe):
         return FORMAT
+    if not bundle.decoder.config.is_plain or bundle.tokenizer.pad is not None:
+        return _WITH_SHAPES
     if bundle.tokenizer.long.as_json() or bundle.scope is not None or bundle.labels.several:
         return _WITH_READING
     return _WITH_RULES if bundle.rules.as_json() else _WITHOUT_RULES
@@ -173,7 +179,7 @@ def read_bundle(path: Path) -> Bundle:
     try:
         _verify(folder, manifest)
         return _build(folder, manifest)
-    except (AttributeError, KeyError, TypeError, ValueError, ModelError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, ConfigError, ModelError) as error:
         raise BundleError(f"{folder}: does not hold a classifier: {error}") from error
 
 
@@ -219,6 +225,7 @@ def _build(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
             max_tokens=manifest["max_tokens"],
             long=LongRule.from_json(manifest.get("long", {})),
             pad=_pad(folder, manifest, config),
+            template=Template.parse(manifest["template"]) if "template" in manifest else None,
         ),
         labels=labels,
         precision=precision,

@@ -16,12 +16,15 @@ from typing import Annotated, Any, Literal
 
 from tailtune.errors import ConfigError
 from tailtune.settings import Setting, described
+from tailtune.template import Template
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 MODEL_VARIABLE = "TAILTUNE_MODEL"
 # Among the columns of ``slice_by``: not a column, but what py3langid takes a text for.
 DETECTED_LANGUAGE = "detected-language"
 BASELINES = ("tfidf", "minilm")
+# The template of texts whose next word is asked for, where none is given.
+NEXT_WORD = "{text}\\nCategory:"
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "default": {},  # the defaults of TrainConfig
@@ -58,6 +61,9 @@ class TrainConfig:
 
     data: Annotated[str, "file of labelled texts (CSV, TSV, JSONL, Parquet) or the name of a public data set"]
     text_column: Annotated[str | None, "column with the texts (found by its name when not given)"] = None
+    template: Annotated[
+        str | None, "how a text is made of columns, with words around it: '{subject}\\n{body}', 'Message: {text}'"
+    ] = None
     label_column: Annotated[str | None, "column with the labels (found by its name when not given)"] = None
     label_separator: Annotated[str | None, "between the labels of a text that can have several, such as ','"] = None
     label_columns: Annotated[
@@ -88,7 +94,10 @@ class TrainConfig:
     ] = None
     out: Annotated[str | None, "run folder, empty or absent (default: runs/<data>-<time>)"] = None
     model: Annotated[str, "catalogue name, local folder or file, or hub id"] = field(default_factory=default_model)
-    method: Annotated[Literal["auto", "probe", "tail"], "what is trained on top of the frozen blocks"] = "auto"
+    method: Annotated[
+        Literal["auto", "probe", "tail", "zero-shot"],
+        "what is trained on top of the frozen blocks; 'zero-shot' is nothing: the model's own next words answer",
+    ] = "auto"
     depth: Annotated[
         int | Literal["auto", "last"], "blocks that are kept; 'last' keeps all, 'auto' lets validation choose"
     ] = "auto"
@@ -106,6 +115,15 @@ class TrainConfig:
         float | Literal["auto"], "inverse strength (C) of a probe's L2 penalty; 'auto' lets validation choose"
     ] = "auto"
     like: Annotated[str | None, "earlier run whose choices are taken over, not made again: only new texts cost"] = None
+    head_init: Annotated[
+        Literal["fresh", "lm"], "where a head starts; 'lm' is at the LM head's rows of the label words, at full depth"
+    ] = "fresh"
+    label_words: Annotated[
+        str | None, "what the model would say: 'spam=spam,advertising;ham=ordinary', or TOML (default: the labels)"
+    ] = None
+    calibrate_prior: Annotated[
+        bool, "take off what the model says of an empty text (of zero-shot and of --head-init lm with a probe)"
+    ] = False
     recipe: Annotated[Literal["default", "chapter"], "'chapter' sets the values, split and balance of the book"] = (
         "default"
     )
@@ -180,12 +198,24 @@ class TrainConfig:
             setting.check(getattr(self, setting.name), setting.name)
         _check_losses(self)
         _check_windows(self)
+        _check_words(self)
         _check_baselines(self)
 
     @property
     def weighting(self) -> str | None:
         """What class weights were asked for, by either of two names: "auto", a file, or None or "none"."""
         return "auto" if self.balance == "weights" else self.class_weights
+
+    @property
+    def asks_lm_head(self) -> bool:
+        """Whether the LM head's rows have a part in it."""
+        return self.method == "zero-shot" or self.head_init == "lm"
+
+    @property
+    def made_by(self) -> Template | None:
+        """How texts are made: as the template says; where the LM head is asked without one, NEXT_WORD."""
+        spelled = self.template or (NEXT_WORD if self.asks_lm_head else None)
+        return None if spelled is None else Template.parse(spelled)
 
     @property
     def asked_baselines(self) -> tuple[str, ...]:
@@ -225,6 +255,22 @@ def _check_windows(config: TrainConfig) -> None:
     if config.long == "windows" and config.out_of_scope:
         hint = "leave one of them out"
         raise ConfigError("--out-of-scope judges a text by one reading, --long windows reads it in several", hint=hint)
+
+
+def _check_words(config: TrainConfig) -> None:
+    """Refuse a template that cannot be read, and settings of the LM head where it is not asked."""
+    made_by = config.made_by
+    if made_by is not None and made_by.text_column is not None and config.text_column is not None:
+        said = f"--text-column {config.text_column} and --template {config.template!r} both say where the texts are"
+        raise ConfigError(said, hint="leave out --text-column, or call it {text} in the template")
+    if config.head_init == "lm" and config.method in ("auto", "zero-shot"):
+        hint = "name the method: --method tail or probe" if config.method == "auto" else "leave out --head-init"
+        raise ConfigError(f"--head-init lm: --method {config.method} starts no head at the top", hint=hint)
+    asked = {"--label-words": config.label_words, "--calibrate-prior": config.calibrate_prior}
+    if not config.asks_lm_head and (named := [flag for flag, value in asked.items() if value]):
+        raise ConfigError(f"{named[0]} is of the LM head", hint="add --method zero-shot or --head-init lm")
+    if config.calibrate_prior and config.head_init == "lm" and config.method != "probe":
+        raise ConfigError("--calibrate-prior: a head without a bias has no room for it", hint="leave it out")
 
 
 def _check_baselines(config: TrainConfig) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from tailtune.cli.lines import ByteStream, Record
     from tailtune.explain import Highlight
     from tailtune.predict import Prediction, Predictor
+    from tailtune.template import Template
+
+    Chunks = Callable[[Template | None], Iterator[list[Record]]]
 
 _TABLES = {".csv", ".tsv", ".tab", ".parquet", ".pq"}
 # When a part is gone on with, so many of its answers are asked again, and may differ by so much: batches differ.
@@ -66,7 +70,7 @@ def _predict(
         raise ConfigError("--resume needs --out", hint="only answers in a file can be gone on with")
     if reject is not None and not 0 < reject < 1:
         raise ConfigError(f"--reject-out-of-scope: expected a share above 0, below 1, got {reject}")
-    chunks = _chunks(texts or [], file, text_column)
+    chunks = partial(_chunks, texts or [], file, text_column)
     with Screen(quiet=quiet) as screen:
         if out is not None:
             _to_file(chunks, classifier, out, screen, reject=reject, resume=resume, explain=explain)
@@ -75,7 +79,7 @@ def _predict(
 
 
 def _to_stdout(
-    chunks: Iterator[list[Record]],
+    chunks: Chunks,
     classifier: str,
     screen: Screen,
     *,
@@ -90,7 +94,7 @@ def _to_stdout(
     _require_scope(predictor, reject)
     _say_pads(predictor, screen)
     done = 0
-    for chunk in chunks:
+    for chunk in chunks(predictor.bundle.tokenizer.template):
         # On a terminal the answers themselves show how far it is; a bar would run through them.
         if not sys.stdout.isatty():
             screen.progress("predicting", done, 0, "texts")
@@ -105,7 +109,7 @@ def _to_stdout(
 
 
 def _to_file(
-    chunks: Iterator[list[Record]],
+    chunks: Chunks,
     classifier: str,
     out: Path,
     screen: Screen,
@@ -123,7 +127,7 @@ def _to_file(
         _require_scope(predictor, reject)
         _say_pads(predictor, screen)
         started, done, computed = time.monotonic(), 0, 0
-        for chunk in chunks:
+        for chunk in chunks(predictor.bundle.tokenizer.template):
             held = answers.held(chunk)
             if held and not done:
                 _require_same_answers(predictor, chunk, held)
@@ -199,19 +203,25 @@ def _json_line(record: Record, prediction: Prediction, highlights: Sequence[High
     return json.dumps(answer, ensure_ascii=False, allow_nan=False)
 
 
-def _chunks(texts: Sequence[str], file: Path | None, text_column: str | None) -> Iterator[list[Record]]:
+def _chunks(
+    texts: Sequence[str], file: Path | None, text_column: str | None, template: Template | None
+) -> Iterator[list[Record]]:
     """Yield the records asked for, in order: those of stdin as they arrive, those of a file in full chunks."""
     from tailtune.cli.lines import Record, records, require_text
 
     if file is not None:
-        yield from _from_file(file, text_column)
+        yield from _from_file(file, text_column, template)
     elif list(texts) == ["-"]:
-        yield from records(cast("ByteStream", sys.stdin.buffer), "stdin", text_column)
+        yield from records(cast("ByteStream", sys.stdin.buffer), "stdin", text_column, template=template)
     else:
-        yield [Record(line=line, text=require_text(text, f"text {line}")) for line, text in enumerate(texts, start=1)]
+        given = [(line, require_text(text, f"text {line}")) for line, text in enumerate(texts, start=1)]
+        joins = template if template is not None and template.joins else None
+        yield [
+            Record(line=line, text=text if joins is None else joins.of_row(text, f"text {line}")) for line, text in given
+        ]
 
 
-def _from_file(file: Path, text_column: str | None) -> Iterator[list[Record]]:
+def _from_file(file: Path, text_column: str | None, template: Template | None) -> Iterator[list[Record]]:
     """Yield the records of a file: lines and JSON lines as a stream, tables (CSV, Parquet) after reading them whole."""
     from tailtune.cli.lines import FULL_CHUNK_LINES, Record, records
     from tailtune.data.decode import require_file
@@ -219,11 +229,11 @@ def _from_file(file: Path, text_column: str | None) -> Iterator[list[Record]]:
     require_file(file)
     if file.suffix.casefold() not in _TABLES:
         with file.open("rb") as stream:
-            yield from records(stream, str(file), text_column, full=file.is_file())
+            yield from records(stream, str(file), text_column, full=file.is_file(), template=template)
         return
     from tailtune.data.read import read_texts
 
-    table = read_texts(file, text_column=text_column)
+    table = read_texts(file, text_column=text_column, template=template)
     for start in range(0, len(table.texts), FULL_CHUNK_LINES):
         part = slice(start, start + FULL_CHUNK_LINES)
         yield [Record(line=line, text=text) for line, text in zip(table.lines[part], table.texts[part], strict=True)]

@@ -16,11 +16,12 @@ from tailtune.settings import Setting
 
 _GROUPS = {
     "Data": (
-        "text_column", "label_column", "label_separator", "label_columns", "relabel", "validation", "test", "split_by",
+        "text_column", "template", "label_column", "label_separator", "label_columns", "relabel", "validation", "test", "split_by",
         "near_duplicates", "group", "time", "folds", "balance", "class_weights", "recipe", "seed",
     ),
     "Model and method": (
         "model", "method", "depth", "precision", "budget", "smaller_than", "blocks", "pooling", "penalty", "like",
+        "head_init", "label_words", "calibrate_prior",
     ),
     "Long texts": ("max_tokens", "long", "stride", "merge"),
     "Training a tail": (
@@ -39,9 +40,11 @@ _GROUPS = {
 _PANELS = {name: group for group, names in _GROUPS.items() for name in names}
 _SWITCHES = {name: f"--{name}/--no-{name}" for name in ("cache", "doubts", "highlights")}
 _SWITCHES |= {"quiet": "--quiet", "measure_unused": "--measure-unused", "out_of_scope": "--out-of-scope"}
+_SWITCHES |= {"calibrate_prior": "--calibrate-prior"}
 _METAVARS: dict[type, str] = {int: "N", float: "X", str: "NAME"}
 _PLACES = dict.fromkeys(("relabel", "validation", "test", "out_of_scope_texts", "class_weights"), "FILE")
 _PLACES |= {"out": "DIR", "budget": "TIME", "smaller_than": "SIZE", "like": "RUN"}
+_PLACES |= {"template": "WORDS", "label_words": "WORDS"}
 _PLACES |= dict.fromkeys(("track", "baselines"), "NAMES")
 
 

@@ -38,7 +38,7 @@ def parse_jsonl(text: str, path: Path, wanted: Wanted, progress: Progress) -> Re
         if not isinstance(value, dict):
             raise _bad_line(value, path, number)
         keys = keys or _keys(value, wanted, path)
-        texts.append(text_value(_get(value, keys[0], path, number), path, number))
+        texts.append(_text(_get(value, keys[0], path, number), wanted, path, number))
         if keys[1] is not None:
             label = _get(value, keys[1], path, number)
             labels.append("" if is_blank(texts[-1]) else label_value(label, path, number))
@@ -106,6 +106,11 @@ def text_value(value: Any, path: Path | str, number: int) -> str:
     raise DataError(f"the text is {_kind(value)}, expected a string", path=path, line=number)
 
 
+def _text(value: Any, wanted: Wanted, path: Path, number: int) -> str:
+    """A text must be one; a cell of several that make a text may be a number."""
+    return plain_value(value) if wanted.joined else text_value(value, path, number)
+
+
 def parse_parquet(path: Path, wanted: Wanted, progress: Progress) -> Records:
     """Return the rows of a Parquet file; ``lines`` are row numbers.
 
@@ -124,7 +129,8 @@ def parse_parquet(path: Path, wanted: Wanted, progress: Progress) -> Records:
     except (polars.exceptions.PolarsError, OSError) as error:
         raise DataError("not a Parquet file that can be read", path=path, hint=str(error).split("\n")[0]) from error
     progress("reading", 0, frame.height, "rows")
-    texts = [text_value(value, path, row) for row, value in enumerate(frame[names[text_at]].to_list(), start=1)]
+    cells = enumerate(frame[names[text_at]].to_list(), start=1)
+    texts = [_text(value, wanted, path, row) for row, value in cells]
     labels = []
     if wanted.labelled:
         column = frame[names[label_at]].to_list()
