@@ -149,6 +149,14 @@ def _describe(scorer: Scorer) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if isinstance(scorer, ProbeScorer):
         arrays = {name: torch.from_numpy(getattr(scorer, name)) for name in ("mean", "scale", "weight", "bias")}
         return {"method": "probe", "depths": list(scorer.depths), "pooling": scorer.pooling}, arrays
+    if isinstance(scorer, WordScorer):
+        described = {"method": "words", "first": scorer.depth, "owners": list(scorer.owners), "cap": scorer.cap}
+        return described, dict(scorer.state_dict())
+    if isinstance(scorer, GuidedProbe):
+        both = {"probe": _describe(scorer.probe), "words": _describe(scorer.words)}
+        tensors = {f"{part}.{name}": tensor for part, (_, own) in both.items() for name, tensor in own.items()}
+        described = {"method": "guided probe", "strength": scorer.strength}
+        return {**described, **{part: own for part, (own, _) in both.items()}}, tensors
     raise TypeError(type(scorer))
 
 
@@ -256,7 +264,22 @@ def _precision(folder: Path, manifest: Mapping[str, Any]) -> Precision:
 
 
 def _read_scorer(path: Path, described: Mapping[str, Any], config: Shape, classes: int) -> Scorer:
-    tensors = _load(path)
+    return _scorer(path, _load(path), described, config, classes)
+
+
+def _scorer(
+    path: Path, tensors: Mapping[str, Tensor], described: Mapping[str, Any], config: Shape, classes: int
+) -> Scorer:
+    """The scorer that is described so; a scorer of two parts has the tensors of each under its name."""
+    if described["method"] == "guided probe":
+        probe, words = (
+            _scorer(path, _inside(tensors, part), described[part], config, classes) for part in ("probe", "words")
+        )
+        if not isinstance(probe, ProbeScorer) or not isinstance(words, WordScorer):
+            raise BundleError(f"{path}: not a probe and words", hint=_AGAIN)
+        return GuidedProbe(probe=probe, words=words, strength=float(described["strength"]))
+    if described["method"] == "words":
+        return _words(path, tensors, described, config, classes)
     if described["method"] == "tail":
         part = make_part(config, first=described["first"], blocks=described["blocks"], embeddings=False)
         with torch.device("meta"):
@@ -269,6 +292,23 @@ def _read_scorer(path: Path, described: Mapping[str, Any], config: Shape, classe
             raise BundleError(f"{path}: pooling {described['pooling']!r} is not known", hint="install a newer tailtune")
         return ProbeScorer(depths=tuple(described["depths"]), pooling=described["pooling"], **arrays)
     raise BundleError(f"{path}: method {described['method']!r} is not known", hint="install a newer tailtune")
+
+
+def _inside(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{part}."): value for name, value in tensors.items() if name.startswith(f"{part}.")}
+
+
+def _words(
+    path: Path, tensors: Mapping[str, Tensor], described: Mapping[str, Any], config: Shape, classes: int
+) -> WordScorer:
+    owners = [int(owner) for owner in described["owners"]]
+    if set(owners) != set(range(classes)):
+        raise BundleError(f"{path}: words of classes {sorted(set(owners))}, not of all {classes}", hint=_AGAIN)
+    part = make_part(config, first=described["first"], blocks=0, embeddings=False)
+    with torch.device("meta"):
+        scorer = WordScorer(part, owners, cap=described["cap"])
+    fill(scorer, tensors, where=str(path))
+    return scorer
 
 
 def _load(path: Path) -> dict[str, Tensor]:

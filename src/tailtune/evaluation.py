@@ -55,9 +55,14 @@ def evaluate_bundle(
         DataError: If the data cannot be read, or holds a label that the classifier does not know.
     """
     predictor = Predictor.load(path)
-    columns = {"text_column": text_column, "label_column": label_column}
-    template = predictor.bundle.tokenizer.template
-    dataset = open_dataset(data, **columns, form=form, template=template, progress=progress)
+    dataset = open_dataset(
+        data,
+        text_column=text_column,
+        label_column=label_column,
+        form=form,
+        template=predictor.bundle.tokenizer.template,
+        progress=progress,
+    )
     if not len(dataset):
         raise DataError("no rows with a text", path=dataset.source)
     _require_known(dataset, predictor.labels)

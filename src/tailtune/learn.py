@@ -31,9 +31,10 @@ from tailtune.methods.probe import Rows
 from tailtune.methods.scan import Scan
 from tailtune.methods.scope import Scope
 from tailtune.methods.scorers import Pooling, probabilities, score_features
+from tailtune.methods.words import WordScorer
 from tailtune.models.int8 import Precision
 from tailtune.predict import Predictor
-from tailtune.preparing import Ready, descent_settings, limits_of, make_ready, precision_of, rows_of, settle
+from tailtune.preparing import Ready, descent_settings, limits_of, make_ready, precision_of, rows_of, settle, words_of
 from tailtune.progress import Progress, Say, ignore, silent
 from tailtune.reading import pass_note, token_counts
 from tailtune.report.losses import loss_line
@@ -118,6 +119,8 @@ def learn(
     aims = _aims(config, labels, rows, counts or dataset.counts)
     ready = make_ready(dataset, config, store=store, watch=watch, progress=progress, say=say)
     reading, passes = ready.reading, ready.passes
+    with watch.stage("words"):
+        words = words_of(ready, labels, config)
     with watch.stage("scan"):
         sized = replace(limits, besides=len(reading.tokenizer.json_bytes))
         planned, found = settle(ready, rows, config=config, limits=sized, progress=progress, say=say)
@@ -130,7 +133,9 @@ def learn(
         say(pass_note(done, reading))
     events: list[Event] = []
     with watch.stage("method"):
-        fitted = _choose(ready, planned, features, rows, config=config, found=found, progress=progress, events=events)
+        fitted = _choose(
+            *(ready, planned, features, rows), words, config=config, found=found, progress=progress, events=events
+        )
     with watch.stage("calibration"):
         settled = _settled(aims, fitted, features, rows)
     for note in (f"chosen: {fitted.reason}", *_loss_notes(config, events), *settled.notes):
@@ -162,12 +167,16 @@ def _choose(
     planned: auto.Plan,
     features: Features,
     rows: Rows,
+    words: WordScorer | None,
     *,
     config: TrainConfig,
     found: Scan | None,
     progress: Progress,
     events: list[Event],
 ) -> auto.Fitted:
+    if config.method == "zero-shot":
+        assert words is not None
+        return auto.untrained(words, features, rows)
     return auto.choose(
         planned,
         ready.passes.decoder,
@@ -179,6 +188,7 @@ def _choose(
         progress=progress,
         happened=events.append,
         found=found,
+        words=words,
     )
 
 

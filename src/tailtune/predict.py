@@ -17,6 +17,7 @@ from tailtune.errors import BundleError
 from tailtune.features.backbone import Backbone, choose_device
 from tailtune.label_rules import LabelRules
 from tailtune.methods.scorers import Scorer, TailScorer, in_order, probabilities
+from tailtune.methods.words import GuidedProbe, WordScorer
 from tailtune.progress import Progress, silent
 from tailtune.rules import Rules
 from tailtune.storage import writing_folder
@@ -138,8 +139,9 @@ class Predictor:
             torch.set_num_threads(threads)
         self._bundle = bundle
         self._backbone = Backbone(bundle.decoder, device=choose_device(device, bundle.precision))
-        if isinstance(bundle.scorer, TailScorer):
-            bundle.scorer.to(self._backbone.device)
+        trained = bundle.scorer.words if isinstance(bundle.scorer, GuidedProbe) else bundle.scorer
+        if isinstance(trained, TailScorer | WordScorer):
+            trained.to(self._backbone.device)
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "auto", threads: int | None = None) -> Predictor:

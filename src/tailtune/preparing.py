@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tailtune.class_values import class_weights
@@ -19,10 +19,13 @@ from tailtune.methods import auto
 from tailtune.methods.descent import TailSettings
 from tailtune.methods.familiar import require_rows
 from tailtune.methods.losses import Objective
+from tailtune.methods.next_word import calibrate_prior, word_scorer
 from tailtune.methods.probe import Rows
 from tailtune.methods.scan import Limits, Scan, scan
 from tailtune.methods.scorers import Pooling, pooling_of
+from tailtune.methods.words import WordScorer
 from tailtune.models.int8 import Precision
+from tailtune.models.lm_head import require_lm_head
 from tailtune.models.parts import load_part, read_shape
 from tailtune.models.sources.catalog import resolve
 from tailtune.models.weights import fingerprint
@@ -31,6 +34,7 @@ from tailtune.reading import Reading, long_note, read
 from tailtune.runs import Stopwatch
 from tailtune.settings import parse_milliseconds
 from tailtune.storage import cache_home, parse_bytes, read_json
+from tailtune.text.label_words import label_words
 
 
 @contextlib.contextmanager
@@ -47,6 +51,7 @@ def store_root(*, keep: bool) -> Iterator[Path]:
 class Ready:
     """The model and the texts before any pass."""
 
+    folder: Path
     source: dict[str, str]
     blocks: int
     planned: auto.Plan
@@ -64,7 +69,9 @@ def make_ready(
         for note in model.notes:
             say(note)
         shape = read_shape(read_json(model.path / "config.json"))
-        planned = auto.plan(config.method, config.depth, blocks=config.blocks, total=shape.blocks, causal=shape.causal)
+        if config.asks_lm_head:
+            require_lm_head(model.path)
+        planned = _planned(config, blocks=shape.blocks, causal=shape.causal)
         pooling = pooling_of(config.pooling, causal=shape.causal)
         weights = fingerprint(model.path)
     with watch.stage("tokens"):
@@ -72,8 +79,10 @@ def make_ready(
         if note := long_note(reading, dataset):
             say(note)
     with watch.stage("model"):
-        decoder = load_part(model.path, depth=planned.top, final_norm=bool(planned.tails))
+        top_norm = bool(planned.tails) or config.asks_lm_head
+        decoder = load_part(model.path, depth=planned.top, final_norm=top_norm)
     return Ready(
+        folder=model.path,
         source={"name": model.name, "source": model.source, "sha256": weights},
         blocks=shape.blocks,
         planned=planned,
@@ -81,6 +90,32 @@ def make_ready(
         reading=reading,
         passes=Passes(decoder, weights=weights, store=store, device=config.device),
     )
+
+
+def _planned(config: TrainConfig, *, blocks: int, causal: bool) -> auto.Plan:
+    """What to compute; the LM head belongs to the top, so that is the depth where none is named."""
+    depth = "last" if config.asks_lm_head and config.depth == "auto" else config.depth
+    if config.method != "zero-shot":
+        return auto.plan(config.method, depth, blocks=config.blocks, total=blocks, causal=causal)
+    planned = auto.plan("probe", depth, blocks=config.blocks, total=blocks, causal=causal)
+    return replace(planned, depths=planned.cuts)
+
+
+def words_of(ready: Ready, labels: LabelSet, config: TrainConfig) -> WordScorer | None:
+    """Return what the model's own head says of each label's words, where that is asked for.
+
+    Raises:
+        ConfigError: If the words cannot be read, or nothing tells those of two labels apart.
+        ModelError: If the head cannot be read.
+    """
+    if not config.asks_lm_head:
+        return None
+    words = label_words(config.label_words, labels.names)
+    tokenizer = ready.reading.tokenizer
+    scorer = word_scorer(ready.passes.decoder, ready.folder, tokenizer, words)
+    if config.calibrate_prior:
+        calibrate_prior(scorer, ready.passes.backbone(precision_of(config, None)), tokenizer)
+    return scorer
 
 
 def settle(

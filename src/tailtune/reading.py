@@ -55,9 +55,7 @@ def read(dataset: Dataset, model: Path, config: TrainConfig, *, context: int) ->
     if config.max_tokens is not None and config.max_tokens > context:
         raise ConfigError(f"--max-tokens {config.max_tokens}: the model reads at most {context} tokens")
     long = LongRule(kind=config.long, stride=config.stride, merge=config.merge or "mean")
-    made = Tokenizer.of_model(
-        model, max_tokens=config.max_tokens or context, long=long, template=config.made_by
-    )
+    made = Tokenizer.of_model(model, max_tokens=config.max_tokens or context, long=long, template=config.made_by)
     tokens, windows = made.read(dataset.texts)
     return Reading(tokenizer=made, tokens=tokens, windows=windows)
 

@@ -71,7 +71,14 @@ _TAKEN_OVER = (
     "warmup_fraction", "schedule", "patience", "max_tokens",
 )  # fmt: skip
 # Not in every run's record: of earlier versions they have the default. The last ones a probe would refuse.
-_ADDED_LATER = ("class_weights", "long", "stride", "merge", "template", "head_init", "label_words",
+_ADDED_LATER = (
+    "class_weights",
+    "long",
+    "stride",
+    "merge",
+    "template",
+    "head_init",
+    "label_words",
     "calibrate_prior",
 )
 _ADDED_FOR_TAILS = ("loss", "focal_gamma", "label_smoothing")

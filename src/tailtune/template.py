@@ -1,4 +1,4 @@
-"""Texts made of several columns, or with words around them: ``{subject}\\n{body}``, ``Message: {text}\\nIt is``.
+r"""Texts made of several columns, or with words around them: ``{subject}\n{body}``, ``Message: {text}\nIt is``.
 
 A template is words, columns between braces, and words again. What lies before its first column and after its last is
 the same for every text: it is put there when a text is read by a model. What lies between is made once, when a file is
@@ -39,11 +39,11 @@ class Template:
 
     @classmethod
     def parse(cls, spelled: str) -> Template:
-        """Return the template that is written so.
+        r"""Return the template that is written so.
 
         Args:
-            spelled: Words with columns as ``{name}``; ``{{`` and ``}}`` are braces, ``\\n``, ``\\t`` and ``\\\\`` a line
-                end, a TAB and a backslash.
+            spelled: Words with columns as ``{name}``; ``{{`` and ``}}`` are braces, ``\n``, ``\t`` and ``\\`` a
+                line end, a TAB and a backslash.
 
         Raises:
             ConfigError: If a brace has no partner, or it names no column, an empty one, or one twice.

@@ -126,8 +126,8 @@ def _outside(config: TrainConfig, progress: Progress) -> tuple[str, ...]:
     if not config.out_of_scope or config.folds:
         hint = "leave out --folds, or measure later" if config.folds else "add --out-of-scope"
         raise ConfigError("--out-of-scope-texts needs --out-of-scope and a test part", hint=hint)
-    columns = {"text_column": config.text_column, "template": config.made_by}
-    return read_texts(Path(config.out_of_scope_texts), **columns, progress=progress).texts
+    file = Path(config.out_of_scope_texts)
+    return read_texts(file, text_column=config.text_column, template=config.made_by, progress=progress).texts
 
 
 def _describe(config: TrainConfig, split: Split, learnt: Learnt) -> dict[str, Any]:

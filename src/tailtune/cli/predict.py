@@ -217,7 +217,8 @@ def _chunks(
         given = [(line, require_text(text, f"text {line}")) for line, text in enumerate(texts, start=1)]
         joins = template if template is not None and template.joins else None
         yield [
-            Record(line=line, text=text if joins is None else joins.of_row(text, f"text {line}")) for line, text in given
+            Record(line=line, text=text if joins is None else joins.of_row(text, f"text {line}"))
+            for line, text in given
         ]
 
 

@@ -16,8 +16,8 @@ from tailtune.settings import Setting
 
 _GROUPS = {
     "Data": (
-        "text_column", "template", "label_column", "label_separator", "label_columns", "relabel", "validation", "test", "split_by",
-        "near_duplicates", "group", "time", "folds", "balance", "class_weights", "recipe", "seed",
+        "text_column", "template", "label_column", "label_separator", "label_columns", "relabel", "validation", "test",
+        "split_by", "near_duplicates", "group", "time", "folds", "balance", "class_weights", "recipe", "seed",
     ),
     "Model and method": (
         "model", "method", "depth", "precision", "budget", "smaller_than", "blocks", "pooling", "penalty", "like",

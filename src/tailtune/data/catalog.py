@@ -257,9 +257,14 @@ def open_dataset(
             said = f"--template {template.spelled!r}: {reference} has one text and no named columns"
             raise ConfigError(said, hint="call the text {text}")
         return with_source(read_numbered(named.path, named.label_names), named)
-    columns = {"text_column": text_column, "label_column": label_column}
     dataset = read_dataset(
-        named.path, **columns, others=others, form=form, template=template, progress=progress
+        named.path,
+        text_column=text_column,
+        label_column=label_column,
+        others=others,
+        form=form,
+        template=template,
+        progress=progress,
     )
     return with_source(dataset, named)
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tailtune.errors import ConfigError, TrainingDiverged
 from tailtune.features.backbone import Wanted
@@ -20,6 +21,7 @@ from tailtune.methods.probe import PENALTIES, Doubles, Rows, choose_probe
 from tailtune.methods.scan import Scan
 from tailtune.methods.scorers import Pooling, Scorer, TailScorer, score_features
 from tailtune.methods.tail import new_tail
+from tailtune.methods.words import WordScorer
 from tailtune.models.parts import Part
 from tailtune.progress import Progress, silent
 
@@ -153,7 +155,9 @@ class Fitted:
 
     @property
     def method(self) -> str:
-        """What was chosen: probe or tail."""
+        """What was chosen: probe, tail or zero-shot."""
+        if isinstance(self.scorer, WordScorer):
+            return "zero-shot"
         return "tail" if isinstance(self.scorer, TailScorer) else "probe"
 
 
@@ -169,6 +173,7 @@ def choose(
     progress: Progress = silent,
     happened: Callable[[Step | Epoch], None] = lambda event: None,
     found: Scan | None = None,
+    words: WordScorer | None = None,
 ) -> Fitted:
     """Return the classifier that the held-out rows prefer among those planned.
 
@@ -183,11 +188,18 @@ def choose(
         progress: Told settings and steps.
         happened: Told every step and epoch of the tail.
         found: The scan that settled the depth; None where it was asked for.
+        words: Where a head starts; None for a fresh one.
     """
     fitted = None
     if planned.cuts:
         probe, candidate, tried = choose_probe(
-            features, rows, depths=planned.depths, pooling=pooling, penalties=penalties, progress=progress
+            features,
+            rows,
+            depths=planned.depths,
+            pooling=pooling,
+            penalties=penalties,
+            words=words if planned.method == "probe" else None,
+            progress=progress,
         )
         choices = [{**c.as_json(), "chosen": c is candidate} for c in tried]
         fitted = Fitted(scorer=probe, choices=choices, reason=_why_probe(planned, found))
@@ -202,6 +214,7 @@ def choose(
             blocks=planned.blocks,
             depth=at,
             settings=settings,
+            head=None if words is None else words.rows(),
             progress=progress,
             happened=happened,
         )
@@ -220,6 +233,15 @@ def choose(
     return _decided(fitted, tail, wins=wins, rows=len(rows.validation), entry=entry, curves=curves)
 
 
+def untrained(words: WordScorer, features: Features, rows: Rows) -> Fitted:
+    """Return the classifier that the language model's own head makes, judged on the validation rows."""
+    entry: dict[str, Any] = {"candidate": "zero-shot", "depth": words.depth, "rows": 0, "chosen": True}
+    if len(rows.validation):
+        entry = _judged_entry(entry, _losses(words, features, rows))
+    reason = f"nothing is trained: the LM head's scores of {len(words.owners)} words at depth {words.depth}"
+    return Fitted(scorer=words, choices=[entry], reason=reason)
+
+
 def _why_probe(planned: Plan, found: Scan | None) -> str:
     if found is None:
         return f"a probe at depth {planned.cuts[0]}, as asked for"
@@ -235,10 +257,11 @@ def _train_tail(
     blocks: int,
     depth: int,
     settings: TailSettings,
+    head: Tensor | None,
     progress: Progress,
     happened: Callable[[Step | Epoch], None],
 ) -> tuple[TailScorer, dict[str, Any]]:
-    tail = new_tail(decoder, blocks=blocks, depth=depth, classes=rows.classes, seed=settings.seed)
+    tail = new_tail(decoder, blocks=blocks, depth=depth, classes=rows.classes, seed=settings.seed, head=head)
     steps: list[Step] = []
     epochs: list[Epoch] = []
     for event in fit_tail(
@@ -282,10 +305,12 @@ def _losses(scorer: Scorer, features: Features, rows: Rows) -> Judged:
 
 def _tail_entry(tail: TailScorer, judged: Judged | None) -> dict[str, Any]:
     entry: dict[str, Any] = {"candidate": "tail", "depth": tail.depth, "rows": 0}
-    if judged is not None:
-        losses, correct = judged
-        entry |= {"rows": len(losses), "loss": float(losses.mean()), "accuracy": float(correct.mean())}
-    return entry
+    return entry if judged is None else _judged_entry(entry, judged)
+
+
+def _judged_entry(entry: dict[str, Any], judged: Judged) -> dict[str, Any]:
+    losses, correct = judged
+    return entry | {"rows": len(losses), "loss": float(losses.mean()), "accuracy": float(correct.mean())}
 
 
 def _wins(tail: Judged, probe: Judged) -> bool:

@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 from tailtune.features.backbone import Floats
 from tailtune.features.store import Features, Indices
+from tailtune.methods.guided import regress_on
 from tailtune.methods.scorers import Pooling, ProbeScorer, pool, vectors_of
 from tailtune.methods.tasks import Task, task_of
+from tailtune.methods.words import GuidedProbe, WordScorer
 from tailtune.progress import Progress, silent
 
 Doubles = NDArray[np.float64]
@@ -111,16 +113,21 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Linear:
-    """One fitted logistic regression on standardised vectors: mean [F], scale [F], weight [C, F], bias [C]."""
+    """One fitted logistic regression on standardised vectors: mean [F], scale [F], weight [C, F], bias [C].
+
+    ``strength`` is how much scores that were given beside the vectors count.
+    """
 
     mean: Floats
     scale: Floats
     weight: Floats
     bias: Floats
+    strength: float = 0.0
 
-    def scores(self, vectors: Floats) -> Floats:
-        """Return [rows, C] scores of vectors [rows, F]."""
-        return np.asarray(((vectors - self.mean) / self.scale) @ self.weight.T + self.bias, dtype=np.float32)
+    def scores(self, vectors: Floats, given: Floats | None = None) -> Floats:
+        """Return [rows, C] scores of vectors [rows, F], with scores given [rows, C] where it was fitted with some."""
+        own = np.asarray(((vectors - self.mean) / self.scale) @ self.weight.T + self.bias, dtype=np.float32)
+        return own if given is None else own + np.float32(self.strength) * given
 
 
 def fit_linear(
@@ -131,6 +138,7 @@ def fit_linear(
     classes: int,
     weights: Doubles | None = None,
     shares: Doubles | None = None,
+    given: Floats | None = None,
 ) -> Linear:
     """Return a logistic regression fitted on these rows.
 
@@ -142,6 +150,7 @@ def fit_linear(
         weights: [C] weights of the classes, 1 on average over the rows so that the penalty keeps its meaning; None for
             equal ones.
         shares: [rows] how much each row counts beside its class, a window less than a whole text; None for alike.
+        given: [rows, C] class scores that it adds to; None for none.
     """
     # Summed in fp64: the fp32 mean of 5,000 equal numbers is off by 4e-5 of them, which would pass for spread.
     mean = _mean(vectors, shares).astype(np.float32)
@@ -151,7 +160,11 @@ def fit_linear(
     of_rows = shares
     if weights is not None:
         of_rows = weights[labels] * (1.0 if shares is None else shares)
-    weight, bias = task_of(labels).regress(centred / scale, labels, penalty=penalty, classes=classes, of_rows=of_rows)
+    settings: Any = {"penalty": penalty, "classes": classes, "of_rows": of_rows}
+    if given is not None:
+        weight, bias, strength = regress_on(given, centred / scale, labels, **settings)
+        return Linear(mean=mean, scale=scale, weight=weight, bias=bias, strength=strength)
+    weight, bias = task_of(labels).regress(centred / scale, labels, **settings)
     return Linear(mean=mean, scale=scale, weight=weight, bias=bias)
 
 
@@ -169,10 +182,20 @@ class HeldOut:
         rows: What may be seen.
         pooling: Which pooled vectors.
         work: Most multiply-adds per pass over the data for which rows are folded.
+        given: [texts, C] class scores of all texts, or of their windows, that the probes add to; None for none.
     """
 
-    def __init__(self, features: Features, rows: Rows, pooling: Pooling, *, work: float = DEPTH_WORK) -> None:
+    def __init__(
+        self,
+        features: Features,
+        rows: Rows,
+        pooling: Pooling,
+        *,
+        work: float = DEPTH_WORK,
+        given: Floats | None = None,
+    ) -> None:
         self._features = features
+        self._given = given
         self._rows = rows
         self._pooling = pooling
         self._scores: dict[tuple[int, float], Floats] = {}
@@ -194,7 +217,8 @@ class HeldOut:
             parts = []
             for learn, judge in self._folds:
                 linear = self._fit(vectors, learn, depth, penalty)
-                parts.append(linear.scores(vectors[self._features.windows.of(judge)]))
+                places = self._features.windows.of(judge)
+                parts.append(linear.scores(vectors[places], self._given_of(places)))
             self._scores[depth, penalty] = np.concatenate(parts)
         return self._scores[depth, penalty]
 
@@ -209,11 +233,20 @@ class HeldOut:
         rows = self._rows
         windows, labels, shares = self._features.windows.rows(learn, rows.labels)
         linear = fit_linear(
-            vectors[windows], labels, penalty=penalty, classes=rows.classes, weights=rows.weights, shares=shares
+            vectors[windows],
+            labels,
+            penalty=penalty,
+            classes=rows.classes,
+            weights=rows.weights,
+            shares=shares,
+            given=self._given_of(windows),
         )
         if learn is rows.train:
             self._fitted[depth, penalty] = linear
         return linear
+
+    def _given_of(self, windows: Indices) -> Floats | None:
+        return None if self._given is None else self._given[windows]
 
 
 def _folds(rows: Rows, width: int, most: float) -> Iterator[tuple[Indices, Indices]]:
@@ -259,8 +292,9 @@ def choose_probe(
     depths: Sequence[int],
     pooling: Pooling,
     penalties: Sequence[float] = PENALTIES,
+    words: WordScorer | None = None,
     progress: Progress = silent,
-) -> tuple[ProbeScorer, Candidate, list[Candidate]]:
+) -> tuple[ProbeScorer | GuidedProbe, Candidate, list[Candidate]]:
     """Return the probe of these depths with the best penalty, fitted on the training rows; its scores; all tried.
 
     Args:
@@ -269,17 +303,24 @@ def choose_probe(
         depths: Depths that are averaged, ascending; the last one is the cut.
         pooling: Which pooled vectors.
         penalties: Inverse penalties to choose from.
+        words: Whose class scores it adds to; the features hold what they are made of. None for none.
         progress: Told penalties tried.
     """
+    given = None if words is None else words.score(features.pooled(words.depth))
     # A single penalty needs no folds: the fit on the training rows, which is needed anyway, is judged on the others.
-    held_out = HeldOut(features, rows, pooling, work=PENALTY_WORK if len(penalties) > 1 else 0.0)
+    work = PENALTY_WORK if len(penalties) > 1 else 0.0
+    held_out = HeldOut(features, rows, pooling, work=work, given=given)
     tried: list[Candidate] = []
     for penalty in penalties:
         tried.append(held_out.candidate(tuple(depths), penalty))
         progress("probe", len(tried), len(penalties), "settings")
     chosen = min(tried, key=lambda candidate: candidate.loss)
     linears = [held_out.final(depth, chosen.penalty) for depth in chosen.depths]
-    return _averaged(linears, chosen.depths, pooling), chosen, tried
+    probe = _averaged(linears, chosen.depths, pooling)
+    if words is None:
+        return probe, chosen, tried
+    strength = float(np.mean([linear.strength for linear in linears]))
+    return GuidedProbe(probe=probe, words=words, strength=strength), chosen, tried
 
 
 def _averaged(linears: Sequence[Linear], depths: tuple[int, ...], pooling: Pooling) -> ProbeScorer:

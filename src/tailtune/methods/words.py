@@ -69,10 +69,18 @@ class WordScorer(nn.Module):
         scores: Tensor = self.words(states_ND if norm is None else norm(states_ND))
         return scores if self.cap is None else self.cap * torch.tanh(scores / self.cap)
 
-    @torch.inference_mode()
     def logits(self, piece: Piece) -> Floats:
         """Return [N, C] fp32 class scores of the texts of ``piece``, in its order."""
-        states = torch.from_numpy(piece.pooled[self.depth][:, 0])
+        return self.score(piece.pooled[self.depth])
+
+    @torch.inference_mode()
+    def score(self, pooled: Floats) -> Floats:
+        """Return [N, C] fp32 class scores.
+
+        Args:
+            pooled: [N, 2, D] vectors at the top, the state at the last token first.
+        """
+        states = torch.from_numpy(np.ascontiguousarray(pooled[:, 0]))
         scores = self(states.to(self.words.weight.device)).float()
         owners = torch.tensor(self.owners, device=scores.device)
         of_classes = [scores[:, owners == number] for number in range(self.classes)]

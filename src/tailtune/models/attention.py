@@ -106,6 +106,7 @@ def attend(
     v_TKW: Tensor,
     groups: Groups,
     how: Attention,
+    *,
     before: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """Return the attention of every token inside its text: [T, H * W].

@@ -23,7 +23,6 @@ from tailtune.models.rotary import Angles, angles, rotate
 from tailtune.models.shape import Activation, DecoderConfig
 from tailtune.text.packing import Batch
 
-
 KeysValues = tuple[Tensor, Tensor]
 
 
@@ -122,7 +121,7 @@ class Block(nn.Module):
         q, k = qk[:, :heads], qk[:, heads:]
         if packed.kept is not None:
             packed.kept[self.number] = (k, v)
-        return self._add(x_TD, attend(q, k, v, packed.groups, self.how, packed.before.get(self.number)))
+        return self._add(x_TD, attend(q, k, v, packed.groups, self.how, before=packed.before.get(self.number)))
 
     def read_row(self, x_TD: Tensor, packed: Packed) -> Tensor:
         """Return [N, D], what ``forward`` gives at the token of each text that is read, for a fraction of the work.
