@@ -16,7 +16,7 @@ from typing import Annotated, cast
 import typer
 
 from tailtune import __version__
-from tailtune.cli import bench, cache, compare, ledger, models, predict, train
+from tailtune.cli import bench, cache, compare, ledger, models, predict, train, zero_shot
 from tailtune.cli import data as data
 from tailtune.cli import evaluate as evaluate
 from tailtune.cli import import_ as import_
@@ -54,6 +54,7 @@ def _common(
 
 train.register(app)
 predict.register(app)
+zero_shot.register(app)
 evaluate.register(app)
 compare.register(app)
 data.register(app)

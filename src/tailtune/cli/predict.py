@@ -70,27 +70,40 @@ def _predict(
         raise ConfigError("--resume needs --out", hint="only answers in a file can be gone on with")
     if reject is not None and not 0 < reject < 1:
         raise ConfigError(f"--reject-out-of-scope: expected a share above 0, below 1, got {reject}")
-    chunks = partial(_chunks, texts or [], file, text_column)
+    chunks = partial(chunks_of, texts or [], file, text_column)
     with Screen(quiet=quiet) as screen:
         if out is not None:
             _to_file(chunks, classifier, out, screen, reject=reject, resume=resume, explain=explain)
         else:
-            _to_stdout(chunks, classifier, screen, reject=reject, as_json=as_json, explain=explain)
+            from tailtune.predict import Predictor
+
+            answer(chunks, Predictor.load(classifier), screen, reject=reject, as_json=as_json, explain=explain)
 
 
-def _to_stdout(
+def answer(
     chunks: Chunks,
-    classifier: str,
+    predictor: Predictor,
     screen: Screen,
     *,
-    reject: float | None,
-    as_json: bool,
-    explain: bool,
+    reject: float | None = None,
+    as_json: bool = False,
+    explain: bool = False,
 ) -> None:
-    from tailtune.cli import show
-    from tailtune.predict import Predictor
+    """Print what ``predictor`` says of the texts, chunk by chunk.
 
-    predictor = Predictor.load(classifier)
+    Args:
+        chunks: The texts as the classifier's template makes them.
+        predictor: The classifier.
+        screen: Shows notes and progress.
+        reject: Share of texts like the training texts that may be marked; None marks none.
+        as_json: One JSON object per text.
+        explain: With the words that each answer hangs on.
+
+    Raises:
+        BundleError: If texts are to be marked and the classifier cannot tell.
+    """
+    from tailtune.cli import show
+
     _require_scope(predictor, reject)
     _say_pads(predictor, screen)
     done = 0
@@ -203,10 +216,20 @@ def _json_line(record: Record, prediction: Prediction, highlights: Sequence[High
     return json.dumps(answer, ensure_ascii=False, allow_nan=False)
 
 
-def _chunks(
+def chunks_of(
     texts: Sequence[str], file: Path | None, text_column: str | None, template: Template | None
 ) -> Iterator[list[Record]]:
-    """Yield the records asked for, in order: those of stdin as they arrive, those of a file in full chunks."""
+    """Yield the records asked for, in order: those of stdin as they arrive, those of a file in full chunks.
+
+    Args:
+        texts: Given on the command line; a single - means stdin.
+        file: Read instead.
+        text_column: Its text column, found by its usual names when not given.
+        template: Of the classifier.
+
+    Raises:
+        DataError: If they cannot be read, or are plain texts where the template has several columns.
+    """
     from tailtune.cli.lines import Record, records, require_text
 
     if file is not None:

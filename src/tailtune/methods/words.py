@@ -89,10 +89,14 @@ class WordScorer(nn.Module):
         return found
 
     def rows(self) -> Tensor:
-        """Return [C, D], the mean row of each class's words: what a linear head starts from."""
+        """Return [C, D], the mean row of each class's words, less what all have in common: where a head starts.
+
+        The softmax does not see what all rows share, but weight decay would pull at it.
+        """
         owners = torch.tensor(self.owners)
         weight = self.words.weight.detach().cpu()
-        return torch.stack([weight[owners == number].mean(dim=0) for number in range(self.classes)])
+        rows = torch.stack([weight[owners == number].mean(dim=0) for number in range(self.classes)])
+        return rows - rows.mean(dim=0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
