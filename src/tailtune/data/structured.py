@@ -41,7 +41,7 @@ def parse_jsonl(text: str, path: Path, wanted: Wanted, progress: Progress) -> Re
         texts.append(_text(_get(value, keys[0], path, number), wanted, path, number))
         if keys[1] is not None:
             label = _get(value, keys[1], path, number)
-            labels.append("" if is_blank(texts[-1]) else label_value(label, path, number))
+            labels.append(_label(label, texts[-1], wanted, path, number))
         numbers.append(number)
         if wanted.others != ():
             objects.append(value)
@@ -111,6 +111,12 @@ def _text(value: Any, wanted: Wanted, path: Path, number: int) -> str:
     return plain_value(value) if wanted.joined else text_value(value, path, number)
 
 
+def _label(value: Any, text: str, wanted: Wanted, path: Path, number: int) -> str:
+    """The label, which no row needs that has no text; of several columns the first may be blank alone."""
+    needless = is_blank(text) and (value is None or not wanted.joined)
+    return "" if needless else label_value(value, path, number)
+
+
 def parse_parquet(path: Path, wanted: Wanted, progress: Progress) -> Records:
     """Return the rows of a Parquet file; ``lines`` are row numbers.
 
@@ -134,7 +140,7 @@ def parse_parquet(path: Path, wanted: Wanted, progress: Progress) -> Records:
     labels = []
     if wanted.labelled:
         column = frame[names[label_at]].to_list()
-        labels = ["" if is_blank(texts[at]) else label_value(value, path, at + 1) for at, value in enumerate(column)]
+        labels = [_label(value, texts[at], wanted, path, at + 1) for at, value in enumerate(column)]
     progress("reading", frame.height, frame.height, "rows")
     columns = {name: list(map(plain_value, frame[names[at]].to_list())) for name, at in others.items()}
     return Records(

@@ -198,9 +198,7 @@ class Tokenizer:
             whole = self._read_words(f"a{ends}{gap}{word}")
             if len(whole) <= len(start) or whole[: len(start)] != start:
                 said = f"the template's end {ends[-20:]!r} and the word {word!r} share a token"
-                raise ConfigError(
-                    said, hint="let the template end with a word or a mark; the space comes with the word"
-                )
+                raise ConfigError(said, hint="let it end with a word or a mark; the space comes with the word")
             firsts.append(whole[len(start)])
         return firsts
 

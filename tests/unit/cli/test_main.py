@@ -48,7 +48,10 @@ def test_no_arguments_show_help(capsys: pytest.CaptureFixture[str], monkeypatch:
         (["train", "x", "y"], "unexpected extra argument"),
         (["train"], "no data given"),
         (["train", "x", "--epochs", "five"], "--epochs: expected an integer, at least 1, got 'five'"),
-        (["train", "x", "--method", "lora"], "--method: expected 'auto' or 'probe' or 'tail' or 'zero-shot', got 'lora'"),
+        (
+            ["train", "x", "--method", "lora"],
+            "--method: expected 'auto' or 'probe' or 'tail' or 'zero-shot', got 'lora'",
+        ),
         (["train", "x", "--config", "absent.toml"], "absent.toml: cannot be read"),
         (["predict"], "missing argument 'BUNDLE_OR_RUN'"),
         (["predict", "run"], "expected texts or --file, one of the two"),
