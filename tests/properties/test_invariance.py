@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.classifiers import probe_bundle, tail_bundle
+from support.classifiers import guided_bundle, probe_bundle, tail_bundle
 from support.tiny_models import write_tiny_bert, write_tiny_gpt2, write_tiny_llama
 from tailtune.bundle import Bundle
 from tailtune.features.backbone import Backbone
@@ -20,7 +20,8 @@ from tailtune.methods.scorers import in_order, probabilities
 from tailtune.predict import Predictor
 
 FAMILIES: dict[str, Callable[..., Path]] = {"llama": write_tiny_llama, "gpt2": write_tiny_gpt2, "bert": write_tiny_bert}
-KINDS = [(family, method) for family in FAMILIES for method in ("probe", "tail")]
+METHODS: dict[str, Callable[[Path], Bundle]] = {"probe": probe_bundle, "tail": tail_bundle, "guided": guided_bundle}
+KINDS = [(family, method) for family in FAMILIES for method in METHODS if (family, method) != ("bert", "guided")]
 TOLERANCE = 1e-5
 Texts = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=60), min_size=1, max_size=12)
 
@@ -29,8 +30,7 @@ Texts = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=60),
 def classifier(family: str, method: str) -> Predictor:
     """Return an untrained classifier on a tiny random model; weights matter less than that they differ."""
     folder = Path(tempfile.mkdtemp())
-    made: Bundle = (probe_bundle if method == "probe" else tail_bundle)(FAMILIES[family](folder, seed=3))
-    return Predictor(made, device="cpu")
+    return Predictor(METHODS[method](FAMILIES[family](folder, seed=3)), device="cpu")
 
 
 @pytest.mark.parametrize(("family", "method"), KINDS)
