@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from public_sets import Labelled, snips
 
+from public_sets import Labelled, snips
 from tailtune.config import NEXT_WORD, TrainConfig
 from tailtune.data.chapter import chapter_split
 from tailtune.data.dataset import Dataset
@@ -87,11 +87,10 @@ def measured(
     return {"accuracy": found.accuracy, "log_loss": found.log_loss, **({"steps": steps} if steps else {})}
 
 
-def compute(dataset: Dataset, rows: Sequence[int], store: Path, made_by: dict[str, str]) -> dict[str, int]:
+def compute(dataset: Dataset, rows: Sequence[int], store: Path, made_by: dict[str, Any]) -> dict[str, int]:
     """Compute what all methods need of these rows in one pass, and return its tokens."""
-    config = TrainConfig(
-        data="memory", method="tail", depth="last", **({"head_init": "lm"} if made_by else {}), **made_by
-    )
+    start: dict[str, Any] = {"head_init": "lm", **made_by} if made_by else {}
+    config = TrainConfig(data="memory", method="tail", depth="last", **start)
     ready = make_ready(dataset.take(rows), config, store=store, watch=Stopwatch(), progress=silent, say=print)
     step = max(1, round(ready.blocks / 10))
     wanted = Wanted(pooled=tuple(range(step, ready.blocks + 1, step)), states=ready.planned.wanted.states)
@@ -100,7 +99,7 @@ def compute(dataset: Dataset, rows: Sequence[int], store: Path, made_by: dict[st
     return {"tokens": done.computed_tokens, "spared_tokens": done.spared_tokens}
 
 
-def untrained(dataset: Dataset, test: Sequence[int], store: Path, made_by: dict[str, str]) -> dict[str, Any]:
+def untrained(dataset: Dataset, test: Sequence[int], store: Path, made_by: dict[str, Any]) -> dict[str, Any]:
     """Return what the LM head says by itself, as it is and with what it says of empty texts taken off."""
     one_each = drawn(dataset, range(len(dataset)), 1, 0)
     ways = {"as it is": False, "prior taken off": True}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from tailtune.errors import ConfigError, TrainingDiverged
 from tailtune.features.backbone import Wanted
 from tailtune.features.store import Features
 from tailtune.methods.descent import Epoch, Step, TailSettings, fit_tail
-from tailtune.methods.probe import PENALTIES, Doubles, Rows, choose_probe
+from tailtune.methods.probe import PENALTIES, Doubles, Rows, choose_guided, choose_probe
 from tailtune.methods.scan import Scan
 from tailtune.methods.scorers import Pooling, Scorer, TailScorer, score_features
 from tailtune.methods.tail import new_tail
@@ -192,14 +193,9 @@ def choose(
     """
     fitted = None
     if planned.cuts:
-        probe, candidate, tried = choose_probe(
-            features,
-            rows,
-            depths=planned.depths,
-            pooling=pooling,
-            penalties=penalties,
-            words=words if planned.method == "probe" else None,
-            progress=progress,
+        fitting = choose_probe if words is None or planned.tails else partial(choose_guided, words)
+        probe, candidate, tried = fitting(
+            features, rows, depths=planned.depths, pooling=pooling, penalties=penalties, progress=progress
         )
         choices = [{**c.as_json(), "chosen": c is candidate} for c in tried]
         fitted = Fitted(scorer=probe, choices=choices, reason=_why_probe(planned, found))

@@ -292,9 +292,8 @@ def choose_probe(
     depths: Sequence[int],
     pooling: Pooling,
     penalties: Sequence[float] = PENALTIES,
-    words: WordScorer | None = None,
     progress: Progress = silent,
-) -> tuple[ProbeScorer | GuidedProbe, Candidate, list[Candidate]]:
+) -> tuple[ProbeScorer, Candidate, list[Candidate]]:
     """Return the probe of these depths with the best penalty, fitted on the training rows; its scores; all tried.
 
     Args:
@@ -303,24 +302,52 @@ def choose_probe(
         depths: Depths that are averaged, ascending; the last one is the cut.
         pooling: Which pooled vectors.
         penalties: Inverse penalties to choose from.
-        words: Whose class scores it adds to; the features hold what they are made of. None for none.
         progress: Told penalties tried.
     """
-    given = None if words is None else words.score(features.pooled(words.depth))
     # A single penalty needs no folds: the fit on the training rows, which is needed anyway, is judged on the others.
-    work = PENALTY_WORK if len(penalties) > 1 else 0.0
-    held_out = HeldOut(features, rows, pooling, work=work, given=given)
+    held_out = HeldOut(features, rows, pooling, work=PENALTY_WORK if len(penalties) > 1 else 0.0)
+    linears, chosen, tried = _chosen(held_out, depths, penalties, progress)
+    return _averaged(linears, chosen.depths, pooling), chosen, tried
+
+
+def choose_guided(
+    words: WordScorer,
+    features: Features,
+    rows: Rows,
+    *,
+    depths: Sequence[int],
+    pooling: Pooling,
+    penalties: Sequence[float] = PENALTIES,
+    progress: Progress = silent,
+) -> tuple[GuidedProbe, Candidate, list[Candidate]]:
+    """Return the probe that adds to the scores of ``words``, chosen and fitted as by ``choose_probe``.
+
+    Args:
+        words: Reads one of the depths.
+        features: As for ``choose_probe``.
+        rows: As for ``choose_probe``; each text has one label.
+        depths: As for ``choose_probe``.
+        pooling: As for ``choose_probe``.
+        penalties: As for ``choose_probe``.
+        progress: As for ``choose_probe``.
+    """
+    given = words.score(features.pooled(words.depth))
+    held_out = HeldOut(features, rows, pooling, work=PENALTY_WORK if len(penalties) > 1 else 0.0, given=given)
+    linears, chosen, tried = _chosen(held_out, depths, penalties, progress)
+    strength = float(np.mean([linear.strength for linear in linears]))
+    return GuidedProbe(probe=_averaged(linears, chosen.depths, pooling), words=words, strength=strength), chosen, tried
+
+
+def _chosen(
+    held_out: HeldOut, depths: Sequence[int], penalties: Sequence[float], progress: Progress
+) -> tuple[list[Linear], Candidate, list[Candidate]]:
+    """The regressions of all depths with the best penalty, fitted on the training rows; its scores; all tried."""
     tried: list[Candidate] = []
     for penalty in penalties:
         tried.append(held_out.candidate(tuple(depths), penalty))
         progress("probe", len(tried), len(penalties), "settings")
     chosen = min(tried, key=lambda candidate: candidate.loss)
-    linears = [held_out.final(depth, chosen.penalty) for depth in chosen.depths]
-    probe = _averaged(linears, chosen.depths, pooling)
-    if words is None:
-        return probe, chosen, tried
-    strength = float(np.mean([linear.strength for linear in linears]))
-    return GuidedProbe(probe=probe, words=words, strength=strength), chosen, tried
+    return [held_out.final(depth, chosen.penalty) for depth in chosen.depths], chosen, tried
 
 
 def _averaged(linears: Sequence[Linear], depths: tuple[int, ...], pooling: Pooling) -> ProbeScorer:
