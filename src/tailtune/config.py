@@ -119,7 +119,7 @@ class TrainConfig:
         Literal["fresh", "lm"], "where a head starts; 'lm' is at the LM head's rows of the label words, at full depth"
     ] = "fresh"
     label_words: Annotated[
-        str | None, "what the model would say: 'spam=spam,advertising;ham=ordinary', or TOML (default: the labels)"
+        str | None, "what the model would say: 'spam=spam, advertising; ham=ordinary', or TOML (default: the labels)"
     ] = None
     calibrate_prior: Annotated[
         bool, "take off what the model says of an empty text (of zero-shot and of --head-init lm with a probe)"

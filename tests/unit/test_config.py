@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tailtune.config import DEFAULT_MODEL, RECIPES, TrainConfig, settings
 from tailtune.errors import ConfigError
 from tailtune.resolving import resolve
+from tailtune.template import Template
 
 
 def toml(folder: Path, content: str) -> Path:
@@ -319,3 +320,24 @@ def test_text_and_typed_flags_mean_the_same(values: dict[str, Any]) -> None:
     spelled = {name: str(value).lower() if value is None else str(value) for name, value in values.items()}
     config = resolve({"data": "x", **spelled}).config
     assert config == TrainConfig(data="x", **values)
+
+
+def test_templates_and_words_are_taken_over(tmp_path: Path) -> None:
+    """An earlier run's template, words and start; one of before they were there has none."""
+    told: dict[str, Any] = {"template": "Say: {text}", "head_init": "lm", "label_words": "a=b;c=d"}
+    config = TrainConfig(data="old.csv", method="probe", **told).as_json()
+    again = resolve({"data": "x", "like": str(finished_run(tmp_path, config=config))}).config
+    assert (again.template, again.head_init, again.label_words) == ("Say: {text}", "lm", "a=b;c=d")
+    assert again.made_by == Template.parse("Say: {text}")
+    old = {name: value for name, value in config.items() if name not in told}
+    assert resolve({"data": "x", "like": str(finished_run(tmp_path, config=old))}).config.made_by is None
+
+
+@pytest.mark.parametrize(
+    ("given", "columns"),
+    [({}, None), ({"method": "zero-shot"}, ("text",)), ({"method": "zero-shot", "template": "{a}{b}"}, ("a", "b"))],
+)
+def test_the_lm_head_has_a_template_of_its_own(given: dict[str, Any], columns: tuple[str, ...] | None) -> None:
+    """Where none is given and a next word is asked for; bare texts else."""
+    made_by = resolve({"data": "x", **given}).config.made_by
+    assert (made_by and made_by.columns) == columns

@@ -28,7 +28,7 @@ def _zero_shot(
     labels: Annotated[str | None, typer.Option(metavar="NAME,NAME", help="The labels.")] = None,
     label_words: Annotated[
         str | None,
-        typer.Option(metavar="WORDS", help="What it says for each: 'spam=spam,advertising;ham=ordinary', or TOML."),
+        typer.Option(metavar="WORDS", help="What it says for each: 'spam=spam, advertising; ham=ordinary', or TOML."),
     ] = None,
     template: Annotated[
         str | None, typer.Option(metavar="WORDS", help="Words around a text: 'Message: {text}\\nThis message is'.")
