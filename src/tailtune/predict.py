@@ -44,8 +44,8 @@ class Prediction:
         label: The most probable category, or what the bundle's decision makes of the probabilities.
         probabilities: Category -> probability, in the order of the classifier's labels; they sum to 1.
         confidence: The probability of ``label``.
-        tokens: Tokens of the text that were read, each counted once.
-        tokens_total: Tokens of the whole text.
+        tokens: Tokens of the text that were read, each counted once; a template's words are among them.
+        tokens_total: Tokens of the whole text, with those words.
         truncated: Whether the text was longer than the classifier reads; its end, or its beginning, was not seen.
         windows: In how many windows it was read.
         rule: How the label was decided, in words; None for the most probable one.

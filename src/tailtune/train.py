@@ -151,6 +151,8 @@ def _describe(config: TrainConfig, split: Split, learnt: Learnt) -> dict[str, An
         "tokens": learnt.tokens,
         "seed": config.seed,
     }
+    if template := learnt.predictor.bundle.tokenizer.template:
+        metrics["template"] = template.spelled
     if len(split.validation):
         held_out = split.validation
         metrics["validation"] = learnt.settled.score(learnt.raw(held_out), learnt.ids[held_out], names)

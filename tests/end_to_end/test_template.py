@@ -45,7 +45,7 @@ def run(mail: Path, tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) 
 def test_a_run_reads_columns_and_says_what_it_spared(run: Path) -> None:
     """The template stands in the bundle and the settings; its words were computed once."""
     metrics = read_metrics(run)
-    assert metrics["config"]["template"] == TEMPLATE
+    assert metrics["config"]["template"] == metrics["template"] == TEMPLATE
     tokens = metrics["tokens"]
     assert 0 < tokens["spared"] < tokens["computed"]
     assert metrics["test"]["accuracy"] > 0.8

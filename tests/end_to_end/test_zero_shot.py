@@ -90,7 +90,9 @@ def test_a_run_without_training_is_measured_like_any_other(
     assert (metrics["method"], metrics["depth"], metrics["cut"]) == ("zero-shot", 4, 4)
     assert metrics["reason"] == "nothing is trained: the LM head's scores of 4 words at depth 4"
     assert [choice["candidate"] for choice in metrics["choices"]] == ["zero-shot"]
-    assert "zero-shot" in (run / "report.md").read_text(encoding="utf-8")
+    report = (run / "report.md").read_text(encoding="utf-8").replace("\\", "")
+    assert "method zero-shot" in report
+    assert "texts made as Message: {text}nThis message is" in report
     alone = json_lines(call(capsys, "zero-shot", "hello you", "--model", tiny_llama, *AROUND, *WORDS, "--json").out)
     predicted = Predictor.load(run).with_scorer(Predictor.load(run).bundle.scorer).predict(["hello you"])
     assert alone[0]["probabilities"] == pytest.approx(dict(predicted[0].probabilities), abs=1e-5)
