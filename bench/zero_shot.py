@@ -89,15 +89,15 @@ def measured(
 
 
 def compute(dataset: Dataset, rows: Sequence[int], store: Path, made_by: dict[str, Any]) -> dict[str, int]:
-    """Compute what all methods need of these rows in one pass, and return its tokens."""
+    """Compute what all methods need of these rows in one pass; return their tokens, and how many they begin with."""
     start: dict[str, Any] = {"head_init": "lm", **made_by} if made_by else {}
     config = TrainConfig(data="memory", method="tail", depth="last", **start)
     ready = make_ready(dataset.take(rows), config, store=store, watch=Stopwatch(), progress=silent, say=print)
     step = max(1, round(ready.blocks / 10))
     wanted = Wanted(pooled=tuple(range(step, ready.blocks + 1, step)), states=ready.planned.wanted.states)
-    ready.passes.features(ready.reading.tokens, wanted, precision="fp32")
-    done = ready.passes.done[-1]
-    return {"tokens": done.computed_tokens, "spared_tokens": done.spared_tokens}
+    tokens = ready.reading.tokens
+    ready.passes.features(tokens, wanted, precision="fp32")
+    return {"texts": len(tokens), "tokens": int(tokens.offsets[-1]), "shared": tokens.shared}
 
 
 def untrained(dataset: Dataset, test: Sequence[int], store: Path, made_by: dict[str, Any]) -> dict[str, Any]:

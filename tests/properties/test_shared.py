@@ -42,6 +42,18 @@ def test_in_int8(tiny_gpt2: Path, shared: int, lengths: list[int]) -> None:
     assert largest_difference(Backbone(part, device=torch.device("cpu")), tokens, WANTED) < 0.02
 
 
+def test_with_blocks_that_stay_in_their_file(tiny_llama: Path) -> None:
+    """Each block is read when it computes, and knows its own beginning."""
+    mapped = Backbone(load_decoder(tiny_llama, map_above=0), device=torch.device("cpu"))
+    tokens = beginning_alike(11, (3, 1, 6))
+    assert mapped.shared(tokens) == 11
+    assert largest_difference(mapped, tokens, WANTED) < 1e-5
+    once, other = features_of(mapped, tokens, WANTED), features_of(backbone(tiny_llama), tokens, WANTED)
+    for text, arrays in other.items():
+        for got, expected in zip(once[text], arrays, strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_a_beginning_is_remembered_and_replaced(tiny_llama: Path) -> None:
     """Another beginning, or more depths of the same one, is computed anew; answers are those of a fresh backbone."""
     made = backbone(tiny_llama)

@@ -102,8 +102,7 @@ def _joined(
             message = f"{len(rows)} texts have an empty {name!r}: {name_rows(rows)}"
             said.append(Finding(kind="empty_cells", message=message, rows=tuple(rows)))
     columns = {name: values for name, values in records.columns.items() if kept is None or name in kept}
-    names = (template.spelled, records.names[1])
-    return replace(records, texts=texts, columns=columns, names=names), tuple(said)
+    return replace(records, texts=texts, columns=columns, names=("text", records.names[1])), tuple(said)
 
 
 def dataset_from_lists(texts: Iterable[str], labels: Iterable[Any], *, source: str = "memory") -> Dataset:
