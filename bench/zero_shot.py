@@ -29,6 +29,7 @@ from tailtune.evaluate.metrics import score
 from tailtune.features.backbone import Wanted
 from tailtune.learn import learn
 from tailtune.methods.descent import Step
+from tailtune.methods.probe import SCOUT
 from tailtune.preparing import make_ready, store_root
 from tailtune.progress import silent
 from tailtune.runs import Stopwatch, versions
@@ -81,7 +82,7 @@ def measured(
     )
     epochs = max(5, -(-8 * STEPS // max(1, len(train))))
     fixed = {"data": "memory", "depth": "last", "precision": "fp32", "calibration": "none", "patience": None}
-    config = TrainConfig(**{**fixed, "epochs": epochs, **settings})
+    config = TrainConfig(**{**fixed, "penalty": SCOUT, "epochs": epochs, **settings})
     learnt = learn(used, split, config, store=store, watch=Stopwatch())
     found = score(learnt.ids[split.test], learnt.raw(split.test), learnt.labels.names)
     steps = sum(isinstance(event, Step) for event in learnt.events)

@@ -111,6 +111,7 @@ def test_heads_start_from_the_lm_head(
     assert outcome.code == 0, outcome.err
     metrics = read_metrics(run)
     assert (metrics["method"], metrics["depth"]) == (method, 4)
+    assert "the LM head's words" in metrics["reason"]
     assert metrics["test"]["accuracy"] > 0.8
     measured = call(capsys, "evaluate", run, data, "--json", "--quiet")
     assert json.loads(measured.out)["test"]["accuracy"] > 0.8

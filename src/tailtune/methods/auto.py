@@ -22,7 +22,7 @@ from tailtune.methods.probe import PENALTIES, Doubles, Rows, choose_guided, choo
 from tailtune.methods.scan import Scan
 from tailtune.methods.scorers import Pooling, Scorer, TailScorer, score_features
 from tailtune.methods.tail import new_tail
-from tailtune.methods.words import WordScorer
+from tailtune.methods.words import GuidedProbe, WordScorer
 from tailtune.models.parts import Part
 from tailtune.progress import Progress, silent
 
@@ -198,7 +198,7 @@ def choose(
             features, rows, depths=planned.depths, pooling=pooling, penalties=penalties, progress=progress
         )
         choices = [{**c.as_json(), "chosen": c is candidate} for c in tried]
-        fitted = Fitted(scorer=probe, choices=choices, reason=_why_probe(planned, found))
+        fitted = Fitted(scorer=probe, choices=choices, reason=_why_probe(planned, found, probe))
         if not planned.tails:
             return fitted
     (at,) = planned.tails
@@ -222,7 +222,8 @@ def choose(
     judged = _losses(tail, features, rows) if len(rows.validation) else None
     entry = _tail_entry(tail, judged)
     if fitted is None or planned.method == "tail":
-        reason = f"a tail of {planned.blocks} trained block(s) at depth {tail.depth}, as asked for"
+        started = "" if words is None else "; its head started at the LM head's words"
+        reason = f"a tail of {planned.blocks} trained block(s) at depth {tail.depth}, as asked for{started}"
         earlier = [] if fitted is None else [{**choice, "chosen": False} for choice in fitted.choices]
         return Fitted(scorer=tail, choices=[*earlier, {**entry, "chosen": True}], curves=curves, reason=reason)
     wins = judged is not None and _wins(judged, _losses(fitted.scorer, features, rows))
@@ -238,9 +239,12 @@ def untrained(words: WordScorer, features: Features, rows: Rows) -> Fitted:
     return Fitted(scorer=words, choices=[entry], reason=reason)
 
 
-def _why_probe(planned: Plan, found: Scan | None) -> str:
+def _why_probe(planned: Plan, found: Scan | None, probe: Scorer) -> str:
     if found is None:
-        return f"a probe at depth {planned.cuts[0]}, as asked for"
+        guided = (
+            f"; it adds to the LM head's words, strength {probe.strength:.2f}" if isinstance(probe, GuidedProbe) else ""
+        )
+        return f"a probe at depth {planned.cuts[0]}, as asked for{guided}"
     untried = "" if planned.tails or planned.method == "probe" else f"; {planned.untried}"
     return f"a probe at {found.reason}{untried}"
 
