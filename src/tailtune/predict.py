@@ -176,7 +176,8 @@ class Predictor:
         """Return one Prediction per text, in order.
 
         Args:
-            texts: Any number; a blank one is read as the model's begin-of-text token alone.
+            texts: Any number, without the words that a template puts around them, columns joined as it joins them; a
+                blank one is read as the model's begin-of-text token alone, or as those words.
             progress: Told tokens done.
         """
         tokens, windows = self._bundle.tokenizer.read(texts)
