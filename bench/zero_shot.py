@@ -3,15 +3,17 @@
 Writes bench/results/zero_shot.json. Templates and words were written once, before anything was measured. About ten
 minutes on two cores; the features are computed once and kept in the cache.
 
-    .venv/bin/python bench/zero_shot.py FOLDER
+    .venv/bin/python bench/zero_shot.py FOLDER [--again]
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import statistics
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +53,16 @@ INTENTS = {
     "PlayMusic=music,listening;RateBook=rating,reviews;SearchCreativeWork=media,works;"
     "SearchScreeningEvent=movies,cinemas",
 }
-STARTS: tuple[dict[str, Any], ...] = (
-    {"method": "probe"},
-    {"method": "probe", "head_init": "lm"},
-    {"method": "tail"},
-    {"method": "tail", "head_init": "lm"},
-)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Data:
+    """A set: its rows to draw from and to test on, and how its texts are made."""
+
+    dataset: Dataset
+    pool: list[int]
+    test: list[int]
+    made_by: dict[str, str]
 
 
 def drawn(dataset: Dataset, pool: Sequence[int], per_class: int, seed: int) -> list[int]:
@@ -89,11 +95,11 @@ def measured(
     return {"accuracy": found.accuracy, "log_loss": found.log_loss, **({"steps": steps} if steps else {})}
 
 
-def compute(dataset: Dataset, rows: Sequence[int], store: Path, made_by: dict[str, Any]) -> dict[str, int]:
+def compute(data: Data, store: Path) -> dict[str, int]:
     """Compute what all methods need of these rows in one pass; return their tokens, and how many they begin with."""
-    start: dict[str, Any] = {"head_init": "lm", **made_by} if made_by else {}
-    config = TrainConfig(data="memory", method="tail", depth="last", **start)
-    ready = make_ready(dataset.take(rows), config, store=store, watch=Stopwatch(), progress=silent, say=print)
+    config = TrainConfig(data="memory", method="tail", depth="last", template=data.made_by["template"])
+    dataset = data.dataset.take([*data.pool, *data.test])
+    ready = make_ready(dataset, config, store=store, watch=Stopwatch(), progress=silent, say=print)
     step = max(1, round(ready.blocks / 10))
     wanted = Wanted(pooled=tuple(range(step, ready.blocks + 1, step)), states=ready.planned.wanted.states)
     tokens = ready.reading.tokens
@@ -101,7 +107,7 @@ def compute(dataset: Dataset, rows: Sequence[int], store: Path, made_by: dict[st
     return {"texts": len(tokens), "tokens": int(tokens.offsets[-1]), "shared": tokens.shared}
 
 
-def untrained(dataset: Dataset, test: Sequence[int], store: Path, made_by: dict[str, Any]) -> dict[str, Any]:
+def untrained(dataset: Dataset, test: Sequence[int], store: Path, made_by: dict[str, str]) -> dict[str, Any]:
     """Return what the LM head says by itself, as it is and with what it says of empty texts taken off."""
     one_each = drawn(dataset, range(len(dataset)), 1, 0)
     ways = {"as it is": False, "prior taken off": True}
@@ -111,61 +117,78 @@ def untrained(dataset: Dataset, test: Sequence[int], store: Path, made_by: dict[
     }
 
 
-def starts(
-    dataset: Dataset, pool: Sequence[int], test: Sequence[int], sizes: Sequence[int | None], store: Path, **made_by: str
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each way to start with each number of labels per class (None for all), means over the draws."""
-    for settings in STARTS if made_by else STARTS[::2]:
-        name = f"{settings['method']}, {'LM rows' if 'head_init' in settings else 'fresh'}"
-        own = made_by if "head_init" in settings else {k: v for k, v in made_by.items() if k == "template"}
-        for size in sizes:
-            rows = [pool] if size is None else [drawn(dataset, pool, size, seed) for seed in range(DRAWS)]
-            found = [measured(dataset, train, test, store, **settings, **own) for train in rows]
-            means = {key: statistics.mean(each[key] for each in found) for key in ("accuracy", "log_loss")}
-            yield f"{name}, {size or 'all'}", {"mean": means, "draws": found}
+def started(data: Data, method: str, start: str, size: int | None, store: Path) -> dict[str, Any]:
+    """Return means over the draws of so many labels per class (None: all once), of a head that starts so.
+
+    Args:
+        data: The set.
+        method: probe or tail.
+        start: "fresh", "LM rows", or "fresh, bare texts" without a template.
+        size: Labels per class.
+        store: Of features.
+    """
+    settings: dict[str, Any] = {} if start.endswith("bare texts") else {"template": data.made_by["template"]}
+    if start == "LM rows":
+        settings = {"head_init": "lm", **data.made_by}
+    rows = [data.pool] if size is None else [drawn(data.dataset, data.pool, size, seed) for seed in range(DRAWS)]
+    found = [measured(data.dataset, train, data.test, store, method=method, **settings) for train in rows]
+    means = {key: statistics.mean(each[key] for each in found) for key in ("accuracy", "log_loss")}
+    return {"mean": means, "draws": found}
 
 
-def sms() -> tuple[Dataset, list[int], list[int]]:
-    """Return the messages, the chapter's training rows and its test rows."""
+def sms() -> Data:
+    """Return the messages: the chapter's training rows to draw from, its test rows."""
     dataset, split = chapter_split(catalog.locate("sms-spam").path)
-    return dataset, split.train.tolist(), split.test.tolist()
+    return Data(dataset=dataset, pool=split.train.tolist(), test=split.test.tolist(), made_by=SMS)
 
 
-def intents(folder: Path) -> tuple[Dataset, list[int], list[int]]:
-    """Return 24 requests of each of seven intents to draw from, and others to test on."""
+def intents(folder: Path) -> Data:
+    """Return requests of seven intents: 24 of each to draw from, and others to test on."""
     rows: list[Labelled] = sorted(set(snips(folder)))
     dataset = dataset_from_lists(*zip(*rows, strict=True), source="snips")
     pool = drawn(dataset, range(len(dataset)), 24, 0)
     rest = sorted(set(range(len(dataset))) - set(pool))
-    return dataset, pool, random.Random(0).sample(rest, TEST_ROWS)
+    return Data(dataset=dataset, pool=pool, test=random.Random(0).sample(rest, TEST_ROWS), made_by=INTENTS)
+
+
+def cells() -> Iterator[tuple[str, str, str, int | None]]:
+    """Yield (set, method, start, labels per class) of everything that is trained, the quick ones first."""
+    for name, sizes in (("SMS spam", (*SIZES, None)), ("SNIPS", SIZES[:1])):
+        yield from ((name, "probe", start, size) for start in ("fresh", "LM rows") for size in sizes)
+        yield from ((name, "tail", start, size) for size in SIZES if size in sizes for start in ("fresh", "LM rows"))
+    yield "SMS spam", "probe", "fresh, bare texts", SIZES[0]
+    yield from (("SMS spam", "tail", start, None) for start in ("fresh", "LM rows"))
 
 
 def main() -> None:
-    """Measure both sets and print every line as it comes."""
+    """Measure what the file does not hold yet, and print every line as it comes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path, help="of public data sets")
+    parser.add_argument("--again", action="store_true", help="measure what the file holds too")
     given = parser.parse_args()
-    result: dict[str, Any] = {"versions": versions(), "draws": DRAWS}
-    data = {"SMS spam": (*sms(), SMS, (*SIZES, None)), "SNIPS": (*intents(given.folder), INTENTS, SIZES[:1])}
+    data = {"SMS spam": sms(), "SNIPS": intents(given.folder)}
+    kept = {} if given.again or not FILE.is_file() else json.loads(FILE.read_text(encoding="utf-8"))
+    result: dict[str, Any] = {**kept, "versions": versions(), "draws": DRAWS}
+    for name, one in data.items():
+        own = {"test_rows": len(one.test), "all": len(one.pool), **one.made_by}
+        result[name] = {"starts": {}, **result.get(name, {}), **own}
     with store_root(keep=True) as store:
-        for name, (dataset, pool, test, made_by, sizes) in data.items():
-            own = {"test_rows": len(test), "all": len(pool), **made_by}
-            result[name] = {**own, "pass": compute(dataset, [*pool, *test], store, made_by)}
-            result[name]["zero-shot"] = untrained(dataset, test, store, made_by)
-            print(name, result[name], flush=True)
-            result[name]["starts"] = {}
-            for cell, found in starts(dataset, pool, test, sizes, store, **made_by):
-                result[name]["starts"][cell] = found
-                print(f"{name}, {cell}: {found['mean']}", flush=True)
+        for name, method, start, size in cells():
+            of_set, cell = result[name], f"{method}, {start}, {size or 'all'}"
+            if "zero-shot" not in of_set:
+                of_set["pass"] = compute(data[name], store)
+                of_set["zero-shot"] = untrained(data[name].dataset, data[name].test, store, data[name].made_by)
+                print(name, of_set["zero-shot"], flush=True)
+            if cell not in of_set["starts"]:
+                of_set["starts"][cell] = started(data[name], method, start, size, store)
+                print(f"{name}, {cell}: {of_set['starts'][cell]['mean']}", flush=True)
                 write_json(FILE, result)
-        for name, (dataset, _, test, made_by, _) in data.items():
-            found = untrained(dataset, test, store, {**made_by, "template": NEXT_WORD})
-            result[name]["zero-shot, the default template"] = found
-            print(name, found, flush=True)
-        dataset, pool, test, _, _ = data["SMS spam"]
-        result["SMS spam"]["bare texts"] = dict(starts(dataset, pool, test, SIZES[:1], store))
-        print(result["SMS spam"]["bare texts"], flush=True)
-        write_json(FILE, result)
+        for name, one in data.items():
+            if (title := "zero-shot, the default template") not in result[name]:
+                plain = {**one.made_by, "template": NEXT_WORD}
+                result[name][title] = untrained(one.dataset, one.test, store, plain)
+                print(name, result[name][title], flush=True)
+                write_json(FILE, result)
 
 
 if __name__ == "__main__":
