@@ -3,7 +3,7 @@
 Writes bench/results/zero_shot.json. Templates and words were written once, before anything was measured. About ten
 minutes on two cores; the features are computed once and kept in the cache.
 
-    .venv/bin/python bench/zero_shot.py FOLDER [--again]
+    .venv/bin/python bench/zero_shot.py FOLDER [--again | --table]
 """
 
 from __future__ import annotations
@@ -160,12 +160,34 @@ def cells() -> Iterator[tuple[str, str, str, int | None]]:
     yield from (("SMS spam", "tail", start, None) for start in ("fresh", "LM rows"))
 
 
+def table(result: dict[str, Any]) -> str:
+    """Return what was measured as a table in Markdown: accuracy in percent and log loss in nats."""
+
+    def cell(found: dict[str, Any]) -> str:
+        return f"{100 * found['accuracy']:.1f} % ({found['log_loss']:.3f})"
+
+    lines = ["| | 0 | 8 | 64 | all |", "|---|---|---|---|---|"]
+    for name in ("SMS spam", "SNIPS"):
+        for key in [key for key in result[name] if key.startswith("zero-shot")]:
+            for way, found in result[name][key].items():
+                lines.append(f"| {name}, {key}, {way} | {cell(found)} | | | |")
+        starts = result[name]["starts"]
+        for start in dict.fromkeys(each.rpartition(", ")[0] for each in starts):
+            means = [starts.get(f"{start}, {size}", {}).get("mean") for size in (*SIZES, "all")]
+            lines.append(f"| {name}, {start} | | {' | '.join(cell(mean) if mean else '' for mean in means)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Measure what the file does not hold yet, and print every line as it comes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path, help="of public data sets")
     parser.add_argument("--again", action="store_true", help="measure what the file holds too")
+    parser.add_argument("--table", action="store_true", help="print what the file holds and leave")
     given = parser.parse_args()
+    if given.table:
+        print(table(json.loads(FILE.read_text(encoding="utf-8"))))
+        return
     data = {"SMS spam": sms(), "SNIPS": intents(given.folder)}
     kept = {} if given.again or not FILE.is_file() else json.loads(FILE.read_text(encoding="utf-8"))
     result: dict[str, Any] = {**kept, "versions": versions(), "draws": DRAWS}
@@ -189,6 +211,7 @@ def main() -> None:
                 result[name][title] = untrained(one.dataset, one.test, store, plain)
                 print(name, result[name][title], flush=True)
                 write_json(FILE, result)
+    print(table(result))
 
 
 if __name__ == "__main__":
