@@ -16,6 +16,7 @@ from tailtune.storage import read_json
 from tailtune.text.ngrams import Kind, NgramModel
 
 NAMES, NUMBERS = ".json", ".safetensors"
+AGAIN = "the folder was changed or damaged; copy it again or train again"
 
 
 def write_ngrams(model: NgramModel, path: Path) -> None:

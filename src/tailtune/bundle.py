@@ -23,25 +23,27 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 import torch
-from torch import Tensor
 
 from tailtune import __version__
-from tailtune.blend_files import NAMES, NUMBERS, load_tensors, read_ngrams, write_ngrams
-from tailtune.errors import BundleError, ModelError
+from tailtune.blend_files import AGAIN, NAMES, NUMBERS, load_tensors, read_ngrams, write_ngrams
+from tailtune.errors import BundleError, ConfigError, ModelError
 from tailtune.label_rules import AnyRules, LabelRules, read_rules
 from tailtune.labels import LabelSet
 from tailtune.methods.blend import Blend, Member
 from tailtune.methods.members import BackboneMember
 from tailtune.methods.ngrams import NgramMember
 from tailtune.methods.scope import Scope
-from tailtune.methods.scorers import NoScorer, Pooling, ProbeScorer, Scorer, TailScorer, own_pooling
+from tailtune.methods.scorers import Scorer
+from tailtune.methods.words import GuidedProbe, WordScorer
 from tailtune.models.int8 import Precision, int8_twin
 from tailtune.models.mapped import shapes_of, tensors_of
 from tailtune.models.parts import Part, Shape, make_part, shape_from_json
 from tailtune.models.tensor_files import write_tensors
 from tailtune.models.weights import fill
 from tailtune.rules import Rules
+from tailtune.scorer_files import describe_scorer, describe_tail, read_scorer
 from tailtune.storage import canonical_json, read_json, sha256_bytes, sha256_file
+from tailtune.template import Template
 from tailtune.text.tokenizer import Tokenizer
 from tailtune.text.windows import LongRule
 
@@ -49,8 +51,9 @@ from tailtune.text.windows import LongRule
 # that are not calibrated and ignore thresholds, so bundles that have rules are of format 3. Format 3 read the beginning
 # of every long text, knew no scope, and one label per text: only bundles with another rule for long texts, a scope or
 # any number of labels per text are of format 4. Format 4 knew GPT-2 and Llama, and never padded: bundles of models with
-# anything that these do not have, and those that read pads, are of format 5. Format 5 knew one classifier, and tails
-# read at one token: those with several, one without a backbone, or a tail that reads the mean are of format 6.
+# anything that these do not have, and those that read pads, are of format 5. Format 5 knew one classifier, tails that
+# read one token, and texts as they are given: bundles with several classifiers, one without a backbone, a tail that
+# reads the mean, a template that makes the texts, or classes that are words of the LM head are of format 6.
 FORMAT = 6
 _WITH_MODEL, _WITH_READING, _WITH_RULES, _WITHOUT_RULES = 5, 4, 3, 2
 MANIFEST = "bundle.json"
@@ -99,7 +102,7 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
         SetupError: If the disk has no room.
     """
     write_tensors(folder / BACKBONE, tensors_of(bundle.decoder), like=shapes_of(bundle.decoder))
-    described, tensors = _describe(bundle.scorer)
+    described, tensors = describe_scorer(bundle.scorer)
     write_tensors(folder / CLASSIFIER, tensors)
     (folder / TOKENIZER).write_bytes(bundle.tokenizer.json_bytes)
     if bundle.scope is not None:
@@ -109,7 +112,7 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
     for name, content in extra.items():
         (folder / name).write_text(content, encoding="utf-8")
     rules, long = bundle.rules.as_json(), bundle.tokenizer.long.as_json()
-    pad = bundle.tokenizer.pad
+    pad, template = bundle.tokenizer.pad, bundle.tokenizer.template
     manifest = {
         "format_version": _format(bundle),
         "tailtune": __version__,
@@ -125,6 +128,7 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
         **({"rules": rules} if rules else {}),
         **({"long": long} if long else {}),
         **({} if pad is None else {"pad": pad}),
+        **({} if template is None else {"template": template.spelled}),
         **({"scope": {"depth": bundle.scope.depth}} if bundle.scope else {}),
         "files": {
             name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for name, path in _files(folder).items()
@@ -142,7 +146,9 @@ def _files(folder: Path) -> dict[str, Path]:
 
 def _format(bundle: Bundle) -> int:
     """The oldest format that says all of it, so that older versions read what they can."""
-    if bundle.blend is not None or "pooling" in _describe_tail(bundle.scorer):
+    of_words = isinstance(bundle.scorer, WordScorer | GuidedProbe)
+    pooled = "pooling" in describe_tail(bundle.scorer)
+    if bundle.blend is not None or bundle.tokenizer.template is not None or of_words or pooled:
         return FORMAT
     if not bundle.decoder.config.is_plain or bundle.tokenizer.pad is not None:
         return _WITH_MODEL
@@ -153,17 +159,6 @@ def _format(bundle: Bundle) -> int:
 
 def _digest(manifest: Mapping[str, Any]) -> str:
     return sha256_bytes(canonical_json({k: v for k, v in manifest.items() if k != "digest"}).encode())
-
-
-def _describe(scorer: Scorer) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    if isinstance(scorer, TailScorer):
-        return _describe_tail(scorer), dict(scorer.state_dict())
-    if isinstance(scorer, ProbeScorer):
-        arrays = {name: torch.from_numpy(getattr(scorer, name)) for name in ("mean", "scale", "weight", "bias")}
-        return {"method": "probe", "depths": list(scorer.depths), "pooling": scorer.pooling}, arrays
-    if isinstance(scorer, NoScorer):
-        return {"method": "none"}, {}
-    raise TypeError(type(scorer))
 
 
 def _write_blend(bundle: Bundle, folder: Path, own: dict[str, Any]) -> dict[str, Any]:
@@ -195,20 +190,6 @@ def _write_member(member: Member, path: Path, bundle: Bundle) -> dict[str, Any]:
     raise TypeError(type(member))
 
 
-def _describe_tail(scorer: Scorer) -> dict[str, Any]:
-    """What a tail is; empty for others. How it was trained is for people: it reads like any other."""
-    if not isinstance(scorer, TailScorer):
-        return {}
-    part, own = scorer.decoder, own_pooling(causal=scorer.decoder.config.causal)
-    return {
-        "method": "tail",
-        "first": part.first,
-        "blocks": len(part.blocks),
-        **({} if scorer.pooling == own else {"pooling": scorer.pooling}),
-        **({} if scorer.kind == "tail" else {"trained": scorer.kind}),
-    }
-
-
 def find_bundle(path: Path) -> Path:
     """Return the bundle folder that ``path`` means: itself, or the ``bundle`` inside a run folder.
 
@@ -236,7 +217,7 @@ def read_bundle(path: Path) -> Bundle:
     try:
         _verify(folder, manifest)
         return _build(folder, manifest)
-    except (AttributeError, KeyError, TypeError, ValueError, ModelError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, ConfigError, ModelError) as error:
         raise BundleError(f"{folder}: does not hold a classifier: {error}") from error
 
 
@@ -247,24 +228,23 @@ def _verify(folder: Path, manifest: Mapping[str, Any]) -> None:
             f"{folder}: bundle format {version!r}, this version reads up to {FORMAT}", hint="install a newer tailtune"
         )
     if manifest.get("digest") != _digest(manifest):
-        raise BundleError(f"{folder / MANIFEST}: was changed after it was saved", hint=_AGAIN)
+        raise BundleError(f"{folder / MANIFEST}: was changed after it was saved", hint=AGAIN)
     for name, expected in manifest["files"].items():
         file = folder / name
         inside = Path(name).name == name or _MEMBER_MANIFEST.fullmatch(name)
         if not inside or not file.is_file():
-            raise BundleError(f"{file}: is missing from the bundle", hint=_AGAIN)
+            raise BundleError(f"{file}: is missing from the bundle", hint=AGAIN)
         if (size := file.stat().st_size) != expected["bytes"]:
-            raise BundleError(f"{file}: {size} bytes, saved with {expected['bytes']}", hint=_AGAIN)
+            raise BundleError(f"{file}: {size} bytes, saved with {expected['bytes']}", hint=AGAIN)
         if (got := sha256_file(file)) != expected["sha256"]:
-            raise BundleError(f"{file}: sha256 {got[:12]}…, saved with {expected['sha256'][:12]}…", hint=_AGAIN)
+            raise BundleError(f"{file}: sha256 {got[:12]}…, saved with {expected['sha256'][:12]}…", hint=AGAIN)
     for name in (BACKBONE, CLASSIFIER, TOKENIZER, *((SCOPE,) if "scope" in manifest else ())):
         if name not in manifest["files"]:
-            raise BundleError(f"{folder / MANIFEST}: does not list {name}", hint=_AGAIN)
+            raise BundleError(f"{folder / MANIFEST}: does not list {name}", hint=AGAIN)
 
 
 # The manifest of a member; every other file lies in the folder itself, and none outside.
 _MEMBER_MANIFEST = re.compile(rf"{MEMBER}-[1-9][0-9]*/{re.escape(MANIFEST)}")
-_AGAIN = "the folder was changed or damaged; copy it again or train again"
 
 
 def _build(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
@@ -281,12 +261,13 @@ def _build(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
     golden = tuple((entry["text"], tuple(entry["probabilities"])) for entry in manifest["golden"])
     return Bundle(
         decoder=decoder,
-        scorer=_read_scorer(folder / CLASSIFIER, described.get("own", described), config, len(labels)),
+        scorer=read_scorer(folder / CLASSIFIER, described.get("own", described), config, len(labels)),
         tokenizer=Tokenizer.load(
             folder / TOKENIZER,
             max_tokens=manifest["max_tokens"],
             long=LongRule.from_json(manifest.get("long", {})),
             pad=_pad(folder, manifest, config),
+            template=Template.parse(manifest["template"]) if "template" in manifest else None,
         ),
         labels=labels,
         precision=precision,
@@ -317,15 +298,15 @@ def _read_member(
         raise BundleError(f"{folder}: member {saved['method']!r} of a blend is not known", hint=hint)
     for file in kinds[saved["method"]]:
         if file not in listed:
-            raise BundleError(f"{folder / MANIFEST}: does not list {file}", hint=_AGAIN)
+            raise BundleError(f"{folder / MANIFEST}: does not list {file}", hint=AGAIN)
     if saved["method"] == "ngrams":
         model = read_ngrams(folder / name)
         if len(model.bias) != len(labels):
-            raise BundleError(f"{folder / name}: scores {len(model.bias)} classes, expected {len(labels)}", hint=_AGAIN)
+            raise BundleError(f"{folder / name}: scores {len(model.bias)} classes, expected {len(labels)}", hint=AGAIN)
         return NgramMember(model)
     inner = read_bundle(folder / name)
     if inner.labels != labels or inner.blend is not None:
-        raise BundleError(f"{folder / name}: is no member of this classifier", hint=_AGAIN)
+        raise BundleError(f"{folder / name}: is no member of this classifier", hint=AGAIN)
     return BackboneMember(
         model=saved["model"],
         decoder=inner.decoder,
@@ -352,24 +333,6 @@ def _precision(folder: Path, manifest: Mapping[str, Any]) -> Precision:
     if precision not in get_args(Precision):
         raise BundleError(f"{folder}: precision {precision!r} is not known", hint="install a newer tailtune")
     return cast("Precision", precision)
-
-
-def _read_scorer(path: Path, described: Mapping[str, Any], config: Shape, classes: int) -> Scorer:
-    tensors = load_tensors(path)
-    if described.get("pooling", "last") not in get_args(Pooling):
-        raise BundleError(f"{path}: pooling {described['pooling']!r} is not known", hint="install a newer tailtune")
-    if described["method"] == "tail":
-        part = make_part(config, first=described["first"], blocks=described["blocks"], embeddings=False)
-        with torch.device("meta"):
-            tail = TailScorer(part, classes, pooling=described.get("pooling"), kind=described.get("trained", "tail"))
-        fill(tail, tensors, where=str(path))
-        return tail
-    if described["method"] == "none":
-        return NoScorer(classes)
-    if described["method"] == "probe":
-        arrays = {name: tensors[name].numpy() for name in ("mean", "scale", "weight", "bias")}
-        return ProbeScorer(depths=tuple(described["depths"]), pooling=described["pooling"], **arrays)
-    raise BundleError(f"{path}: method {described['method']!r} is not known", hint="install a newer tailtune")
 
 
 __all__ = ["Bundle", "find_bundle", "read_bundle", "write_bundle"]

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from tailtune.config import OF_BLOCKS, TrainConfig
+from tailtune.config import TrainConfig
+from tailtune.contradictions import OF_BLOCKS
 from tailtune.data.dataset import Dataset
 from tailtune.errors import ConfigError, SetupError
 from tailtune.features.backbone import Wanted
@@ -29,6 +30,7 @@ from tailtune.methods.probe import Rows
 from tailtune.methods.scan import Limits, Scan
 from tailtune.methods.scorers import Kind, TailScorer
 from tailtune.methods.trained import require_trainable
+from tailtune.methods.words import WordScorer, method_of
 from tailtune.models.int8 import Precision
 from tailtune.models.sources.catalog import is_cached, pull
 from tailtune.models.weights import fingerprint, load_decoder
@@ -131,6 +133,7 @@ class Asked:
         limits: What the bundle may cost.
         precision: Of the frozen products.
         beside: What stands beside the language model.
+        words: What the model's own head says of each label's words; None where it is not asked.
         budget: Of time.
         progress: Told settings and steps.
         say: Told each rung.
@@ -146,6 +149,7 @@ class Asked:
     limits: Limits
     precision: Precision
     beside: Beside
+    words: WordScorer | None
     budget: Budget
     progress: Progress
     say: Say
@@ -213,6 +217,9 @@ def _as_asked(asked: Asked) -> auto.Fitted:
     ready, config = asked.ready, asked.config
     if config.method == "ngrams":
         return fit_counted(asked.beside.counted, asked.rows, texts=len(ready.reading.windows.lengths))
+    if config.method == "zero-shot":
+        assert asked.words is not None
+        return auto.untrained(asked.words, asked.features, asked.rows)
     return auto.choose(
         *(asked.planned, ready.passes.decoder, asked.features, asked.rows),
         pooling=ready.pooling,
@@ -223,6 +230,7 @@ def _as_asked(asked: Asked) -> auto.Fitted:
         progress=asked.progress,
         happened=asked.happened,
         found=asked.found,
+        words=asked.words,
     )
 
 
@@ -293,9 +301,8 @@ def _settings(config: TrainConfig, fitted: auto.Fitted, precision: Precision) ->
     if config.method == "ngrams":
         return {"method": "ngrams"}
     scorer = fitted.reads
-    made: dict[str, Any] = {"method": "probe", "depth": scorer.depth, "precision": precision}
+    made: dict[str, Any] = {"method": method_of(scorer), "depth": scorer.depth, "precision": precision}
     if isinstance(scorer, TailScorer):
-        made |= {"method": scorer.kind}
         blocks = scorer.depth - scorer.cut
         made |= {"blocks": blocks} if scorer.kind == "tail" else {"from_depth": scorer.cut, "blocks": 1}
         made |= fitted.rates

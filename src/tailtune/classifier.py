@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tailtune.predict import Prediction, Predictor
+    from tailtune.template import Template
 
 # Without a test part: seven parts to learn from, one to choose by, as in a run that also tests.
 _FRACTIONS = (0.875, 0.125, 0.0)
@@ -25,6 +26,9 @@ _FILES = {
     *("teacher", "unlabelled", "out_of_scope_texts"),
 }
 _FILES |= {"highlights", "slice_by"}
+
+
+Text = str | Mapping[str, Any]
 
 
 class TextClassifier:
@@ -70,11 +74,11 @@ class TextClassifier:
         self._settings = {**self._settings, **settings}
         return self
 
-    def fit(self, texts: Iterable[str], labels: Iterable[Any]) -> TextClassifier:
+    def fit(self, texts: Iterable[Text], labels: Iterable[Any]) -> TextClassifier:
         """Return self, fitted.
 
         Args:
-            texts: One string per row; blank ones are dropped.
+            texts: One string per row, or one mapping of the template's columns; blank ones are dropped.
             labels: One label per row; they become strings. Or a list (tuple, set) of labels per row, empty for none:
                 each text can then have any number of them.
 
@@ -90,9 +94,9 @@ class TextClassifier:
         from tailtune.preparing import store_root
         from tailtune.runs import Stopwatch
 
-        dataset = dataset_from_lists(_listed(texts), _listed(labels))
-        require_trainable(dataset)
         config = self._config
+        dataset = dataset_from_lists(_joined(_listed(texts), config.made_by), _listed(labels))
+        require_trainable(dataset)
         if dataset.sets is not None:
             refuse_one_label_settings(config)
         split = split_dataset(
@@ -114,7 +118,7 @@ class TextClassifier:
 
         return np.array(self._fitted().labels)
 
-    def predict(self, texts: Sequence[str]) -> NDArray[np.str_] | Any:
+    def predict(self, texts: Sequence[Text]) -> NDArray[np.str_] | Any:
         """Return [texts] the label of each text: the most probable one, or as the bundle's decision has it.
 
         Where a text can have several: a list of lists, the labels whose probability reaches their threshold, in the
@@ -127,18 +131,18 @@ class TextClassifier:
         chosen: NDArray[np.str_] = self.classes_[decided]
         return chosen
 
-    def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
+    def predict_proba(self, texts: Sequence[Text]) -> NDArray[np.float64]:
         """Return [texts, C] probabilities; columns in the order of ``classes_``.
 
         Each row sums to 1 where a text has one label; where it can have several, each probability is its label's own.
         """
-        return self._fitted().predict_proba(_listed(texts))
+        return self._fitted().predict_proba(self._read(texts))
 
-    def explain(self, texts: Sequence[str]) -> list[Prediction]:
+    def explain(self, texts: Sequence[Text]) -> list[Prediction]:
         """Return one Prediction per text: label, probabilities by name, tokens and windows read, whether it was cut."""
-        return self._fitted().predict(_listed(texts))
+        return self._fitted().predict(self._read(texts))
 
-    def score(self, texts: Sequence[str], labels: Iterable[Any]) -> float:
+    def score(self, texts: Sequence[Text], labels: Iterable[Any]) -> float:
         """Return the share of texts whose most probable label is right, or whose whole list of labels is.
 
         No reading for the ledger of test parts: scikit-learn's searches ask this of every fold. `tailtune evaluate` is.
@@ -179,6 +183,9 @@ class TextClassifier:
         loaded._predictor = Predictor.load(path)
         return loaded
 
+    def _read(self, texts: Sequence[Text]) -> list[Any]:
+        return _joined(_listed(texts), self._fitted().bundle.tokenizer.template)
+
     def _fitted(self) -> Predictor:
         if self._predictor is None:
             raise ConfigError("this classifier has not been fitted", hint="call fit(texts, labels) or load(path) first")
@@ -193,6 +200,16 @@ def _config(given: Mapping[str, Any]) -> TrainConfig:
     can_be_none = {name for name, setting in known.items() if setting.optional and str not in setting.types}
     spelled = {name: "none" if value is None and name in can_be_none else value for name, value in given.items()}
     return resolve({"data": "memory", **spelled}).config
+
+
+def _joined(texts: list[Any], template: Template | None) -> list[Any]:
+    """The texts of rows that are mappings; plain texts are themselves."""
+    if template is None:
+        return texts
+    return [
+        template.of_row(text, f"text {at}") if isinstance(text, str | Mapping) else text
+        for at, text in enumerate(texts)
+    ]
 
 
 def _listed(values: Iterable[Any]) -> list[Any]:

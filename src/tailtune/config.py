@@ -14,14 +14,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from tailtune.contradictions import refuse_contradictions
 from tailtune.errors import ConfigError
-from tailtune.settings import Setting, described, parse_seconds, parse_shares
+from tailtune.settings import Setting, described
+from tailtune.template import Template
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 MODEL_VARIABLE = "TAILTUNE_MODEL"
 # Among the columns of ``slice_by``: not a column, but what py3langid takes a text for.
 DETECTED_LANGUAGE = "detected-language"
 BASELINES = ("tfidf", "minilm")
+# The template of texts whose next word is asked for, where none is given.
+NEXT_WORD = "{text}\\nCategory:"
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "default": {},  # the defaults of TrainConfig
@@ -39,9 +43,6 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     },
 }
 """What each recipe sets where neither flag nor file does."""
-
-# Of the optimiser of trained blocks alone. Not the older ones, which a probe is told too and does not read.
-OF_BLOCKS = ("accumulation", "layer_decay", "head_rate_factor", "weight_decay_of", "ema", "average_last")
 
 
 def default_model() -> str:
@@ -62,6 +63,9 @@ class TrainConfig:
 
     data: Annotated[str, "file of labelled texts (CSV, TSV, JSONL, Parquet) or the name of a public data set"]
     text_column: Annotated[str | None, "column with the texts (found by its name when not given)"] = None
+    template: Annotated[
+        str | None, "how a text is made of columns, with words around it: '{subject}\\n{body}', 'Message: {text}'"
+    ] = None
     label_column: Annotated[str | None, "column with the labels (found by its name when not given)"] = None
     label_separator: Annotated[str | None, "between the labels of a text that can have several, such as ','"] = None
     label_columns: Annotated[
@@ -102,9 +106,9 @@ class TrainConfig:
         Literal["pretrained", "random"], "of the model; 'random' draws them, to see what the pretraining brings"
     ] = "pretrained"
     method: Annotated[
-        Literal["auto", "probe", "tail", "lora", "full", "ngrams"],
+        Literal["auto", "probe", "tail", "lora", "full", "ngrams", "zero-shot"],
         "what is trained: a head ('probe'), the last --blocks too ('tail'), all from --from-depth up ('lora', 'full'); "
-        "'ngrams' counts words or letters and uses no model",
+        "'ngrams' counts words or letters and uses no model, 'zero-shot' asks the model's own next words",
     ] = "auto"
     time: Annotated[
         str | None, "most time to choose and train in, such as 5m or 1h: 'auto' then climbs as high as that allows"
@@ -131,6 +135,15 @@ class TrainConfig:
         float | Literal["auto"], "inverse strength (C) of a probe's L2 penalty; 'auto' lets validation choose"
     ] = "auto"
     like: Annotated[str | None, "earlier run whose choices are taken over, not made again: only new texts cost"] = None
+    head_init: Annotated[
+        Literal["fresh", "lm"], "where a head starts; 'lm' is at the LM head's rows of the label words, at full depth"
+    ] = "fresh"
+    label_words: Annotated[
+        str | None, "what the model would say: 'spam=spam, advertising; ham=ordinary', or TOML (default: the labels)"
+    ] = None
+    calibrate_prior: Annotated[
+        bool, "take off what the model says of an empty text (of zero-shot and of --head-init lm with a probe)"
+    ] = False
     recipe: Annotated[Literal["default", "chapter"], "'chapter' sets the values, split and balance of the book"] = (
         "default"
     )
@@ -227,18 +240,24 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for setting in settings().values():
             setting.check(getattr(self, setting.name), setting.name)
-        _check_losses(self)
-        _check_methods(self)
-        _check_descent(self)
-        _check_windows(self)
         _check_baselines(self)
-        _check_teacher(self)
-        _check_choice(self)
+        refuse_contradictions(self)
 
     @property
     def weighting(self) -> str | None:
         """What class weights were asked for, by either of two names: "auto", a file, or None or "none"."""
         return "auto" if self.balance == "weights" else self.class_weights
+
+    @property
+    def asks_lm_head(self) -> bool:
+        """Whether the LM head's rows have a part in it."""
+        return self.method == "zero-shot" or self.head_init == "lm"
+
+    @property
+    def made_by(self) -> Template | None:
+        """How texts are made: as the template says; where the LM head is asked without one, NEXT_WORD."""
+        spelled = self.template or (NEXT_WORD if self.asks_lm_head else None)
+        return None if spelled is None else Template.parse(spelled)
 
     @property
     def asked_baselines(self) -> tuple[str, ...]:
@@ -267,130 +286,12 @@ def _names(listed: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in (listed or "").split(",") if name.strip()))
 
 
-# What only a language model has; n-grams read texts whole.
-_OF_MODELS = (
-    "depth", "precision", "budget", "smaller_than", "blocks", "pooling", "penalty", "max_tokens", "long",
-    "out_of_scope", "weights", "ship",
-)  # fmt: skip
-_OF_LORA = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "lora_kind", "keep_adapter")
-
-
-def _check_methods(config: TrainConfig) -> None:
-    """Refuse settings of one method where another was asked for."""
-
-    def given(*names: str) -> list[str]:
-        parts = {part.name: part.default for part in dataclasses.fields(config)}
-        return [f"--{name.replace('_', '-')}" for name in names if getattr(config, name) != parts[name]]
-
-    method = config.method
-    if method == "ngrams" and (named := given(*_OF_MODELS)):
-        said = f"{named[0]} is of a language model, and --method ngrams uses none"
-        raise ConfigError(said, hint="leave it out, or take another method")
-    if method != "lora" and (named := given(*_OF_LORA)):
-        raise ConfigError(f"{named[0]} is of --method lora, not of {method}", hint="add --method lora, or leave it out")
-    if method not in ("lora", "full"):
-        if given("from_depth"):
-            hint = "a tail's lowest block is chosen by --blocks" if method == "tail" else "leave it out"
-            raise ConfigError(f"--from-depth is of --method lora and full, not of {method}", hint=hint)
-        return
-    if named := given("blocks"):
-        hint = "they train every block from --from-depth up"
-        raise ConfigError(f"{named[0]} is of a tail, not of --method {method}", hint=hint)
-    if named := given("budget", "smaller_than"):
-        hint = "give --depth, or let a probe or a tail find it"
-        raise ConfigError(
-            f"{named[0]} limits the depth that is searched, and --method {method} searches none", hint=hint
-        )
-    if method == "full" and not config.from_depth and (config.precision == "int8" or config.out_of_scope):
-        named = ["--precision int8" if config.precision == "int8" else "--out-of-scope"]
-        hint = "give --from-depth 1 or more"
-        raise ConfigError(f"{named[0]} is of frozen blocks, and --method full leaves none", hint=hint)
-
-
-def _check_windows(config: TrainConfig) -> None:
-    """Refuse settings of windows where long texts are read in another way."""
-    given = {"--stride": config.stride, "--merge": config.merge}
-    if config.long != "windows" and (named := [f"{flag} {value}" for flag, value in given.items() if value]):
-        raise ConfigError(
-            f"{' and '.join(named)}: only windows have this, and long texts are read by --long {config.long}",
-            hint="add --long windows, or leave it out",
-        )
-    if config.long == "windows" and config.out_of_scope:
-        hint = "leave one of them out"
-        raise ConfigError("--out-of-scope judges a text by one reading, --long windows reads it in several", hint=hint)
-
-
-def _check_teacher(config: TrainConfig) -> None:
-    """Refuse a teacher's settings without one, and one where it cannot teach."""
-    given = {
-        "--unlabelled": config.unlabelled is not None,
-        "--teacher-share": config.teacher_share != 0.5,
-        "--teacher-temperature": config.teacher_temperature != 1.0,
-    }
-    if config.teacher is None and (named := [flag for flag, there in given.items() if there]):
-        raise ConfigError(f"{named[0]} is of a --teacher", hint="add --teacher RUN, or leave it out")
-    elsewhere = {
-        "--folds": config.folds is not None,
-        "--class-weights": config.weighting not in (None, "none"),
-        "--loss focal": config.loss == "focal",
-        "--method ngrams": config.method == "ngrams",
-    }
-    if config.teacher is not None and (named := [flag for flag, there in elsewhere.items() if there]):
-        raise ConfigError(f"--teacher and {named[0]} contradict each other", hint="leave one of them out")
-
-
 def _check_baselines(config: TrainConfig) -> None:
     asked = config.asked_baselines
     unknown = [name for name in asked if name not in BASELINES]
     if unknown and asked != ("auto",):
         hint = f"known: {', '.join(BASELINES)}; auto and none stand alone"
         raise ConfigError(f"--baselines {config.baselines}: {unknown[0]!r} is not known", hint=hint)
-
-
-def _check_choice(config: TrainConfig) -> None:
-    """Refuse parts that cannot be read, and a time that is none (a column was named so once) or chooses nothing."""
-    if config.ship not in ("best", "language-model"):
-        parse_shares(config.ship, "--ship")
-    if config.time is None:
-        return
-    parse_seconds(config.time, "--time")
-    if config.method != "auto":
-        given = f"--like {config.like}" if config.like else f"--method {config.method}"
-        said = f"--time {config.time} is for --method auto, which tries what fits into it; given was {given}"
-        raise ConfigError(said, hint="leave one of them out")
-
-
-def _check_losses(config: TrainConfig) -> None:
-    """Refuse settings of the training loss that contradict each other."""
-    if config.balance == "weights" and config.class_weights not in (None, "auto"):
-        said = f"--balance weights and --class-weights {config.class_weights} contradict each other"
-        raise ConfigError(said, hint="--balance weights is --class-weights auto: leave one of them out")
-    asked = []
-    if config.loss == "focal":
-        asked.append("--loss focal")
-    elif config.focal_gamma != 2.0:
-        raise ConfigError(f"--focal-gamma {config.focal_gamma:g} is of --loss focal", hint="add --loss focal")
-    if config.label_smoothing:
-        asked.append(f"--label-smoothing {config.label_smoothing:g}")
-    if len(asked) > 1:
-        raise ConfigError(f"{' and '.join(asked)} contradict each other", hint="leave one of them out")
-    if asked and config.method in ("probe", "ngrams"):
-        hint = "take --method tail, or auto to have a tail tried"
-        raise ConfigError(f"{asked[0]} is of a tail; a probe is fitted with the plain cross-entropy", hint=hint)
-
-
-def _check_descent(config: TrainConfig) -> None:
-    """Refuse settings of the optimiser that contradict each other, or that a probe has no use for."""
-    if config.ema is not None and config.average_last is not None:
-        said = f"--ema {config.ema:g} and --average-last {config.average_last} contradict each other"
-        raise ConfigError(said, hint="leave one of them out")
-    usual = {part.name: part.default for part in dataclasses.fields(config)}
-    given = [name for name in OF_BLOCKS if getattr(config, name) != usual[name]]
-    if config.learning_rate == "auto":
-        given.insert(0, "learning_rate")
-    if given and config.method == "probe":
-        said = f"{settings()[given[0]].flag} {getattr(config, given[0])} is of trained blocks; a probe has none"
-        raise ConfigError(said, hint="take --method tail, or auto to have a tail tried")
 
 
 @functools.cache

@@ -53,10 +53,18 @@ def evaluate_bundle(
 
     Raises:
         BundleError: If the bundle cannot be used.
+        ConfigError: If ``text_column`` contradicts the classifier's template.
         DataError: If the data cannot be read, or holds a label that the classifier does not know.
     """
     predictor = Predictor.load(path)
-    dataset = open_dataset(data, text_column=text_column, label_column=label_column, form=form, progress=progress)
+    dataset = open_dataset(
+        data,
+        text_column=text_column,
+        label_column=label_column,
+        form=form,
+        template=predictor.bundle.tokenizer.template,
+        progress=progress,
+    )
     if not len(dataset):
         raise DataError("no rows with a text", path=dataset.source)
     _require_known(dataset, predictor.labels)

@@ -166,6 +166,9 @@ def refuse_one_label_settings(config: TrainConfig) -> None:
         raise ConfigError(
             "--long windows: these texts have lists of labels, and it is for one label per text", hint=hint
         )
+    if config.asks_lm_head:
+        said = "the LM head's next word is one word: these texts have lists of labels"
+        raise ConfigError(said, hint="take another --method, and leave out --head-init")
     for name, (absent, instead) in _ONE_LABEL_ONLY.items():
         value = getattr(config, name)
         if value != absent:

@@ -32,18 +32,12 @@ from tailtune.methods.familiar import fit_scope
 from tailtune.methods.probe import Rows
 from tailtune.methods.scan import Scan
 from tailtune.methods.scope import Scope
-from tailtune.methods.scorers import NoScorer, Pooling, TailScorer, probabilities
+from tailtune.methods.scorers import NoScorer, Pooling, probabilities
+from tailtune.methods.words import WordScorer, method_of
 from tailtune.models.int8 import Precision
 from tailtune.models.parts import empty_part
 from tailtune.predict import Predictor
-from tailtune.preparing import (
-    Ready,
-    limits_of,
-    make_ready,
-    precision_of,
-    rows_of,
-    settle,
-)
+from tailtune.preparing import Ready, limits_of, make_ready, precision_of, rows_of, settle, words_of
 from tailtune.progress import Progress, Say, ignore, silent
 from tailtune.reading import pass_note, token_counts
 from tailtune.report.losses import loss_line
@@ -121,8 +115,7 @@ class Learnt:
         blend, scorer = self.fitted.blend, self.fitted.scorer
         if blend is None:
             return None
-        kind = scorer.kind if isinstance(scorer, TailScorer) else "probe"
-        own = f"{self.model['name']} {kind} at depth {scorer.depth}"
+        own = f"{self.model['name']} {method_of(scorer)} at depth {scorer.depth}"
         names = [own, *(member.name for member in blend.members)]
         parts = [{"name": name, "weight": weight} for name, weight in zip(names, blend.weights, strict=True) if weight]
         return {"said": blend.said(own), "parts": parts, "language_model": blend.own}
@@ -160,10 +153,12 @@ def learn(
     rows = rows_of(labels, dataset, split, config)
     aims = _aims(config, labels, rows, counts or dataset.counts)
     ready = make_ready(dataset, config, store=store, watch=watch, progress=progress, say=say)
+    with watch.stage("words"):
+        words = words_of(ready, labels, config)
     beside = beside_of(config, dataset, rows, weights=ready.source["sha256"], store=store, progress=progress)
     events: list[Event] = []
     found, chosen = _chosen(
-        *(ready, rows, config, beside),
+        *(ready, rows, config, beside, words),
         watch=watch,
         progress=progress,
         say=say,
@@ -211,6 +206,7 @@ def _chosen(
     rows: Rows,
     config: TrainConfig,
     beside: Beside,
+    words: WordScorer | None,
     *,
     watch: Stopwatch,
     progress: Progress,
@@ -239,6 +235,7 @@ def _chosen(
         limits=limits,
         precision=precision,
         beside=beside,
+        words=words,
         budget=budget,
         progress=progress,
         say=say,

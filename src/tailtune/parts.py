@@ -76,6 +76,8 @@ def _require_one_split(config: TrainConfig) -> None:
         raise ConfigError("--recipe chapter makes its own split", hint=f"leave out {' and '.join(named)}")
     if config.recipe == "chapter" and config.slice_columns:
         raise ConfigError("--recipe chapter reads texts and labels alone", hint="leave out the columns of --slice-by")
+    if config.recipe == "chapter" and config.made_by is not None and config.made_by.text_column is not None:
+        raise ConfigError("--recipe chapter reads texts and labels alone", hint="call the text {text} in the template")
     if config.recipe == "chapter" and hash_split:
         raise ConfigError("--recipe chapter makes its own split", hint="leave out --split-by hash")
     if config.time_column and (config.validation or config.test or hash_split):
@@ -91,6 +93,7 @@ def _read(config: TrainConfig, name: str, also: tuple[str | None, ...], progress
         label_column=config.label_column,
         others=others,
         form=LabelForm.given(config.label_separator, config.label_columns, config.label_shares),
+        template=config.made_by,
         progress=progress,
     )
     _refuse_for_lists(config, read)

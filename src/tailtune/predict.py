@@ -45,8 +45,9 @@ class Prediction:
         label: The most probable category, or what the bundle's decision makes of the probabilities.
         probabilities: Category -> probability, in the order of the classifier's labels; they sum to 1.
         confidence: The probability of ``label``.
-        tokens: Tokens of the text that the language model read, each counted once; n-grams read all of it.
-        tokens_total: Tokens of the whole text.
+        tokens: Tokens of the text that the language model read, each counted once; a template's words are among them,
+            and n-grams read all of it.
+        tokens_total: Tokens of the whole text, with those words.
         truncated: Whether the text was longer than the classifier reads; its end, or its beginning, was not seen.
         windows: In how many windows it was read.
         rule: How the label was decided, in words; None for the most probable one.
@@ -192,7 +193,8 @@ class Predictor:
         """Return one Prediction per text, in order.
 
         Args:
-            texts: Any number; a blank one is read as the model's begin-of-text token alone.
+            texts: Any number, without the words that a template puts around them, columns joined as it joins them; a
+                blank one is read as the model's begin-of-text token alone, or as those words.
             progress: Told tokens done.
         """
         tokens, windows = self._bundle.tokenizer.read(texts)

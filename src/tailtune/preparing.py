@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tailtune.class_values import class_weights
@@ -23,11 +23,14 @@ from tailtune.methods.familiar import require_rows
 from tailtune.methods.ladder import Budget
 from tailtune.methods.lora import LoraSettings
 from tailtune.methods.losses import Objective
+from tailtune.methods.next_word import calibrate_prior, word_scorer
 from tailtune.methods.probe import Rows
 from tailtune.methods.scan import Limits, Scan, scan, within_time
 from tailtune.methods.scorers import Pooling, pooling_of
 from tailtune.methods.trained import require_trainable
+from tailtune.methods.words import WordScorer
 from tailtune.models.int8 import Precision
+from tailtune.models.lm_head import require_lm_head
 from tailtune.models.parts import Part, Shape, empty_part, load_part, read_shape
 from tailtune.models.random_weights import random_fingerprint, random_part
 from tailtune.models.sources.catalog import resolve
@@ -37,6 +40,7 @@ from tailtune.reading import Reading, long_note, read
 from tailtune.runs import Stopwatch
 from tailtune.settings import parse_milliseconds
 from tailtune.storage import cache_home, parse_bytes, read_json
+from tailtune.text.label_words import label_words
 from tailtune.text.tokenizer import ANY_LENGTH
 
 # Part of the time left after the scan that reading all texts may take: the rest is for what is done with them.
@@ -57,6 +61,7 @@ def store_root(*, keep: bool) -> Iterator[Path]:
 class Ready:
     """The model and the texts before any pass."""
 
+    folder: Path
     source: dict[str, str]
     blocks: int
     planned: auto.Plan
@@ -75,6 +80,8 @@ def make_ready(
         for note in model.notes:
             say(note)
         shape = read_shape(read_json(model.path / "config.json"))
+        if config.asks_lm_head:
+            require_lm_head(model.path)
         planned = _plan(shape, config)
         poolings = [pooling_of(config.pooling, causal=shape.causal, trained=trained) for trained in (False, True)]
         drawn = config.weights == "random"
@@ -85,7 +92,7 @@ def make_ready(
         if note := long_note(reading, dataset):
             say(note)
     with watch.stage("model"):
-        depth, final_norm = planned.top, bool(planned.tails)
+        depth, final_norm = planned.top, bool(planned.tails) or config.asks_lm_head
         decoder: Part
         if counted:
             decoder = empty_part(shape)
@@ -95,6 +102,7 @@ def make_ready(
             decoder = load_part(model.path, depth=depth, final_norm=final_norm)
     origin = f"random weights of seed {config.seed} in its shape, {model.source}" if drawn else model.source
     return Ready(
+        folder=model.path,
         source={"name": model.name, "source": origin, "sha256": weights},
         blocks=shape.blocks,
         planned=planned,
@@ -106,19 +114,39 @@ def make_ready(
 
 
 def _plan(shape: Shape, config: TrainConfig) -> auto.Plan:
+    """What to compute; the LM head belongs to the top, so that is the depth where none is named."""
     planned = auto.plan(
-        config.method,
-        config.depth,
+        "probe" if config.method == "zero-shot" else config.method,
+        "last" if config.asks_lm_head and config.depth == "auto" else config.depth,
         blocks=config.blocks,
         total=shape.blocks,
         causal=shape.causal,
         from_depth=config.from_depth,
     )
+    if config.method == "zero-shot":
+        planned = replace(planned, depths=planned.cuts)
     if planned.tails:
         require_trainable(planned.trains, shape, first=config.from_depth, lora=lora_settings(config))
     if config.keep_adapter:
         require_keepable(shape, pooling_of(config.pooling, causal=shape.causal, trained=True))
     return planned
+
+
+def words_of(ready: Ready, labels: LabelSet, config: TrainConfig) -> WordScorer | None:
+    """Return what the model's own head says of each label's words, where that is asked for.
+
+    Raises:
+        ConfigError: If the words cannot be read, or nothing tells those of two labels apart.
+        ModelError: If the head cannot be read.
+    """
+    if not config.asks_lm_head:
+        return None
+    words = label_words(config.label_words, labels.names)
+    tokenizer = ready.reading.tokenizer
+    scorer = word_scorer(ready.passes.decoder, ready.folder, tokenizer, words)
+    if config.calibrate_prior:
+        calibrate_prior(scorer, ready.passes.backbone(precision_of(config, None)), tokenizer)
+    return scorer
 
 
 def settle(

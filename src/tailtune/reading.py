@@ -55,7 +55,7 @@ def read(dataset: Dataset, model: Path, config: TrainConfig, *, context: int) ->
     if config.max_tokens is not None and config.max_tokens > context:
         raise ConfigError(f"--max-tokens {config.max_tokens}: the model reads at most {context} tokens")
     long = LongRule(kind=config.long, stride=config.stride, merge=config.merge or "mean")
-    made = Tokenizer.of_model(model, max_tokens=config.max_tokens or context, long=long)
+    made = Tokenizer.of_model(model, max_tokens=config.max_tokens or context, long=long, template=config.made_by)
     tokens, windows = made.read(dataset.texts)
     return Reading(tokenizer=made, tokens=tokens, windows=windows)
 
@@ -86,9 +86,11 @@ def pass_note(done: Pass, reading: Reading) -> str:
         return (
             f"backbone pass: nothing to compute, all {done.texts} distinct {what} are in the store ({done.precision})"
         )
+    spared = done.spared_tokens
+    once = f", {spared} of them ({spared / done.computed_tokens:.0%}) in what all begin with, once" if spared else ""
     return (
         f"backbone pass in {done.precision}: computed {done.computed_texts} of {done.texts} distinct {what} "
-        f"({done.computed_tokens} tokens) through {done.depth} blocks"
+        f"({done.computed_tokens} tokens{once}) through {done.depth} blocks"
     )
 
 
@@ -101,6 +103,7 @@ def token_counts(reading: Reading, passes: Sequence[Pass]) -> dict[str, Any]:
         "distinct_texts": passes[-1].texts,
         "total": int(reading.tokens.offsets[-1]),
         "computed": sum(done.computed_tokens for done in passes),
+        "spared": sum(done.spared_tokens for done in passes),
         "computed_texts": sum(done.computed_texts for done in passes),
         "passes": [asdict(done) for done in passes],
         "longest": int(windows.lengths.max()),

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tailtune.config import MODEL_VARIABLE, OF_BLOCKS, RECIPES, TrainConfig, default_model, settings
+from tailtune.config import MODEL_VARIABLE, RECIPES, TrainConfig, default_model, settings
+from tailtune.contradictions import OF_BLOCKS
 from tailtune.errors import ConfigError
 from tailtune.settings import Setting
 
@@ -71,7 +72,9 @@ _TAKEN_OVER = (
     "warmup_fraction", "schedule", "patience", "max_tokens",
 )  # fmt: skip
 # Not in every run's record: of earlier versions they have the default. The last ones a probe would refuse.
-_ADDED_LATER = ("weights", "class_weights", "long", "stride", "merge")
+_ADDED_LATER = (
+    "weights", "class_weights", "long", "stride", "merge", "template", "head_init", "label_words", "calibrate_prior",
+)  # fmt: skip
 _OF_TRAINED = ("loss", "focal_gamma", "label_smoothing", *OF_BLOCKS)
 _OF_LORA = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "lora_kind", "keep_adapter")
 _ADDED_FOR: Mapping[str, tuple[str, ...]] = {

@@ -118,7 +118,8 @@ def _outside(config: TrainConfig, progress: Progress) -> tuple[str, ...]:
     if not config.out_of_scope or config.folds:
         hint = "leave out --folds, or measure later" if config.folds else "add --out-of-scope"
         raise ConfigError("--out-of-scope-texts needs --out-of-scope and a test part", hint=hint)
-    return read_texts(Path(config.out_of_scope_texts), text_column=config.text_column, progress=progress).texts
+    file = Path(config.out_of_scope_texts)
+    return read_texts(file, text_column=config.text_column, template=config.made_by, progress=progress).texts
 
 
 def _describe(config: TrainConfig, split: Split, learnt: Learnt) -> dict[str, Any]:
@@ -147,6 +148,8 @@ def _describe(config: TrainConfig, split: Split, learnt: Learnt) -> dict[str, An
         "tokens": learnt.tokens,
         "seed": config.seed,
     }
+    if template := learnt.predictor.bundle.tokenizer.template:
+        metrics["template"] = template.spelled
     if len(split.validation):
         held_out = split.validation
         metrics["validation"] = learnt.settled.score(learnt.raw(held_out), learnt.ids[held_out], names)

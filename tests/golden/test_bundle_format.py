@@ -7,7 +7,8 @@ for any number of labels per text, ``bundle_v5_padded`` reads pads, ``bundle_v5_
 stand on a model with windows, caps and norms on both sides, ``bundle_v5_generic`` is a Falcon, whose blocks are the
 reference library's, ``bundle_v5_encoder`` is read at its first token, ``bundle_v6_blend`` answers with a tail, counted
 letters and a probe on another model, ``bundle_v6_ngrams`` with counted letters alone, ``bundle_v6_pooled_tail`` with a
-tail that reads the mean of all tokens too.
+tail that reads the mean of all tokens too, ``bundle_v6_words`` has a template and the LM head's rows of words,
+``bundle_v6_guided`` a probe on top of them.
 Made with ``PYTHONPATH=tests python tests/golden/test_bundle_format.py NUMBER NAME ...``.
 """
 
@@ -25,6 +26,7 @@ from support.architectures import ARCHITECTURES
 from support.classifiers import (
     LABELS,
     blended_bundle,
+    guided_bundle,
     ngrams_bundle,
     padded_bundle,
     pooled_tail_bundle,
@@ -34,6 +36,7 @@ from support.classifiers import (
     several_bundle,
     tail_bundle,
     windows_bundle,
+    words_bundle,
 )
 from support.generic_models import write_generic
 from support.reference import write_reference
@@ -58,6 +61,7 @@ def test_there_is_one_of_each_method() -> None:
     made = {"bundle_v1_probe", "bundle_v1_tail", "bundle_v2_probe", "bundle_v3_ruled", "bundle_v4_windows"}
     made |= {"bundle_v4_scoped", "bundle_v4_several", "bundle_v5_padded", "bundle_v5_gemma", "bundle_v5_gemma_tail"}
     made |= {"bundle_v5_generic", "bundle_v5_encoder", "bundle_v6_blend", "bundle_v6_ngrams", "bundle_v6_pooled_tail"}
+    made |= {"bundle_v6_words", "bundle_v6_guided"}
     assert made <= {path.name for path in FOLDER.iterdir()}
 
 
@@ -82,6 +86,7 @@ def _write(number: str, names: Sequence[str]) -> None:
         }
         kinds |= {"several": several_bundle, "padded": padded_bundle, "pooled_tail": pooled_tail_bundle}
         kinds |= {"ngrams": ngrams_bundle, "blend": lambda llama: blended_bundle(llama, bert)}
+        kinds |= {"words": words_bundle, "guided": guided_bundle}
         made = {name: (make, llama) for name, make in kinds.items()}
         if any(name.startswith("gemma") for name in names):
             gemma = _write_gemma(Path(folder, "gemma"))

@@ -14,6 +14,7 @@ from torch import Tensor
 from support.default_model import NAME, default_model
 from tailtune.models.sources.catalog import pull
 from tailtune.text.tokenizer import Tokenizer
+from tailtune.zero_shot import zero_shot
 
 pytestmark = pytest.mark.network
 
@@ -117,3 +118,20 @@ def test_a_second_pull_touches_nothing(folder: Path, monkeypatch: pytest.MonkeyP
     before = (folder / "model.safetensors").stat().st_mtime_ns
     assert pull(NAME).path == folder
     assert (folder / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_its_next_words_are_those_of_the_reference_library(reference: Any, folder: Path) -> None:
+    """Tied head, first tokens with their space: probabilities without training, against the whole model's logits."""
+    words = {"spam": ("spam", "advertising"), "ham": ("ordinary", "personal")}
+    made = zero_shot(words, template=r"Message: {text}\nThis message is", model=str(folder), device="cpu")
+    texts = ["See you at five, usual place?", "WINNER!! Claim your prize now", ""]
+    plain = Tokenizer.load(folder / "tokenizer.json", max_tokens=512)
+    heads = [[int(plain.encode([f" {word}"]).ids[0]) for word in words[label]] for label in made.labels]
+    expected = []
+    for text in texts:
+        ids = torch.from_numpy(plain.encode([f"Message: {text}\nThis message is"]).ids.astype(np.int64))[None]
+        with torch.no_grad():
+            said = reference(ids).logits[0, -1].double().softmax(dim=-1)
+        means = torch.stack([said[tokens].mean() for tokens in heads])
+        expected.append((means / means.sum()).numpy())
+    np.testing.assert_allclose(made.predict_proba(texts), np.array(expected), atol=1e-5)

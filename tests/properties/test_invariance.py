@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.classifiers import pooled_tail_bundle, probe_bundle, tail_bundle
+from support.classifiers import guided_bundle, pooled_tail_bundle, probe_bundle, tail_bundle
 from support.parts import full_bundle, lora_bundle
 from support.tiny_models import write_tiny_bert, write_tiny_gpt2, write_tiny_llama
 from tailtune.bundle import Bundle
@@ -23,8 +23,9 @@ from tailtune.predict import Predictor
 FAMILIES: dict[str, Callable[..., Path]] = {"llama": write_tiny_llama, "gpt2": write_tiny_gpt2, "bert": write_tiny_bert}
 MAKERS: dict[str, Callable[[Path], Bundle]] = {
     "probe": probe_bundle, "tail": tail_bundle, "pooled": pooled_tail_bundle, "full": full_bundle, "lora": lora_bundle,
+    "guided": guided_bundle,
 }  # fmt: skip
-KINDS = [(family, method) for family in FAMILIES for method in MAKERS]
+KINDS = [(family, method) for family in FAMILIES for method in MAKERS if (family, method) != ("bert", "guided")]
 TOLERANCE = 1e-5
 Texts = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=60), min_size=1, max_size=12)
 

@@ -7,20 +7,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from tailtune.bundle import Bundle
 from tailtune.evaluate.ngrams import fit_ngrams
+from tailtune.features.backbone import Backbone
 from tailtune.label_rules import LabelRules
 from tailtune.labels import LabelSet
 from tailtune.methods.blend import Blend, Member
 from tailtune.methods.members import BackboneMember
+from tailtune.methods.next_word import calibrate_prior, word_scorer
 from tailtune.methods.ngrams import NgramMember
 from tailtune.methods.scope import Scope
 from tailtune.methods.scorers import NoScorer, Pooling, ProbeScorer, Scorer, pooling_of
 from tailtune.methods.tail import new_tail
+from tailtune.methods.words import GuidedProbe, WordScorer
 from tailtune.models.int8 import to_int8
 from tailtune.models.parts import load_part, make_part
 from tailtune.rules import Abstain, Curve, Curves, Rules, Scaling, Threshold
+from tailtune.template import Template
 from tailtune.text.ngrams import Kind
 from tailtune.text.tokenizer import Tokenizer
 from tailtune.text.windows import LongRule
@@ -68,6 +73,27 @@ def pooled_tail_bundle(model: Path) -> Bundle:
     tail = new_tail(decoder, blocks=2, depth=3, classes=len(LABELS), seed=1, pooling=pooling)
     tail.eval().requires_grad_(False)
     return _bundle(model, tail)
+
+
+def words_bundle(model: Path) -> Bundle:
+    """Return what the LM head says of two words of each class behind a template, its prior taken off, without rules."""
+    decoder = load_part(model)
+    content = (model / "tokenizer.json").read_bytes()
+    template = Template.parse(r"Message: {text}\nThis message is")
+    tokenizer = Tokenizer(content, max_tokens=64, template=template)
+    words = {"ham": ("milk", "home"), "other": ("dinner",), "spam": ("prize", "your")}
+    scorer = word_scorer(decoder, model, tokenizer, words)
+    below = decoder.below(len(decoder.blocks))
+    calibrate_prior(scorer, Backbone(below, device=torch.device("cpu")), tokenizer)
+    return replace(_bundle(model, scorer), decoder=below, tokenizer=tokenizer)
+
+
+def guided_bundle(model: Path) -> Bundle:
+    """Return ``words_bundle`` with ``probe_bundle``'s probe on top."""
+    words, probe = words_bundle(model), probe_bundle(model).scorer
+    assert isinstance(probe, ProbeScorer)
+    assert isinstance(words.scorer, WordScorer)
+    return replace(words, scorer=GuidedProbe(probe=probe, words=words.scorer, strength=0.7))
 
 
 def ruled_bundle(model: Path) -> Bundle:

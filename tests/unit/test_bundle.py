@@ -15,6 +15,7 @@ import pytest
 
 from support.classifiers import (
     LABELS,
+    guided_bundle,
     int8_bundle,
     pooled_tail_bundle,
     probe_bundle,
@@ -22,13 +23,17 @@ from support.classifiers import (
     ruled_bundle,
     tail_bundle,
     windows_bundle,
+    words_bundle,
 )
 from support.parts import full_bundle
 from tailtune.bundle import FORMAT, Bundle, read_bundle, write_bundle
 from tailtune.errors import BundleError, SetupError
 from tailtune.methods.scorers import Pooling, ProbeScorer, TailScorer
-from tailtune.models.int8 import Precision
+from tailtune.models.int8 import Precision, to_int8
 from tailtune.predict import GOLDEN_TEXTS, Predictor
+from tailtune.storage import canonical_json, sha256_bytes
+from tailtune.template import Template
+from tailtune.text.tokenizer import Tokenizer
 from tailtune.text.windows import Kind, LongRule
 
 TEXTS = ["WINNER!! claim your prize", "see you at 5", "", "x" * 500, "<|endoftext|>"]
@@ -100,6 +105,54 @@ def test_predictions_say_what_was_read(made: Predictor) -> None:
         if prediction.rule is None:
             assert prediction.confidence == max(prediction.probabilities.values())
     assert made.predict([]) == []
+
+
+def changed(folder: Path, **values: object) -> None:
+    """Write other values into the manifest, with the digest that belongs to them."""
+    manifest = json.loads((folder / "bundle.json").read_text()) | values
+    manifest.pop("digest")
+    manifest["digest"] = sha256_bytes(canonical_json(manifest).encode())
+    (folder / "bundle.json").write_text(canonical_json(manifest), encoding="utf-8")
+
+
+@pytest.mark.parametrize("make", [words_bundle, guided_bundle])
+def test_a_template_and_words_are_saved(
+    make: Callable[[Path], Bundle], tiny_llama: Path, tiny_gpt2: Path, tmp_path: Path
+) -> None:
+    """Format 6; texts are read as the template makes them, with the same answers; int8 blocks below work as well."""
+    for name, model in (("llama", tiny_llama), ("gpt2", tiny_gpt2)):
+        made = Predictor(make(model), device="cpu")
+        made.save(tmp_path / name)
+        loaded = Predictor.load(tmp_path / name)
+        np.testing.assert_allclose(loaded.predict_proba(TEXTS), made.predict_proba(TEXTS), atol=1e-6)
+        assert loaded.bundle.tokenizer.template == made.bundle.tokenizer.template
+        manifest = json.loads((tmp_path / name / "bundle.json").read_text())
+        assert manifest["format_version"] == 6
+        assert manifest["template"] == r"Message: {text}\nThis message is"
+    exact = make(tiny_llama)
+    rounded = replace(exact, decoder=to_int8(exact.decoder), precision="int8")
+    Predictor(rounded, device="cpu").save(tmp_path / "int8")
+    answers = Predictor.load(tmp_path / "int8").predict_proba(TEXTS)
+    np.testing.assert_allclose(answers, Predictor(exact, device="cpu").predict_proba(TEXTS), atol=0.2)
+
+
+def test_only_what_needs_the_newest_format_has_it(tiny_llama: Path, tmp_path: Path) -> None:
+    """A template alone does; words that lost a class or a broken template are refused in one line."""
+    plain = probe_bundle(tiny_llama)
+    around = Tokenizer(plain.tokenizer.json_bytes, max_tokens=64, template=Template.parse("Say: {text}"))
+    for name, bundle, number in (("plain", plain, 2), ("around", replace(plain, tokenizer=around), 6)):
+        Predictor(bundle, device="cpu").save(tmp_path / name)
+        manifest = json.loads((tmp_path / name / "bundle.json").read_text())
+        assert manifest["format_version"] == number
+        assert ("template" in manifest) == (number == 6)
+    changed(tmp_path / "around", template="Say: {text")
+    with pytest.raises(BundleError, match=r"does not hold a classifier: --template 'Say: \{text'"):
+        Predictor.load(tmp_path / "around")
+    Predictor(words_bundle(tiny_llama), device="cpu").save(tmp_path / "words")
+    manifest = json.loads((tmp_path / "words" / "bundle.json").read_text())
+    changed(tmp_path / "words", classifier={**manifest["classifier"], "owners": [0, 0, 1, 1, 1]})
+    with pytest.raises(BundleError, match=r"words of classes \[0, 1\], not of all 3"):
+        Predictor.load(tmp_path / "words")
 
 
 @pytest.mark.parametrize(

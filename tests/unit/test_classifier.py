@@ -246,3 +246,28 @@ def test_settings_of_a_run_are_refused(name: str) -> None:
     """What only a run reads is not silently ignored."""
     with pytest.raises(ConfigError, match=f"{name}: only a run has this"):
         TextClassifier(**{name: False if name == "baselines" else "x"})
+
+
+def test_rows_of_columns_are_texts(tiny_llama: Path, tmp_path: Path) -> None:
+    """Mappings fit, predict and survive saving; a plain text is refused where the template has several columns."""
+    rows = [dict(zip(("first", "rest"), text.split(" ", 1), strict=True)) for text in TEXTS]
+    classifier = made(tiny_llama, template="{first} {rest}", method="probe").fit(rows, LABELS)
+    plain = made(tiny_llama, method="probe").fit(TEXTS, LABELS)
+    np.testing.assert_allclose(classifier.predict_proba(rows[:5]), plain.predict_proba(TEXTS[:5]), atol=1e-5)
+    classifier.save(tmp_path / "mail")
+    loaded = TextClassifier.load(tmp_path / "mail")
+    np.testing.assert_allclose(loaded.predict_proba(rows[:5]), classifier.predict_proba(rows[:5]), atol=1e-6)
+    with pytest.raises(DataError, match="text 0: a plain text, but the template reads several columns"):
+        loaded.predict(["hello"])
+    with pytest.raises(DataError, match="text 1: no 'rest', which the template reads"):
+        loaded.explain([rows[0], {"first": "x"}])
+
+
+def test_words_around_a_text_change_what_is_read(tiny_llama: Path) -> None:
+    """Plain texts, and mappings that have the one column, are wrapped alike."""
+    classifier = made(tiny_llama, template="Message: {message}. It is", method="probe").fit(TEXTS, LABELS)
+    np.testing.assert_array_equal(
+        classifier.predict_proba(TEXTS[:3]), classifier.predict_proba([{"message": text} for text in TEXTS[:3]])
+    )
+    (told,) = classifier.explain(TEXTS[:1])
+    assert told.tokens > made(tiny_llama, method="probe").fit(TEXTS, LABELS).explain(TEXTS[:1])[0].tokens

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tailtune.config import DEFAULT_MODEL, RECIPES, TrainConfig, settings
 from tailtune.errors import ConfigError
 from tailtune.resolving import resolve
+from tailtune.template import Template
 
 
 def toml(folder: Path, content: str) -> Path:
@@ -242,7 +243,11 @@ def test_depth_is_a_word_or_a_number(text: str, depth: int | str) -> None:
         ("learning_rate", "nan", "expected 'auto' or a number above 0, got nan"),
         ("learning_rate", "inf", "expected 'auto' or a number above 0, got inf"),
         ("warmup_fraction", "1", "expected a number, at least 0.0, below 1.0, got 1.0"),
-        ("method", "svm", "expected 'auto' or 'probe' or 'tail' or 'lora' or 'full' or 'ngrams', got 'svm'"),
+        (
+            "method",
+            "svm",
+            "expected 'auto' or 'probe' or 'tail' or 'lora' or 'full' or 'ngrams' or 'zero-shot', got 'svm'",
+        ),
         ("depth", "middle", "expected 'auto' or 'last' or an integer, at least 0, got 'middle'"),
         ("depth", "-1", "at least 0, got -1"),
         ("seed", "-1", "got -1"),
@@ -387,3 +392,24 @@ def test_settings_of_other_methods_are_refused(given: dict[str, Any], told: str)
 def test_settings_of_the_method_itself_are_fine(given: dict[str, Any]) -> None:
     """Those that go together are taken."""
     assert TrainConfig(data="x", **given).method == given["method"]
+
+
+def test_templates_and_words_are_taken_over(tmp_path: Path) -> None:
+    """An earlier run's template, words and start; one of before they were there has none."""
+    told: dict[str, Any] = {"template": "Say: {text}", "head_init": "lm", "label_words": "a=b;c=d"}
+    config = TrainConfig(data="old.csv", method="probe", **told).as_json()
+    again = resolve({"data": "x", "like": str(finished_run(tmp_path, config=config))}).config
+    assert (again.template, again.head_init, again.label_words) == ("Say: {text}", "lm", "a=b;c=d")
+    assert again.made_by == Template.parse("Say: {text}")
+    old = {name: value for name, value in config.items() if name not in told}
+    assert resolve({"data": "x", "like": str(finished_run(tmp_path, config=old))}).config.made_by is None
+
+
+@pytest.mark.parametrize(
+    ("given", "columns"),
+    [({}, None), ({"method": "zero-shot"}, ("text",)), ({"method": "zero-shot", "template": "{a}{b}"}, ("a", "b"))],
+)
+def test_the_lm_head_has_a_template_of_its_own(given: dict[str, Any], columns: tuple[str, ...] | None) -> None:
+    """Where none is given and a next word is asked for; bare texts else."""
+    made_by = resolve({"data": "x", **given}).config.made_by
+    assert (made_by and made_by.columns) == columns

@@ -16,7 +16,7 @@ from typing import Annotated, cast
 import typer
 
 from tailtune import __version__
-from tailtune.cli import bench, cache, compare, label, ledger, models, predict, suggest, sweep, train
+from tailtune.cli import bench, cache, compare, label, ledger, models, predict, suggest, sweep, train, zero_shot
 from tailtune.cli import data as data
 from tailtune.cli import evaluate as evaluate
 from tailtune.cli import import_ as import_
@@ -55,6 +55,7 @@ def _common(
 train.register(app)
 sweep.register(app)
 predict.register(app)
+zero_shot.register(app)
 evaluate.register(app)
 compare.register(app)
 suggest.register(app)

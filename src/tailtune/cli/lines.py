@@ -15,6 +15,7 @@ from tailtune.errors import DataError
 
 if TYPE_CHECKING:
     from tailtune.data.columns import Wanted
+    from tailtune.template import Template
 
 # Most lines of a chunk that is answered as soon as it has arrived.
 CHUNK_LINES = 256
@@ -63,7 +64,12 @@ def require_text(text: str, source: str, line: int | None = None) -> str:
 
 
 def records(
-    stream: ByteStream, source: str, text_column: str | None = None, *, full: bool = False
+    stream: ByteStream,
+    source: str,
+    text_column: str | None = None,
+    *,
+    full: bool = False,
+    template: Template | None = None,
 ) -> Iterator[list[Record]]:
     """Yield the records of ``stream`` in order, in chunks.
 
@@ -73,6 +79,7 @@ def records(
         text_column: Key of the text in JSON objects; default: the first of the usual names that is there.
         full: Fill each chunk to FULL_CHUNK_LINES or FULL_CHUNK_BYTES, so that chunks depend on nothing but the content;
             default: yield at most CHUNK_LINES as soon as they are complete.
+        template: Makes the text of one of several keys.
 
     Raises:
         DataError: With the line: it is not UTF-8, holds NUL, is not the JSON the first line promised, or lacks a text.
@@ -81,7 +88,8 @@ def records(
     from tailtune.data.columns import Wanted
     from tailtune.data.decode import decode
 
-    wanted = Wanted(text_column=text_column, labelled=False)
+    wanted = Wanted(text_column=text_column, labelled=False).read_by(template)
+    joins = template if wanted.joined else None
     as_json: bool | None = None
     positions: dict[tuple[str, ...], int] = {}
     for chunk in _full_chunks(_arriving(stream)) if full else _chunks(_arriving(stream)):
@@ -92,9 +100,10 @@ def records(
                 if as_json is None and line.strip():
                     as_json = _is_json(line)
                 if not as_json:
-                    found.append(Record(line=number, text=line))
+                    text = line if joins is None else joins.of_row(line, f"{source}:{number}")
+                    found.append(Record(line=number, text=text))
                 elif line.strip():
-                    found.append(_from_json(line, (source, number), wanted, positions))
+                    found.append(_from_json(line, (source, number), wanted, positions, joins))
         except DataError:
             yield found  # however lines fall into chunks, those before a broken one are answered
             raise
@@ -147,22 +156,33 @@ def _is_json(line: str) -> bool:
         return False
 
 
-def _from_json(line: str, place: tuple[str, int], wanted: Wanted, positions: dict[tuple[str, ...], int]) -> Record:
+def _from_json(
+    line: str,
+    place: tuple[str, int],
+    wanted: Wanted,
+    positions: dict[tuple[str, ...], int],
+    joins: Template | None,
+) -> Record:
     """The record in ``line``; ``positions`` remembers which of the same keys is the text."""
     from tailtune.data.columns import choose_columns
-    from tailtune.data.structured import load_json, text_value
+    from tailtune.data.structured import load_json, plain_value, text_value
 
     source, number = place
     content = load_json(line, source, number)
     if isinstance(content, str):
-        return Record(line=number, text=require_text(content, source, number))
+        text = content if joins is None else joins.of_row(content, f"{source}:{number}")
+        return Record(line=number, text=require_text(text, source, number))
     if not isinstance(content, dict):
         raise DataError("expected a JSON object or string, as in the first line", path=source, line=number)
+    kept = {"id": content["id"]} if "id" in content else {}
+    if joins is not None:
+        cells = {key: plain_value(value) for key, value in content.items()}
+        text = joins.of_row(cells, f"{source}:{number}")
+        return Record(line=number, text=require_text(text, source, number), kept=kept)
     keys = tuple(content)
     if keys not in positions:
         if len(positions) == _REMEMBERED_KEYS:
             positions.clear()
         positions[keys] = choose_columns(keys, wanted, f"{source}:{number}")[0]
     text = text_value(content[keys[positions[keys]]], source, number)
-    kept = {"id": content["id"]} if "id" in content else {}
     return Record(line=number, text=require_text(text, source, number), kept=kept)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from tailtune.cli.lines import ByteStream, Record
     from tailtune.explain import Highlight
     from tailtune.predict import Prediction, Predictor
+    from tailtune.template import Template
+
+    Chunks = Callable[[Template | None], Iterator[list[Record]]]
 
 _TABLES = {".csv", ".tsv", ".tab", ".parquet", ".pq"}
 # When a part is gone on with, so many of its answers are asked again, and may differ by so much: batches differ.
@@ -77,12 +81,14 @@ def _predict(
     if sure is not None and not 0 < sure <= 1:
         raise ConfigError(f"--sure: expected a share above 0, at most 1, got {sure}")
     asked = Asked(reject=reject, sure=sure, explain=explain)
-    chunks = _chunks(texts or [], file, text_column)
+    chunks = partial(chunks_of, texts or [], file, text_column)
     with Screen(quiet=quiet) as screen:
         if out is not None:
             _to_file(chunks, classifier, out, screen, asked, resume=resume)
         else:
-            _to_stdout(chunks, classifier, screen, asked, as_json=as_json)
+            from tailtune.predict import Predictor
+
+            answer(chunks, Predictor.load(classifier), screen, asked, as_json=as_json)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,22 +118,32 @@ class Asked:
             raise BundleError("--sure: the labels of this classifier are no paths", hint="train it with --label-levels")
 
 
-def _to_stdout(
-    chunks: Iterator[list[Record]],
-    classifier: str,
+def answer(
+    chunks: Chunks,
+    predictor: Predictor,
     screen: Screen,
     asked: Asked,
     *,
     as_json: bool,
 ) -> None:
-    from tailtune.cli import show
-    from tailtune.predict import Predictor
+    """Print what ``predictor`` says of the texts, chunk by chunk.
 
-    predictor = Predictor.load(classifier)
+    Args:
+        chunks: The texts as the classifier's template makes them.
+        predictor: The classifier.
+        screen: Shows notes and progress.
+        asked: What every answer shall say besides.
+        as_json: One JSON object per text.
+
+    Raises:
+        BundleError: If something is asked for that the classifier cannot tell.
+    """
+    from tailtune.cli import show
+
     asked.require(predictor)
     _say_pads(predictor, screen)
     done = 0
-    for chunk in chunks:
+    for chunk in chunks(predictor.bundle.tokenizer.template):
         # On a terminal the answers themselves show how far it is; a bar would run through them.
         if not sys.stdout.isatty():
             screen.progress("predicting", done, 0, "texts")
@@ -142,7 +158,7 @@ def _to_stdout(
 
 
 def _to_file(
-    chunks: Iterator[list[Record]],
+    chunks: Chunks,
     classifier: str,
     out: Path,
     screen: Screen,
@@ -159,7 +175,7 @@ def _to_file(
         asked.require(predictor)
         _say_pads(predictor, screen)
         started, done, computed = time.monotonic(), 0, 0
-        for chunk in chunks:
+        for chunk in chunks(predictor.bundle.tokenizer.template):
             held = answers.held(chunk)
             if held and not done:
                 _require_same_answers(predictor, chunk, held)
@@ -235,19 +251,36 @@ def _json_line(
     return json.dumps(answer, ensure_ascii=False, allow_nan=False)
 
 
-def _chunks(texts: Sequence[str], file: Path | None, text_column: str | None) -> Iterator[list[Record]]:
-    """Yield the records asked for, in order: those of stdin as they arrive, those of a file in full chunks."""
+def chunks_of(
+    texts: Sequence[str], file: Path | None, text_column: str | None, template: Template | None
+) -> Iterator[list[Record]]:
+    """Yield the records asked for, in order: those of stdin as they arrive, those of a file in full chunks.
+
+    Args:
+        texts: Given on the command line; a single - means stdin.
+        file: Read instead.
+        text_column: Its text column, found by its usual names when not given.
+        template: Of the classifier.
+
+    Raises:
+        DataError: If they cannot be read, or are plain texts where the template has several columns.
+    """
     from tailtune.cli.lines import Record, records, require_text
 
     if file is not None:
-        yield from _from_file(file, text_column)
+        yield from _from_file(file, text_column, template)
     elif list(texts) == ["-"]:
-        yield from records(cast("ByteStream", sys.stdin.buffer), "stdin", text_column)
+        yield from records(cast("ByteStream", sys.stdin.buffer), "stdin", text_column, template=template)
     else:
-        yield [Record(line=line, text=require_text(text, f"text {line}")) for line, text in enumerate(texts, start=1)]
+        given = [(line, require_text(text, f"text {line}")) for line, text in enumerate(texts, start=1)]
+        joins = template if template is not None and template.joins else None
+        yield [
+            Record(line=line, text=text if joins is None else joins.of_row(text, f"text {line}"))
+            for line, text in given
+        ]
 
 
-def _from_file(file: Path, text_column: str | None) -> Iterator[list[Record]]:
+def _from_file(file: Path, text_column: str | None, template: Template | None) -> Iterator[list[Record]]:
     """Yield the records of a file: lines and JSON lines as a stream, tables (CSV, Parquet) after reading them whole."""
     from tailtune.cli.lines import FULL_CHUNK_LINES, Record, records
     from tailtune.data.decode import require_file
@@ -255,11 +288,11 @@ def _from_file(file: Path, text_column: str | None) -> Iterator[list[Record]]:
     require_file(file)
     if file.suffix.casefold() not in _TABLES:
         with file.open("rb") as stream:
-            yield from records(stream, str(file), text_column, full=file.is_file())
+            yield from records(stream, str(file), text_column, full=file.is_file(), template=template)
         return
     from tailtune.data.read import read_texts
 
-    table = read_texts(file, text_column=text_column)
+    table = read_texts(file, text_column=text_column, template=template)
     for start in range(0, len(table.texts), FULL_CHUNK_LINES):
         part = slice(start, start + FULL_CHUNK_LINES)
         yield [Record(line=line, text=text) for line, text in zip(table.lines[part], table.texts[part], strict=True)]

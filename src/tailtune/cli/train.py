@@ -17,13 +17,13 @@ from tailtune.settings import Setting
 
 _GROUPS = {
     "Data": (
-        "text_column", "label_column", "label_separator", "label_columns", "label_shares", "label_levels", "relabel",
-        "validation", "test", "split_by", "near_duplicates", "group", "time_column", "folds", "balance",
+        "text_column", "template", "label_column", "label_separator", "label_columns", "label_shares", "label_levels",
+        "relabel", "validation", "test", "split_by", "near_duplicates", "group", "time_column", "folds", "balance",
         "class_weights", "recipe", "seed",
     ),
     "Model and method": (
         "model", "weights", "method", "time", "ship", "depth", "precision", "budget", "smaller_than", "blocks",
-        "from_depth", "pooling", "penalty", "like",
+        "from_depth", "pooling", "penalty", "like", "head_init", "label_words", "calibrate_prior",
     ),
     "Learning from another classifier": ("teacher", "teacher_share", "teacher_temperature", "unlabelled"),
     "Long texts": ("max_tokens", "long", "stride", "merge"),
@@ -45,10 +45,11 @@ _GROUPS = {
 _PANELS = {name: group for group, names in _GROUPS.items() for name in names}
 _SWITCHES = {name: f"--{name}/--no-{name}" for name in ("cache", "doubts", "highlights")}
 _SWITCHES |= {"quiet": "--quiet", "measure_unused": "--measure-unused", "out_of_scope": "--out-of-scope"}
-_SWITCHES["keep_adapter"] = "--keep-adapter"
+_SWITCHES |= {"keep_adapter": "--keep-adapter", "calibrate_prior": "--calibrate-prior"}
 _METAVARS: dict[type, str] = {int: "N", float: "X", str: "NAME"}
 _PLACES = dict.fromkeys(("relabel", "validation", "test", "out_of_scope_texts", "class_weights"), "FILE")
 _PLACES |= {"out": "DIR", "budget": "TIME", "time": "TIME", "smaller_than": "SIZE", "like": "RUN", "ship": "NAMES"}
+_PLACES |= {"template": "WORDS", "label_words": "WORDS"}
 _PLACES |= dict.fromkeys(("track", "baselines", "lora_targets"), "NAMES")
 
 

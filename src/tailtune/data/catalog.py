@@ -15,6 +15,7 @@ from tailtune.data.sources import ArchiveSource, FolderSource, Source, SourceRef
 from tailtune.errors import ConfigError, DataError, SetupError, setup_error
 from tailtune.progress import Progress, silent
 from tailtune.storage import cache_home, locked, sha256_file, write_json
+from tailtune.template import Template
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -231,6 +232,7 @@ def open_dataset(
     label_column: str | None = None,
     others: tuple[str, ...] | None = (),
     form: LabelForm = ONE_NAME_OR_LIST,
+    template: Template | None = None,
     progress: Progress = silent,
 ) -> Dataset:
     """Return the Dataset of a file or a named data set, with a finding on which source was used for the latter.
@@ -241,17 +243,28 @@ def open_dataset(
         label_column: As for ``read_dataset``.
         others: As for ``read_dataset``.
         form: As for ``read_dataset``.
+        template: As for ``read_dataset``.
         progress: Told about lines read and bytes fetched.
 
     Raises:
+        ConfigError: As for ``read_dataset``.
         DataError: If there is no such file or name, or it cannot be read.
         SetupError: If a named set cannot be had.
     """
     named = locate(reference, progress)
     if named.label_names:
+        if template is not None and template.text_column is not None:
+            said = f"--template {template.spelled!r}: {reference} has one text and no named columns"
+            raise ConfigError(said, hint="call the text {text}")
         return with_source(read_numbered(named.path, named.label_names), named)
     dataset = read_dataset(
-        named.path, text_column=text_column, label_column=label_column, others=others, form=form, progress=progress
+        named.path,
+        text_column=text_column,
+        label_column=label_column,
+        others=others,
+        form=form,
+        template=template,
+        progress=progress,
     )
     return with_source(dataset, named)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from tailtune.data.several import ONE_NAME_OR_LIST, LabelForm
-from tailtune.errors import DataError
+from tailtune.errors import ConfigError, DataError
+from tailtune.template import Template
 
 Role = Literal["text", "label"]
 
@@ -35,6 +36,7 @@ class Wanted:
         labelled: Whether labels are read at all; predicting needs none.
         others: Further columns to read beside them, by name; None for all there are.
         label_form: How labels are written.
+        joined: Columns whose cells make the text, the text column first; () where that one is the text.
     """
 
     text_column: str | None = None
@@ -42,6 +44,27 @@ class Wanted:
     labelled: bool = True
     others: tuple[str, ...] | None = ()
     label_form: LabelForm = ONE_NAME_OR_LIST
+    joined: tuple[str, ...] = ()
+
+    def read_by(self, template: Template | None) -> Wanted:
+        """Return what is to be read where ``template`` makes the texts.
+
+        Raises:
+            ConfigError: If a text column is asked for beside a template that names its columns.
+        """
+        if template is None or template.text_column is None:
+            return self
+        if self.text_column is not None:
+            said = f"--text-column {self.text_column} and --template {template.spelled!r} both say where the texts are"
+            raise ConfigError(said, hint="leave out --text-column, or call it {text} in the template")
+        own = template.columns if template.joins else ()
+        others = None if self.others is None else tuple(dict.fromkeys((*self.others, *own[1:])))
+        return replace(self, text_column=template.text_column, others=others, joined=own)
+
+    @property
+    def asked(self) -> set[str]:
+        """Names of columns that were asked for."""
+        return {name for name in (self.text_column, self.label_column, *(self.others or ())) if name is not None}
 
     @property
     def named(self) -> bool:
@@ -60,8 +83,14 @@ def choose_columns(names: Sequence[str], wanted: Wanted, path: Path | str) -> tu
     Raises:
         DataError: If a column is absent, not clear, or is asked to be both; it lists the columns there are.
     """
-    text = _choose(names, "text", wanted.text_column, path)
+    if wanted.joined:
+        text = _single(names, wanted.joined[0], f"column {wanted.joined[0]!r}, which the template reads", None, path)
+    else:
+        text = _choose(names, "text", wanted.text_column, path)
     label = _choose(names, "label", wanted.label_column, path) if wanted.labelled else -1
+    if label >= 0 and names[label] in wanted.joined:
+        said = f"the template reads {names[label]!r}, which is the label column"
+        raise DataError(said, path=path, hint="leave it out of the template, or name another with --label-column")
     if text == label:
         raise DataError(
             f"column {names[text]!r} cannot be both the text and the label",

@@ -98,7 +98,7 @@ def _delimiter(text: str, path: Path, wanted: Wanted) -> str:
     if path.suffix.casefold() in {".tsv", ".tab"}:
         return "\t"
     _, header = next(_lines(text))
-    asked = {wanted.text_column, wanted.label_column} - {None}
+    asked = wanted.asked
 
     def score(delimiter: str) -> tuple[int, int]:
         names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter))]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from tailtune.data.annotations import looks_annotated, parse_annotations
 from tailtune.data.columns import Wanted
-from tailtune.data.dataset import Dataset, Finding, blank_texts, is_blank, similar_labels
+from tailtune.data.dataset import Dataset, Finding, blank_texts, is_blank, name_rows, similar_labels
 from tailtune.data.decode import read_text, require_file
 from tailtune.data.delimited import Records, is_label_tab_text, parse_delimited, parse_label_tab_text
 from tailtune.data.several import ONE_NAME_OR_LIST, LabelForm, never_used, read_sets, spell
@@ -18,6 +18,7 @@ from tailtune.data.structured import parse_jsonl, parse_parquet, text_value
 from tailtune.errors import ConfigError, DataError
 from tailtune.progress import Progress, silent
 from tailtune.storage import canonical_json, sha256_bytes, sha256_file
+from tailtune.template import Template
 
 Form = Literal["parquet", "jsonl", "annotations", "label-tab-text", "delimited"]
 
@@ -49,6 +50,7 @@ def read_dataset(
     label_column: str | None = None,
     others: tuple[str, ...] | None = (),
     form: LabelForm = ONE_NAME_OR_LIST,
+    template: Template | None = None,
     progress: Progress = silent,
 ) -> Dataset:
     """Return the labelled texts of a CSV, TSV, JSONL, Parquet or "label TAB text" file, or a labelling tool's export.
@@ -59,9 +61,11 @@ def read_dataset(
         label_column: Name of its label column; by default found by its usual names.
         others: Names of further columns to read; None for all there are.
         form: How labels are written; lists of names are seen without being told.
+        template: Makes a text of several columns.
         progress: Told about lines read.
 
     Raises:
+        ConfigError: If ``text_column`` and ``template`` contradict each other.
         DataError: If the file is missing, empty, broken or has no clear columns, or a label is blank; with the line.
             If labels are not written as ``form`` says; with the rows.
         SetupError: If the operating system does not let it be read.
@@ -69,9 +73,38 @@ def read_dataset(
     labelled = not form.own_columns
     if not labelled and others is not None:
         others = (*form.own_columns, *(name for name in others if name not in form.own_columns))
-    wanted = Wanted(text_column=text_column, label_column=label_column, labelled=labelled, others=others)
+    given = Wanted(text_column=text_column, label_column=label_column, labelled=labelled, others=others)
+    wanted = given.read_by(template)
+    if known := set(form.own_columns) & set(wanted.joined):
+        raise DataError(f"the template reads {min(known)!r}, which is a label column", path=path)
     records, sha256, findings = _parse(Path(path), wanted, progress)
+    if template is not None and wanted.joined:
+        records, empty = _joined(records, template, kept=given.others)
+        findings = (*findings, *empty)
     return _assemble(records, source=str(path), sha256=sha256, findings=findings, form=form)
+
+
+def _joined(
+    records: Records, template: Template, *, kept: tuple[str, ...] | None
+) -> tuple[Records, tuple[Finding, ...]]:
+    """The records with texts made of the template's columns, and what is to be said of cells that are empty.
+
+    Args:
+        records: With the template's columns: the first as texts, the others beside them.
+        template: Of several columns.
+        kept: Further columns that were asked for; None for all.
+    """
+    others = template.columns[1:]
+    cells = [records.texts, *(records.columns[name] for name in others)]
+    texts = [template.join(row) for row in zip(*cells, strict=True)]
+    said = []
+    for name, values in zip(template.columns, cells, strict=True):
+        rows = [at + 1 for at, value in enumerate(values) if is_blank(value) and texts[at]]
+        if rows:
+            message = f"{len(rows)} texts have an empty {name!r}: {name_rows(rows)}"
+            said.append(Finding(kind="empty_cells", message=message, rows=tuple(rows)))
+    columns = {name: values for name, values in records.columns.items() if kept is None or name in kept}
+    return replace(records, texts=texts, columns=columns, names=("text", records.names[1])), tuple(said)
 
 
 def dataset_from_lists(texts: Iterable[str], labels: Iterable[Any], *, source: str = "memory") -> Dataset:
@@ -141,19 +174,30 @@ def _given_label(label: Any) -> str:
     return "" if label is None else str(label)
 
 
-def read_texts(path: Path, *, text_column: str | None = None, progress: Progress = silent) -> TextRows:
+def read_texts(
+    path: Path,
+    *,
+    text_column: str | None = None,
+    template: Template | None = None,
+    progress: Progress = silent,
+) -> TextRows:
     """Return the unlabelled texts of a table (CSV, TSV, Parquet); labels that are there are not read.
 
     Args:
         path: The file.
         text_column: Name of its text column; by default found by its usual names.
+        template: Makes a text of several columns.
         progress: Told about lines read.
 
     Raises:
+        ConfigError: If ``text_column`` and ``template`` contradict each other.
         DataError: If it is missing, empty, broken or has no clear text column; with the line.
         SetupError: If the operating system does not let it be read.
     """
-    records, _, _ = _parse(path, Wanted(text_column=text_column, labelled=False), progress)
+    wanted = Wanted(text_column=text_column, labelled=False).read_by(template)
+    records, _, _ = _parse(path, wanted, progress)
+    if template is not None and wanted.joined:
+        records, _ = _joined(records, template, kept=())
     return TextRows(texts=tuple(records.texts), lines=tuple(records.lines))
 
 

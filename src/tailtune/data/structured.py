@@ -39,10 +39,10 @@ def parse_jsonl(text: str, path: Path, wanted: Wanted, progress: Progress) -> Re
         if not isinstance(value, dict):
             raise _bad_line(value, path, number)
         keys = keys or _keys(value, wanted, path)
-        texts.append(text_value(_get(value, keys[0], path, number), path, number))
+        texts.append(_text(_get(value, keys[0], path, number), wanted, path, number))
         if keys[1] is not None:
             label = _get(value, keys[1], path, number)
-            labels.append("" if is_blank(texts[-1]) else label_value(label, path, number))
+            labels.append(_label(label, texts[-1], wanted, path, number))
         numbers.append(number)
         if wanted.others != ():
             objects.append(value)
@@ -106,6 +106,17 @@ def text_value(value: Any, path: Path | str, number: int) -> str:
     raise DataError(f"the text is {_kind(value)}, expected a string", path=path, line=number)
 
 
+def _text(value: Any, wanted: Wanted, path: Path, number: int) -> str:
+    """A text must be one; a cell of several that make a text may be a number."""
+    return plain_value(value) if wanted.joined else text_value(value, path, number)
+
+
+def _label(value: Any, text: str, wanted: Wanted, path: Path, number: int) -> str:
+    """The label, which no row needs that has no text; of several columns the first may be blank alone."""
+    needless = is_blank(text) and (value is None or not wanted.joined)
+    return "" if needless else label_value(value, path, number)
+
+
 def parse_parquet(path: Path, wanted: Wanted, progress: Progress) -> Records:
     """Return the rows of a Parquet file; ``lines`` are row numbers.
 
@@ -124,11 +135,12 @@ def parse_parquet(path: Path, wanted: Wanted, progress: Progress) -> Records:
     except (polars.exceptions.PolarsError, OSError) as error:
         raise DataError("not a Parquet file that can be read", path=path, hint=str(error).split("\n")[0]) from error
     progress("reading", 0, frame.height, "rows")
-    texts = [text_value(value, path, row) for row, value in enumerate(frame[names[text_at]].to_list(), start=1)]
+    cells = enumerate(frame[names[text_at]].to_list(), start=1)
+    texts = [_text(value, wanted, path, row) for row, value in cells]
     labels = []
     if wanted.labelled:
         column = frame[names[label_at]].to_list()
-        labels = ["" if is_blank(texts[at]) else label_value(value, path, at + 1) for at, value in enumerate(column)]
+        labels = [_label(value, texts[at], wanted, path, at + 1) for at, value in enumerate(column)]
     progress("reading", frame.height, frame.height, "rows")
     columns = {name: list(map(plain_value, frame[names[at]].to_list())) for name, at in others.items()}
     return Records(

@@ -6,7 +6,7 @@ files or training.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tailtune.errors import SetupError
 from tailtune.features.allocator import keep_freed_memory
-from tailtune.models.decoder import Decoder, Packed
+from tailtune.models.decoder import Decoder, KeysValues, Packed
 from tailtune.models.int8 import Precision
 from tailtune.models.onednn import fastest_twin
 from tailtune.models.parts import Part
@@ -109,6 +109,8 @@ class Backbone:
         self.decoder = decoder.to(device).eval().requires_grad_(False)
         self.device = device
         self._fast = fastest_twin(self.decoder) if isinstance(self.decoder, Decoder) else self.decoder
+        # Of the last template: a service that answers text by text computes its words once.
+        self._beginning: _Beginning | None = None
 
     @property
     def width(self) -> int:
@@ -123,13 +125,62 @@ class Backbone:
     def run(self, tokens: Tokens, wanted: Wanted, *, token_budget: int = TOKEN_BUDGET) -> Iterator[Piece]:
         """Yield the features of every text, batch by batch, shortest texts first; empty pieces of nothing wanted.
 
+        What all texts begin with is computed once where ``tokens`` says so and the decoder can; the features are those
+        of whole texts all the same.
+
         Args:
             tokens: Ragged token ids of the texts; each text has at least one.
             wanted: Depths, none above the blocks held.
             token_budget: Most packed tokens in one batch.
         """
-        for batch in batches(tokens.lengths, token_budget=token_budget):
-            yield self._piece(tokens, batch, wanted)
+        beginning = self.shared(tokens) if wanted.pooled or wanted.states else 0
+        if not beginning:
+            for batch in batches(tokens.lengths, token_budget=token_budget):
+                yield self._piece(tokens, batch, wanted)
+            return
+        start = self._start(tokens.ids[:beginning], wanted)
+        # Tokens that are not computed anew are attended to and stored: an eighth each of the work and memory of others.
+        spare = beginning - beginning // 8
+        for batch in batches(tokens.lengths - spare, token_budget=token_budget):
+            yield self._going_on(tokens, batch.shifted(spare), wanted, start)
+
+    def shared(self, tokens: Tokens) -> int:
+        """Return how many first tokens of all these texts are computed only once."""
+        return tokens.shared if isinstance(self._fast, Decoder) and self._fast.can_go_on else 0
+
+    @torch.inference_mode()
+    def _start(self, ids: NDArray[np.int32], wanted: Wanted) -> _Beginning:
+        """What texts go on from: the one of the last call where it is the same."""
+        assert isinstance(self._fast, Decoder)
+        known = self._beginning
+        if known is not None and known.wanted == wanted and np.array_equal(known.ids, ids):
+            return known
+        kept: dict[int, KeysValues] = {}
+        batch = Batch(texts=np.zeros(1, dtype=np.int64), groups=((1, len(ids)),))
+        states = {}
+        for depth, found in self._climb(ids, self._fast.layout(batch, self.device, kept=kept)):
+            if depth in (*wanted.pooled, *wanted.states):
+                states[depth] = found
+            if depth == wanted.depth:
+                break
+        self._beginning = _Beginning(ids=ids.copy(), wanted=wanted, before=kept, states=states)
+        return self._beginning
+
+    @torch.inference_mode()
+    def _going_on(self, tokens: Tokens, batch: Batch, wanted: Wanted, start: _Beginning) -> Piece:
+        """As ``_piece``, computing only what comes after the beginning."""
+        assert isinstance(self._fast, Decoder)
+        own, taken, after = batch.shifted(-len(start.ids)), tokens.take(batch.texts), len(start.ids)
+        piece = Piece(batch=batch, pooled={}, states={}, ids=taken.ids if wanted.ids else None)
+        places = token_places(taken.offsets[:-1] + after, taken.lengths - after)
+        layout = self._fast.layout(own, self.device, after=after, before=start.before)
+        read = torch.from_numpy(batch.last()).to(self.device)
+        for depth, states in self._climb(taken.ids[places], layout):
+            if depth in start.states:
+                _keep(piece, depth, _behind(start.states[depth], states, own), wanted, read)
+            if depth == wanted.depth:
+                break
+        return piece
 
     @torch.inference_mode()
     def _piece(self, tokens: Tokens, batch: Batch, wanted: Wanted) -> Piece:
@@ -138,7 +189,7 @@ class Backbone:
         if wanted == Wanted():
             return piece
         layout = self._fast.layout(batch, self.device)
-        for depth, states in self._climb(taken, layout):
+        for depth, states in self._climb(taken.ids, layout):
             _keep(piece, depth, states, wanted, layout.read)
             if depth == wanted.depth:
                 break
@@ -166,12 +217,32 @@ class Backbone:
             tokens: Those of the batch, in its order.
             batch: Their grouping.
         """
-        yield from self._climb(tokens, self._fast.layout(batch, self.device))
+        yield from self._climb(tokens.ids, self._fast.layout(batch, self.device))
 
-    def _climb(self, tokens: Tokens, layout: Packed) -> Iterator[tuple[int, Tensor]]:
-        states = self._fast.embed(torch.from_numpy(tokens.ids).to(self.device), layout)
+    def _climb(self, ids: NDArray[np.int32], layout: Packed) -> Iterator[tuple[int, Tensor]]:
+        states = self._fast.embed(torch.from_numpy(ids).to(self.device), layout)
         yield 0, states
         yield from self._fast.climb(states, layout)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Beginning:
+    """Tokens that texts share, as far as they were computed: keys and values by block, [P, D] states by depth."""
+
+    ids: NDArray[np.int32]
+    wanted: Wanted
+    before: Mapping[int, KeysValues]
+    states: Mapping[int, Tensor]
+
+
+def _behind(start_PD: Tensor, states: Tensor, own: Batch) -> Tensor:
+    """[T, D] states of whole texts: those of the beginning before each one's own."""
+    sizes = [count * length for count, length in own.groups]
+    pieces = [
+        torch.cat((start_PD.expand(count, -1, -1), part.view(count, length, -1)), dim=1).flatten(0, 1)
+        for (count, length), part in zip(own.groups, torch.split(states, sizes), strict=True)
+    ]
+    return torch.cat(pieces)
 
 
 def _keep(piece: Piece, depth: int, states: Tensor, wanted: Wanted, read: Tensor) -> None:

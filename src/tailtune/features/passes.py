@@ -43,6 +43,7 @@ class Pass:
         texts: Distinct texts asked for.
         computed_texts: Those of them that were not in the store.
         computed_tokens: Their tokens.
+        spared_tokens: Those of them that are the same in all texts, a template's words, and were computed once.
     """
 
     precision: Precision
@@ -50,6 +51,7 @@ class Pass:
     texts: int
     computed_texts: int
     computed_tokens: int
+    spared_tokens: int = 0
 
 
 class Passes:
@@ -115,6 +117,7 @@ class Passes:
                 texts=features.distinct_texts,
                 computed_texts=features.computed_texts,
                 computed_tokens=features.computed_tokens,
+                spared_tokens=features.spared_tokens,
             )
         )
         return features

@@ -150,6 +150,7 @@ class Features:
         stem: Embeds the texts when states at depth 0 are asked for; None where those were stored like others.
         computed_texts: Distinct texts that had to be computed for this call.
         computed_tokens: Their tokens.
+        spared_tokens: Those of them that they share with the first of them, and that were not computed again.
         distinct_texts: Different texts among those asked for.
         windows: Which belong to which text, where they are those of windows; each is a text of its own by default.
     """
@@ -164,6 +165,7 @@ class Features:
         self.distinct_texts = int(distinct.max(initial=-1)) + 1
         self.computed_texts = 0
         self.computed_tokens = 0
+        self.spared_tokens = 0
 
     @property
     def pooled_depths(self) -> tuple[int, ...]:
@@ -275,6 +277,7 @@ class FeatureStore:
         features = Features(places, inverse, tokens.lengths, tokens)
         features.computed_texts = len(missing)
         features.computed_tokens = int(tokens.lengths[missing].sum())
+        features.spared_tokens = backbone.shared(tokens) * max(0, len(missing) - 1)
         return features
 
     def _known(self, distinct: Keys, wanted: Wanted) -> Places:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -19,10 +20,11 @@ from tailtune.methods.blend import Blend
 from tailtune.methods.descent import Epoch, Step, TailSettings
 from tailtune.methods.finder import Found
 from tailtune.methods.lora import LoraSettings
-from tailtune.methods.probe import PENALTIES, Doubles, Rows, choose_probe
+from tailtune.methods.probe import PENALTIES, Doubles, Rows, choose_guided, choose_probe
 from tailtune.methods.scan import Scan
-from tailtune.methods.scorers import Kind, Pooling, Scorer, TailScorer, own_pooling, score_features
+from tailtune.methods.scorers import Kind, Pooling, Scorer, own_pooling, score_features
 from tailtune.methods.trained import Trained, train_part
+from tailtune.methods.words import GuidedProbe, WordScorer, method_of
 from tailtune.models.parts import Part
 from tailtune.progress import Progress, silent
 
@@ -190,10 +192,10 @@ class Fitted:
 
     @property
     def method(self) -> str:
-        """What was chosen: probe, tail, lora, full, ngrams or blend."""
+        """What was chosen: probe, tail, lora, full, zero-shot, ngrams or blend."""
         if self.blend is not None:
             return self.blend.method
-        return self.scorer.kind if isinstance(self.scorer, TailScorer) else "probe"
+        return method_of(self.scorer)
 
     @property
     def backbone(self) -> Part | None:
@@ -233,6 +235,7 @@ def choose(
     progress: Progress = silent,
     happened: Callable[[Step | Epoch], None] = lambda event: None,
     found: Scan | None = None,
+    words: WordScorer | None = None,
 ) -> Fitted:
     """Return the classifier that was asked for, as the held-out rows prefer it; for "auto" see ``methods.climbing``.
 
@@ -249,14 +252,16 @@ def choose(
         progress: Told settings and steps.
         happened: Told every step and epoch of the tail.
         found: The scan that settled the depth; None where it was asked for.
+        words: Where a head starts; None for a fresh one.
     """
     fitted = None
     if planned.cuts:
-        probe, candidate, tried = choose_probe(
+        fitting = choose_probe if words is None or planned.tails else partial(choose_guided, words)
+        probe, candidate, tried = fitting(
             features, rows, depths=planned.depths, pooling=pooling, penalties=penalties, progress=progress
         )
         choices = [{**c.as_json(), "chosen": c is candidate} for c in tried]
-        fitted = Fitted(scorer=probe, choices=choices, reason=_why_probe(planned, found))
+        fitted = Fitted(scorer=probe, choices=choices, reason=_why_probe(planned, found, probe))
         if not planned.tails:
             return fitted
     (at,) = planned.tails
@@ -267,24 +272,36 @@ def choose(
         pooling=trained_pooling or own_pooling(causal=decoder.config.causal),
         settings=settings,
         lora=lora,
+        head=None if words is None else words.rows(),
         progress=progress,
         happened=happened,
     )
     tail = trained.scorer
     judged = _judged(tail, trained.features(features), rows) if len(rows.validation) else None
+    started = "" if words is None else "; its head started at the LM head's words"
     earlier = [] if fitted is None else [{**choice, "chosen": False} for choice in fitted.choices]
     return Fitted(
         scorer=tail,
         choices=[*earlier, {**entry_of(tail, judged), "chosen": True}],
         curves=trained.curves,
-        reason=f"{trained.said}, as asked for",
+        reason=f"{trained.said}, as asked for{started}",
         trained=trained,
         rate=trained.rate,
     )
 
 
-def _why_probe(planned: Plan, found: Scan | None) -> str:
-    return f"a probe at depth {planned.cuts[0]}, as asked for" if found is None else f"a probe at {found.reason}"
+def untrained(words: WordScorer, features: Features, rows: Rows) -> Fitted:
+    """Return the classifier that the language model's own head makes, judged on the validation rows."""
+    judged = _judged(words, features, rows) if len(rows.validation) else None
+    reason = f"nothing is trained: the LM head's scores of {len(words.owners)} words at depth {words.depth}"
+    return Fitted(scorer=words, choices=[{**entry_of(words, judged), "chosen": True}], reason=reason)
+
+
+def _why_probe(planned: Plan, found: Scan | None, probe: Scorer) -> str:
+    if found is not None:
+        return f"a probe at {found.reason}"
+    added = f"; it adds to the LM head's words, strength {probe.strength:.2f}" if isinstance(probe, GuidedProbe) else ""
+    return f"a probe at depth {planned.cuts[0]}, as asked for{added}"
 
 
 Judged = tuple[Doubles, NDArray[np.bool_]]
@@ -297,14 +314,13 @@ def _judged(scorer: Scorer, features: Features, rows: Rows) -> Judged:
 
 
 def entry_of(scorer: Scorer, judged: Judged | None) -> dict[str, Any]:
-    """Return what ``choices`` says of a trained part.
+    """Return what ``choices`` says of a part.
 
     Args:
         scorer: The part.
         judged: Log loss of every validation row, and whether it is right; None without such rows.
     """
-    kind = scorer.kind if isinstance(scorer, TailScorer) else "probe"
-    entry: dict[str, Any] = {"candidate": kind, "depth": scorer.depth, "rows": 0}
+    entry: dict[str, Any] = {"candidate": method_of(scorer), "depth": scorer.depth, "rows": 0}
     if judged is not None:
         losses, correct = judged
         entry |= {"rows": len(losses), "loss": float(losses.mean()), "accuracy": float(correct.mean())}

@@ -11,6 +11,7 @@ import numpy as np
 from tailtune.features.backbone import Backbone, choose_device
 from tailtune.methods.blend import Doubles
 from tailtune.methods.scorers import Scorer, TailScorer, score_tokens
+from tailtune.methods.words import GuidedProbe, WordScorer
 from tailtune.models.int8 import Precision
 from tailtune.models.parts import Part
 from tailtune.progress import Progress, silent
@@ -65,7 +66,7 @@ class BackboneMember:
 
 
 def place(decoder: Part, scorer: Scorer, *, device: str, precision: Precision) -> Backbone:
-    """Return the backbone where it computes; the blocks of a tail go there too.
+    """Return the backbone where it computes; the blocks of a tail or the words of an LM head go there too.
 
     Args:
         decoder: Embeddings and the blocks below the cut.
@@ -77,6 +78,7 @@ def place(decoder: Part, scorer: Scorer, *, device: str, precision: Precision) -
         SetupError: If the device is not there or cannot compute that way.
     """
     backbone = Backbone(decoder, device=choose_device(device, precision))
-    if isinstance(scorer, TailScorer):
-        scorer.to(backbone.device)
+    moved = scorer.words if isinstance(scorer, GuidedProbe) else scorer
+    if isinstance(moved, TailScorer | WordScorer):
+        moved.to(backbone.device)
     return backbone

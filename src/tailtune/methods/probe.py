@@ -21,6 +21,7 @@ from tailtune.features.store import Features, Indices
 from tailtune.methods.scorers import Pooling, ProbeScorer, pool, vectors_of
 from tailtune.methods.softmax import regress_on_shares
 from tailtune.methods.tasks import Task, task_of
+from tailtune.methods.words import GuidedProbe, WordScorer
 from tailtune.progress import Progress, silent
 from tailtune.text.windows import Windows
 
@@ -133,16 +134,21 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Linear:
-    """One fitted logistic regression on standardised vectors: mean [F], scale [F], weight [C, F], bias [C]."""
+    """One fitted logistic regression on standardised vectors: mean [F], scale [F], weight [C, F], bias [C].
+
+    ``strength`` is how much scores that were given beside the vectors count.
+    """
 
     mean: Floats
     scale: Floats
     weight: Floats
     bias: Floats
+    strength: float = 0.0
 
-    def scores(self, vectors: Floats) -> Floats:
-        """Return [rows, C] scores of vectors [rows, F]."""
-        return np.asarray(((vectors - self.mean) / self.scale) @ self.weight.T + self.bias, dtype=np.float32)
+    def scores(self, vectors: Floats, given: Floats | None = None) -> Floats:
+        """Return [rows, C] scores of vectors [rows, F], with scores given [rows, C] where it was fitted with some."""
+        own = np.asarray(((vectors - self.mean) / self.scale) @ self.weight.T + self.bias, dtype=np.float32)
+        return own if given is None else own + np.float32(self.strength) * given
 
 
 def fit_linear(
@@ -153,6 +159,7 @@ def fit_linear(
     classes: int,
     weights: Doubles | None = None,
     shares: Doubles | None = None,
+    given: Floats | None = None,
 ) -> Linear:
     """Return a logistic regression fitted on these rows.
 
@@ -164,19 +171,22 @@ def fit_linear(
         weights: [C] weights of the classes, 1 on average over the rows so that the penalty keeps its meaning; None for
             equal ones.
         shares: [rows] how much each row counts beside its class, a window less than a whole text; None for alike.
+        given: [rows, C] class scores that it adds to; None for none.
     """
     # Summed in fp64: the fp32 mean of 5,000 equal numbers is off by 4e-5 of them, which would pass for spread.
     mean = _mean(vectors, shares).astype(np.float32)
     centred: Floats = vectors - mean
     spread = np.sqrt(_mean(np.square(centred), shares))
     scale: Floats = np.where(spread > 1e-6 * (1.0 + np.abs(mean)), spread, 1.0).astype(np.float32)
-    if isinstance(labels.flat[0], np.floating):
-        weight, bias = regress_on_shares(centred / scale, labels.astype(np.float64), penalty=penalty, of_rows=shares)
-        return Linear(mean=mean, scale=scale, weight=weight, bias=bias)
-    of_rows = shares
-    if weights is not None:
+    soft, of_rows = isinstance(labels.flat[0], np.floating), shares
+    if weights is not None and not soft:
         of_rows = weights[labels] * (1.0 if shares is None else shares)
-    weight, bias = task_of(labels).regress(centred / scale, labels, penalty=penalty, classes=classes, of_rows=of_rows)
+    settings: Any = {"penalty": penalty, "of_rows": of_rows}
+    if soft or given is not None:
+        targets = labels.astype(np.float64) if soft else np.eye(classes)[labels]
+        weight, bias, strength = regress_on_shares(centred / scale, targets, given=given, **settings)
+        return Linear(mean=mean, scale=scale, weight=weight, bias=bias, strength=strength)
+    weight, bias = task_of(labels).regress(centred / scale, labels, classes=classes, **settings)
     return Linear(mean=mean, scale=scale, weight=weight, bias=bias)
 
 
@@ -195,6 +205,7 @@ class HeldOut:
         pooling: Which pooled vectors.
         work: Most multiply-adds per pass over the data for which rows are folded.
         folds: Those of other classifiers, to be compared on the same rows; default: by ``work``.
+        given: [texts, C] class scores of all texts, or of their windows, that the probes add to; None for none.
 
     Attributes:
         folds: (texts to learn from, texts to judge), one pair where rows are not folded.
@@ -209,8 +220,10 @@ class HeldOut:
         *,
         work: float = DEPTH_WORK,
         folds: Folds | None = None,
+        given: Floats | None = None,
     ) -> None:
         self._features = features
+        self._given = given
         self._rows = rows
         self._pooling = pooling
         self._scores: dict[tuple[int, float], Floats] = {}
@@ -235,7 +248,8 @@ class HeldOut:
             parts = []
             for learn, judge in self.folds:
                 linear = self._fit(vectors, learn, depth, penalty)
-                parts.append(linear.scores(vectors[self._features.windows.of(judge)]))
+                places = self._features.windows.of(judge)
+                parts.append(linear.scores(vectors[places], self._given_of(places)))
             self._scores[depth, penalty] = np.concatenate(parts)
         return self._scores[depth, penalty]
 
@@ -250,11 +264,20 @@ class HeldOut:
         rows = self._rows
         windows, labels, shares = rows.lessons(self._features.windows, learn)
         linear = fit_linear(
-            vectors[windows], labels, penalty=penalty, classes=rows.classes, weights=rows.weights, shares=shares
+            vectors[windows],
+            labels,
+            penalty=penalty,
+            classes=rows.classes,
+            weights=rows.weights,
+            shares=shares,
+            given=self._given_of(windows),
         )
         if learn is rows.train:
             self._fitted[depth, penalty] = linear
         return linear
+
+    def _given_of(self, windows: Indices) -> Floats | None:
+        return None if self._given is None else self._given[windows]
 
 
 def _folds(rows: Rows, width: int, most: float) -> Iterator[tuple[Indices, Indices]]:
@@ -338,13 +361,48 @@ def choose_probe(
     """
     # A single penalty needs no folds: the fit on the training rows, which is needed anyway, is judged on the others.
     held_out = held_out or HeldOut(features, rows, pooling, work=PENALTY_WORK if len(penalties) > 1 else 0.0)
+    linears, chosen, tried = _chosen(held_out, depths, penalties, progress)
+    return _averaged(linears, chosen.depths, pooling), chosen, tried
+
+
+def choose_guided(
+    words: WordScorer,
+    features: Features,
+    rows: Rows,
+    *,
+    depths: Sequence[int],
+    pooling: Pooling,
+    penalties: Sequence[float] = PENALTIES,
+    progress: Progress = silent,
+) -> tuple[GuidedProbe, Candidate, list[Candidate]]:
+    """Return the probe that adds to the scores of ``words``, chosen and fitted as by ``choose_probe``.
+
+    Args:
+        words: Reads one of the depths.
+        features: As for ``choose_probe``.
+        rows: As for ``choose_probe``; each text has one label.
+        depths: As for ``choose_probe``.
+        pooling: As for ``choose_probe``.
+        penalties: As for ``choose_probe``.
+        progress: As for ``choose_probe``.
+    """
+    given = words.score(features.pooled(words.depth))
+    held_out = HeldOut(features, rows, pooling, work=PENALTY_WORK if len(penalties) > 1 else 0.0, given=given)
+    linears, chosen, tried = _chosen(held_out, depths, penalties, progress)
+    strength = float(np.mean([linear.strength for linear in linears]))
+    return GuidedProbe(probe=_averaged(linears, chosen.depths, pooling), words=words, strength=strength), chosen, tried
+
+
+def _chosen(
+    held_out: HeldOut, depths: Sequence[int], penalties: Sequence[float], progress: Progress
+) -> tuple[list[Linear], Candidate, list[Candidate]]:
+    """The regressions of all depths with the best penalty, fitted on the training rows; its scores; all tried."""
     tried: list[Candidate] = []
     for penalty in penalties:
         tried.append(held_out.candidate(tuple(depths), penalty))
         progress("probe", len(tried), len(penalties), "settings")
     chosen = min(tried, key=lambda candidate: candidate.loss)
-    linears = [held_out.final(depth, chosen.penalty) for depth in chosen.depths]
-    return _averaged(linears, chosen.depths, pooling), chosen, tried
+    return [held_out.final(depth, chosen.penalty) for depth in chosen.depths], chosen, tried
 
 
 def _averaged(linears: Sequence[Linear], depths: tuple[int, ...], pooling: Pooling) -> ProbeScorer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import Tensor
 
 from tailtune.methods.scorers import Kind, Pooling, TailScorer
 from tailtune.models.mapped import tensors_of
@@ -21,8 +22,9 @@ def new_tail(
     pooling: Pooling | None = None,
     embeddings: bool = False,
     kind: Kind = "tail",
+    head: Tensor | None = None,
 ) -> TailScorer:
-    """Return a trainable tail: copies of the top ``blocks`` below ``depth``, of the final norm, and a fresh head.
+    """Return a trainable tail: copies of the top ``blocks`` below ``depth``, of the final norm, and a head.
 
     Args:
         decoder: Pretrained, holds at least ``depth`` blocks and the final norm; it is not touched.
@@ -33,6 +35,7 @@ def new_tail(
         pooling: Which tokens are read; default the last one, of an encoder the first one.
         embeddings: Train a copy of the embeddings too, where all blocks are trained; token ids are read then.
         kind: How it is trained, for people.
+        head: [C, D] where it starts instead, of a tail that reads one token.
     """
     part = make_part(decoder.config, first=depth - blocks, blocks=blocks, embeddings=embeddings)
     source = tensors_of(decoder)
@@ -41,6 +44,8 @@ def new_tail(
     bound = 1.0 / math.sqrt(tail.head.in_features)
     with torch.no_grad():
         tail.head.weight.uniform_(-bound, bound, generator=torch.Generator().manual_seed(seed))
+        if head is not None:
+            tail.head.weight.copy_(head)
     device = next(decoder.parameters()).device
     return tail.to(device).requires_grad_(True)
 

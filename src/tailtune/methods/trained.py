@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from tailtune.errors import ConfigError, TrainingDiverged
 from tailtune.features.backbone import Backbone
@@ -124,6 +125,7 @@ def train_part(
     pooling: Pooling,
     settings: TailSettings,
     lora: LoraSettings | None = None,
+    head: Tensor | None = None,
     progress: Progress = silent,
     happened: Callable[[Step | Epoch], None] = lambda event: None,
 ) -> Trained:
@@ -140,6 +142,7 @@ def train_part(
         pooling: Which tokens are read.
         settings: How.
         lora: Of "lora" alone; default its defaults.
+        head: [C, D] where the head starts; None for a fresh one.
         progress: Told steps.
         happened: Told every step and epoch.
 
@@ -160,6 +163,7 @@ def train_part(
         pooling=pooling,
         embeddings=embeddings,
         kind=kind,
+        head=head,
     )
     if kind == "lora":
         add_lora(tail, lora, seed=settings.seed)

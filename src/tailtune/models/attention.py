@@ -100,7 +100,15 @@ def _alibi_slopes(heads: int) -> tuple[float, ...]:
     return tuple(base ** (i + 1) for i in range(power)) + tuple(between ** (2 * i + 1) for i in range(heads - power))
 
 
-def attend(q_THW: Tensor, k_TKW: Tensor, v_TKW: Tensor, groups: Groups, how: Attention) -> Tensor:
+def attend(
+    q_THW: Tensor,
+    k_TKW: Tensor,
+    v_TKW: Tensor,
+    groups: Groups,
+    how: Attention,
+    *,
+    before: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
     """Return the attention of every token inside its text: [T, H * W].
 
     Args:
@@ -109,7 +117,10 @@ def attend(q_THW: Tensor, k_TKW: Tensor, v_TKW: Tensor, groups: Groups, how: Att
         v_TKW: [T, K, W] values.
         groups: (count, length) runs of equally long texts.
         how: The block's.
+        before: [P, K, W] keys and values of tokens that stand before each text, computed once; only where causal.
     """
+    if before is not None:
+        return _attend_behind(before, (q_THW, k_TKW, v_TKW), groups, how)
     heads, width = q_THW.shape[1:]
     sizes = [count * length for count, length in groups]
     pieces = []
@@ -119,6 +130,25 @@ def attend(q_THW: Tensor, k_TKW: Tensor, v_TKW: Tensor, groups: Groups, how: Att
         plain = not how.slopes and (how.window is None or length <= how.window)
         mask = None if plain else how.mask(_distances(length, q.device))
         out = how.weigh(q, k, v, mask=mask, causal=plain and how.causal and length > 1)
+        pieces.append(out.transpose(1, 2).reshape(count * length, heads * width))
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+
+def _attend_behind(
+    before: tuple[Tensor, Tensor], own: tuple[Tensor, Tensor, Tensor], groups: Groups, how: Attention
+) -> Tensor:
+    """As ``attend``, where each text goes on from the same tokens."""
+    heads, width = own[0].shape[1:]
+    sizes = [count * length for count, length in groups]
+    pieces = []
+    for (count, length), *qkv in zip(groups, *(torch.split(x, sizes) for x in own), strict=True):
+        q, k, v = (x.view(count, length, -1, width).transpose(1, 2) for x in qkv)
+        k, v = (
+            torch.cat((shared.transpose(0, 1).expand(count, -1, -1, -1), mine), dim=2)
+            for shared, mine in zip(before, (k, v), strict=True)
+        )
+        distances = _distances(k.shape[2], q.device)[-length:]
+        out = how.weigh(q, k, v, mask=how.mask(distances))
         pieces.append(out.transpose(1, 2).reshape(count * length, heads * width))
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,8 @@ from tailtune.models.joined import Joined
 from tailtune.models.rotary import Angles, angles, rotate
 from tailtune.models.shape import Activation, DecoderConfig
 from tailtune.text.packing import Batch
+
+KeysValues = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +37,9 @@ class Packed:
         read: [N] int64, row of each text's token that is read: the last one, of an encoder the first one.
         rotary: Cosine and sine at those positions, each [T, 1, R / 2]; None without rotary positions.
         local_rotary: The same of local blocks, where they have angles of their own.
+        before: Number of a block -> its keys and values [P, K, W] of P tokens that stand before each text; positions
+            count these. Empty for none. Only for passes through whole blocks.
+        kept: Given to be filled with what ``before`` of the texts that go on from this one shall be; None else.
     """
 
     groups: tuple[tuple[int, int], ...]
@@ -42,6 +47,8 @@ class Packed:
     read: Tensor
     rotary: Angles | None
     local_rotary: Angles | None = None
+    before: Mapping[int, KeysValues] = field(default_factory=dict)
+    kept: dict[int, KeysValues] | None = None
 
 
 def _norm(config: DecoderConfig, width: int | None = None) -> nn.LayerNorm | nn.RMSNorm:
@@ -81,6 +88,7 @@ class Block(nn.Module):
         query, shared = config.heads * config.head_width, config.key_value_heads * config.head_width
         before, after = config.norms in ("before", "both"), config.norms != "before"
         self.config = config
+        self.number = number
         self.how = Attention.of(config, number)
         self.local = number in config.local_blocks
         self.rotated = number not in config.unrotated_blocks
@@ -111,7 +119,10 @@ class Block(nn.Module):
             qk = torch.cat((_norm_heads(qk[:, :heads], self.query_norm), _norm_heads(qk[:, heads:], self.key_norm)), 1)
         if rotary := self._rotary(packed):
             qk = rotate(qk, rotary)
-        return self._add(x_TD, attend(qk[:, :heads], qk[:, heads:], v, packed.groups, self.how))
+        q, k = qk[:, :heads], qk[:, heads:]
+        if packed.kept is not None:
+            packed.kept[self.number] = (k, v)
+        return self._add(x_TD, attend(q, k, v, packed.groups, self.how, before=packed.before.get(self.number)))
 
     def read_row(self, x_TD: Tensor, packed: Packed) -> Tensor:
         """Return [N, D], what ``forward`` gives at the token of each text that is read, for a fraction of the work.
@@ -328,16 +339,49 @@ class Decoder(nn.Module):
             x_TD = above
         return x_TD if self.final_norm is None else self.final_norm(x_TD)
 
-    def layout(self, batch: Batch, device: torch.device) -> Packed:
-        """Return the batch's layout as tensors on ``device``, with the rotary angles of its positions."""
+    @property
+    def can_go_on(self) -> bool:
+        """Whether texts can go on from tokens that they share: the states of these do not depend on what follows."""
+        scaling = self.config.rotary_scaling
+        return self.config.causal and (scaling is None or scaling.kind not in ("dynamic", "longrope"))
+
+    def layout(
+        self,
+        batch: Batch,
+        device: torch.device,
+        *,
+        after: int = 0,
+        before: Mapping[int, KeysValues] | None = None,
+        kept: dict[int, KeysValues] | None = None,
+    ) -> Packed:
+        """Return the batch's layout as tensors on ``device``, with the rotary angles of its positions.
+
+        Args:
+            batch: Of the texts, or of what follows ``after`` tokens that they share.
+            device: Where.
+            after: So many tokens stand before each text.
+            before: Their keys and values by block.
+            kept: As for ``Packed``.
+        """
         config = self.config
         positions = torch.from_numpy(batch.positions()).to(device)
+        groups = batch.groups
+        if after:
+            positions, groups = positions + after, batch.shifted(after).groups
         rotary = local = None
         width = config.rotary_width or config.head_width
         if config.rotary_theta is not None:
             scaling = config.rotary_scaling
-            rotary = angles(batch.groups, positions, width=width, theta=config.rotary_theta, scaling=scaling)
+            rotary = angles(groups, positions, width=width, theta=config.rotary_theta, scaling=scaling)
         if config.local_rotary_theta is not None:
-            local = angles(batch.groups, positions, width=width, theta=config.local_rotary_theta)
+            local = angles(groups, positions, width=width, theta=config.local_rotary_theta)
         read = torch.from_numpy(batch.read(causal=config.causal)).to(device)
-        return Packed(groups=batch.groups, positions=positions, read=read, rotary=rotary, local_rotary=local)
+        return Packed(
+            groups=batch.groups,
+            positions=positions,
+            read=read,
+            rotary=rotary,
+            local_rotary=local,
+            before=before or {},
+            kept=kept,
+        )

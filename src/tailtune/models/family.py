@@ -41,6 +41,8 @@ class Family:
         weights: Our name -> Weight, for weights that exist once.
         block_weights: Our name inside a block -> Weight.
         ignored: Patterns of names that may be there and are not needed: heads, and what the maths gives.
+        head: Name of a decoder's LM head where that does not share the embeddings.
+        head_cap: Scores of words are bent into ± this by tanh, where config.json says nothing else; None for none.
     """
 
     title: str
@@ -50,6 +52,8 @@ class Family:
     weights: Mapping[str, Weight]
     block_weights: Mapping[str, Weight]
     ignored: tuple[str, ...] = ()
+    head: str = "lm_head.weight"
+    head_cap: float | None = None
 
 
 def with_bias(table: Mapping[str, Weight]) -> dict[str, Weight]:

@@ -150,7 +150,7 @@ def _verdict(metrics: Metrics) -> str:
 
 
 def _recipe(metrics: Metrics) -> str:
-    """Return one sentence on model, method, depth and pooling, empty where none is known."""
+    """Return one sentence on model, method, depth, pooling and template, empty where none is known."""
     parts = []
     if name := part(metrics, "model").get("name"):
         parts.append(f"model {escape(name)}{drawn_weights(metrics)}")
@@ -164,6 +164,8 @@ def _recipe(metrics: Metrics) -> str:
         parts.append(f"depth {_cell(depth)}" + (f" of {_cell(blocks)} blocks" if blocks else ""))
     if has_model(metrics) and (pooling := metrics.get("pooling")):
         parts.append(f"pooling {escape(pooling)}")
+    if template := metrics.get("template"):
+        parts.append(f"texts made as {escape(template)}")
     return f"Made with {', '.join(parts)}." if parts else ""
 
 

@@ -30,6 +30,7 @@ Value = int | float | str | bool | None
 _ROWS = "it decides which rows are learnt from or judged, and all trials share one split"
 _UNSEEN = "it changes no score on the validation part"
 _AFTER = "it changes what is made of probabilities after they are scored"
+_WORDED = "words of the LM head go with one method and depth: give them as flags, and every trial has them"
 _LIMIT = "it is a limit: give it as a flag, and every trial keeps to it"
 REFUSED: Mapping[str, str] = {
     **dict.fromkeys(
@@ -42,6 +43,7 @@ REFUSED: Mapping[str, str] = {
                 "label_columns",
                 "label_shares",
                 "label_levels",
+                "template",
             ),
             *("validation", "test", "split_by", "near_duplicates", "relabel", "group", "time_column", "folds"),
             *("recipe", "like", "teacher", "teacher_share", "teacher_temperature", "unlabelled"),
@@ -65,6 +67,7 @@ REFUSED: Mapping[str, str] = {
         _AFTER,
     ),
     **dict.fromkeys(("budget", "smaller_than"), _LIMIT),
+    **dict.fromkeys(("head_init", "label_words", "calibrate_prior"), _WORDED),
 }
 """Settings that are not swept, and why."""
 

@@ -6,7 +6,7 @@ Knows lengths only; ids and models are somebody else's.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,10 @@ class Batch:
     def tokens(self) -> int:
         """Packed tokens T."""
         return sum(count * length for count, length in self.groups)
+
+    def shifted(self, by: int) -> Batch:
+        """Return the same texts, each ``by`` tokens longer, or shorter where that is below zero."""
+        return replace(self, groups=tuple((count, length + by) for count, length in self.groups))
 
     def positions(self) -> Indices:
         """Return [T] the position of every token inside its own text, from 0."""

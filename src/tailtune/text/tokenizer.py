@@ -10,13 +10,14 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tailtune.errors import ConfigError, DataError, ModelError
+from tailtune.template import Template
 from tailtune.text.gpt2_files import TOKENIZER_JSON
 from tailtune.text.spelled import keep_spelled_text
 from tailtune.text.tokenizer_files import load_tokenizer_json
@@ -26,6 +27,9 @@ from tailtune.text.windows import LongRule, Windows
 # for each token of a text, so that a thousand long texts at once would fill the memory.
 _SLICE = 4096
 _SLICE_CHARACTERS = 1 << 22
+
+# Texts between a template's words that show which tokens of those words stay whatever stands there.
+_PROBES = ("a", "The text.", "7", "é", "(", "\n", " a ", "")
 
 # Special tokens that neither begin nor end a text, in any of their spellings: <pad>, [UNK], <|padding|>, ...
 _NO_BORDER = re.compile(r"\W*(pad|padding|unk|mask)\W*", re.IGNORECASE)
@@ -43,11 +47,13 @@ class Tokens:
         ids: int32 [total].
         offsets: int64 [texts + 1]; text i is ids[offsets[i]:offsets[i + 1]].
         full_lengths: int64 [texts], tokens before cutting; nothing is cut off a window.
+        shared: So many first tokens are the same in all of them, a template's words; every text has more than these.
     """
 
     ids: NDArray[np.int32]
     offsets: NDArray[np.int64]
     full_lengths: NDArray[np.int64]
+    shared: int = 0
 
     def __len__(self) -> int:
         return len(self.full_lengths)
@@ -68,7 +74,10 @@ class Tokens:
         lengths = self.offsets[texts + 1] - starts  # self.lengths would be as long as all texts, for every batch
         offsets = np.concatenate(([0], np.cumsum(lengths)))
         return Tokens(
-            ids=self.ids[token_places(starts, lengths)], offsets=offsets, full_lengths=self.full_lengths[texts]
+            ids=self.ids[token_places(starts, lengths)],
+            offsets=offsets,
+            full_lengths=self.full_lengths[texts],
+            shared=self.shared,
         )
 
 
@@ -94,6 +103,8 @@ class Tokenizer:
         long: What is read of longer texts.
         pad: Token that is put behind a text until it has ``max_tokens``, for classifiers that were trained to read the
             last of them; None, as everything here is trained, adds nothing.
+        template: Words around every text; the texts given here are those inside. Of longer texts they stay: what is cut
+            lies between them, and every window has them.
         where: Said in errors.
 
     Attributes:
@@ -101,6 +112,7 @@ class Tokenizer:
         max_tokens: As given.
         long: With its stride settled.
         pad: As given.
+        template: As given.
         room: Tokens of a text that are read at once.
 
     Raises:
@@ -115,6 +127,7 @@ class Tokenizer:
         max_tokens: int,
         long: LongRule | None = None,
         pad: int | None = None,
+        template: Template | None = None,
         where: str = "tokenizer.json",
     ) -> None:
         from tokenizers import Tokenizer as Library
@@ -129,14 +142,16 @@ class Tokenizer:
         keep_spelled_text(self._library)
         self._of_nothing = self._border()
         self._before, self._after = self._added(where)
+        self.template = template
+        if template is not None and template.wraps:
+            self._before, self._after = self._around(template)
         self.json_bytes = json_bytes
         self.max_tokens = max_tokens
         self.room = max_tokens - len(self._before) - len(self._after)
         if self.room < 1:
             added = len(self._before) + len(self._after)
-            raise ConfigError(
-                f"--max-tokens {max_tokens}: the tokenizer adds {added} to each text, which leaves it none"
-            )
+            adds = "the tokenizer adds" if template is None else "the template and the tokenizer add"
+            raise ConfigError(f"--max-tokens {max_tokens}: {adds} {added} to each text, which leaves it none")
         self.long = (long or LongRule()).within(self.room)
         self.pad = pad
 
@@ -162,8 +177,43 @@ class Tokenizer:
             raise ModelError(f"{where}: not a usable tokenizer: its post-processor leaves the text out")
         return encoding.ids[: own[0]], encoding.ids[own[-1] + 1 :]
 
+    def _around(self, template: Template) -> tuple[list[int], list[int]]:
+        """Tokens before and after every text, special ones and those of the template that no text merges with."""
+        found = [encoding.ids for encoding in self._library.encode_batch([template.wrap(each) for each in _PROBES])]
+        shortest = min(found, key=len)
+        before = shortest[: _alike(found)]
+        after = _alike([ids[len(before) :][::-1] for ids in found])
+        return before, shortest[len(shortest) - after :]
+
+    def following(self, words: Sequence[str]) -> list[int]:
+        """Return the first token of each word as it stands behind the template, with the space that belongs to it.
+
+        Args:
+            words: None of them blank.
+
+        Raises:
+            ConfigError: If the template's end and a word become tokens that the template alone does not end with.
+        """
+        ends = self.template.after if self.template is not None else ""
+        gap = "" if ends[-1:].isspace() else " "
+        start = self._read_words(f"a{ends}")
+        firsts = []
+        for word in words:
+            whole = self._read_words(f"a{ends}{gap}{word}")
+            if len(whole) <= len(start) or whole[: len(start)] != start:
+                said = f"the template's end {ends[-20:]!r} and the word {word!r} share a token"
+                raise ConfigError(said, hint="let it end with a word or a mark; the space comes with the word")
+            firsts.append(whole[len(start)])
+        return firsts
+
+    def _read_words(self, text: str) -> list[int]:
+        ids: list[int] = self._library.encode(text, add_special_tokens=False).ids
+        return ids
+
     @classmethod
-    def of_model(cls, folder: Path, *, max_tokens: int, long: LongRule | None = None) -> Tokenizer:
+    def of_model(
+        cls, folder: Path, *, max_tokens: int, long: LongRule | None = None, template: Template | None = None
+    ) -> Tokenizer:
         """Return the tokenizer of a model folder: its tokenizer.json, with what tokenizer_config.json decides.
 
         Raises:
@@ -171,10 +221,18 @@ class Tokenizer:
             ConfigError: If ``max_tokens`` leaves no room for the text, or the stride does not fit the window.
         """
         content = load_tokenizer_json(folder)
-        return cls(content, max_tokens=max_tokens, long=long, where=str(folder / TOKENIZER_JSON))
+        return cls(content, max_tokens=max_tokens, long=long, template=template, where=str(folder / TOKENIZER_JSON))
 
     @classmethod
-    def load(cls, path: Path, *, max_tokens: int, long: LongRule | None = None, pad: int | None = None) -> Tokenizer:
+    def load(
+        cls,
+        path: Path,
+        *,
+        max_tokens: int,
+        long: LongRule | None = None,
+        pad: int | None = None,
+        template: Template | None = None,
+    ) -> Tokenizer:
         """Return the tokenizer in the file ``path``, as it stands there; see the class.
 
         Raises:
@@ -182,9 +240,10 @@ class Tokenizer:
             ConfigError: If ``max_tokens`` leaves no room for the text, or the stride does not fit the window.
         """
         try:
-            return cls(path.read_bytes(), max_tokens=max_tokens, long=long, pad=pad, where=str(path))
+            content = path.read_bytes()
         except OSError as error:
             raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
+        return cls(content, max_tokens=max_tokens, long=long, pad=pad, template=template, where=str(path))
 
     def unlimited(self) -> Tokenizer:
         """Return the same that reads every text whole, and adds no pads."""
@@ -207,8 +266,10 @@ class Tokenizer:
         # One array per slice, not per text: at a million texts 0.1 GB of small objects less.
         ids = [np.empty(0, dtype=np.int32)]
         lengths, counts, full_lengths, padded = ([np.empty(0, dtype=np.int64)] for _ in range(4))
+        template = self.template if self.template is not None and self.template.wraps else None
         for part in _slices(texts):
-            found = [encoding.ids or [self._of_nothing] for encoding in self._library.encode_batch_fast(part)]
+            whole = part if template is None else list(map(template.wrap, part))
+            found = [encoding.ids or [self._of_nothing] for encoding in self._library.encode_batch_fast(whole)]
             windows = [self._windows(text) for text in found]
             flat = list(itertools.chain.from_iterable(windows))
             filled = flat if self.pad is None else [self._filled(window, self.pad) for window in flat]
@@ -222,6 +283,8 @@ class Tokenizer:
             offsets=np.concatenate(([0], np.cumsum(np.concatenate(padded)))),
             full_lengths=sizes if in_windows else full,
         )
+        if template is not None:
+            tokens = replace(tokens, shared=_shared(tokens, most=len(self._before)))
         return tokens, Windows(
             offsets=np.concatenate(([0], np.cumsum(np.concatenate(counts)))),
             lengths=full if in_windows else sizes,
@@ -236,9 +299,28 @@ class Tokenizer:
         """The parts of a text that are read, each with the special tokens of a whole one."""
         if len(ids) <= self.max_tokens:
             return [ids]
-        text = ids[len(self._before) : len(ids) - len(self._after)]
+        before, after = self._before, self._after
+        if self.template is not None:  # a text may merge with a template's words; what stays of them is kept
+            before = before[: _alike([before, ids])]
+            after = after[len(after) - _alike([after[::-1], ids[::-1]]) :]
+        text = ids[len(before) : len(ids) - len(after)]
         spans = self.long.spans(len(text), self.room)
-        return [[*self._before, *text[start:stop], *self._after] for start, stop in spans]
+        return [[*before, *text[start:stop], *after] for start, stop in spans]
+
+
+def _alike(lists: Sequence[Sequence[int]]) -> int:
+    """How many first numbers are the same in all lists."""
+    return sum(1 for _ in itertools.takewhile(lambda column: len(set(column)) == 1, zip(*lists, strict=False)))
+
+
+def _shared(tokens: Tokens, *, most: int) -> int:
+    """How many first tokens, at most ``most``, all texts share and none ends with."""
+    if not len(tokens):
+        return 0
+    most = min(most, int(tokens.lengths.min()) - 1)
+    starts = tokens.ids[tokens.offsets[:-1, None] + np.arange(most)]
+    different = np.flatnonzero((starts != starts[0]).any(axis=0))
+    return int(different[0]) if len(different) else most
 
 
 def _slices(texts: Sequence[str]) -> Iterator[list[str]]:

@@ -164,6 +164,17 @@ def state_bytes(module: nn.Module) -> dict[str, bytes]:
     return {name: value.numpy().tobytes() for name, value in module.state_dict().items()}
 
 
+def test_a_head_can_start_elsewhere(tiny_llama: Path) -> None:
+    """At rows that are given, of which it keeps its own copy; the blocks start as they always do."""
+    rows = torch.randn(3, 32)
+    decoder = load_decoder(tiny_llama)
+    fresh, given = (new_tail(decoder, blocks=1, depth=4, classes=3, seed=0, head=head) for head in (None, rows))
+    assert torch.equal(given.head.weight, rows)
+    assert given.head.weight.data_ptr() != rows.data_ptr()
+    assert not torch.equal(fresh.head.weight, rows)
+    assert state_bytes(fresh.decoder) == state_bytes(given.decoder)
+
+
 def test_the_backbone_is_not_touched(tiny_llama: Path, features: Features) -> None:
     """After a fit every byte of the pretrained decoder is as before, and the optimizer never held a tensor of it."""
     given: list[Tensor] = []

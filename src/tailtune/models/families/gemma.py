@@ -46,5 +46,5 @@ _BLOCK = {
     "mlp_norm.weight": Weight(names=("layers.{}.pre_feedforward_layernorm.weight",)),
     "mlp_after.weight": Weight(names=("layers.{}.post_feedforward_layernorm.weight",)),
 }
-GEMMA2 = llama_family("Gemma 2", "gemma2", read=_read_gemma2, block=_BLOCK)
+GEMMA2 = replace(llama_family("Gemma 2", "gemma2", read=_read_gemma2, block=_BLOCK), head_cap=30.0)
 GEMMA3 = llama_family("Gemma 3 (text)", "gemma3_text", read=_read_gemma3, block={**_BLOCK, **QUERY_KEY_NORMS})

@@ -46,6 +46,7 @@ GPT_NEOX = Family(
         "embedding.weight": Weight(names=("embed_in.weight",)),
         **with_bias({"final_norm.weight": Weight(names=("final_layer_norm.weight",))}),
     },
+    head="embed_out.weight",
     block_weights=with_bias(
         {
             "attention_norm.weight": Weight(names=("layers.{}.input_layernorm.weight",)),
