@@ -1,0 +1,159 @@
+"""The pretrained models of the rows: which size is which, whether it is at hand, and its passes over texts.
+
+Larger sizes are gigabytes, so none is fetched without being asked for; a row without its weights says how to get them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tailtune.errors import ConfigError, SetupError
+from tailtune.experiments.scorer import without_mask
+from tailtune.experiments.settings import SIZES, Row, Size
+from tailtune.features.passes import Passes
+from tailtune.models.decoder import Decoder
+from tailtune.models.parts import Part, Shape, load_part, read_shape
+from tailtune.models.sources import catalog
+from tailtune.models.weights import fingerprint
+from tailtune.progress import Progress, silent
+from tailtune.storage import read_json
+
+FAMILIES: tuple[tuple[str, ...], ...] = (
+    ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"),
+    ("smollm2-135m", "smollm2-360m", "smollm2-1.7b"),
+    ("smollm2-135m-instruct", "smollm2-360m-instruct", "smollm2-1.7b-instruct"),
+    ("pythia-160m", "pythia-410m", "pythia-1b"),
+)
+"""Catalogue names from small to xl; a family may have fewer sizes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Absent:
+    """A model that is not at hand, which is no failure.
+
+    Attributes:
+        why: In words.
+        mend: What to do about it, a command where there is one.
+    """
+
+    why: str
+    mend: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pretrained:
+    """A model that is at hand.
+
+    Attributes:
+        name: As it was asked for.
+        folder: Where it lies.
+        shape: From its config.
+        weights: Hash of config and weights.
+    """
+
+    name: str
+    folder: Path
+    shape: Shape
+    weights: str
+
+
+def parse_sizes(given: str | None) -> dict[Size, str]:
+    """Return size -> model from ``medium=NAME,xl=FOLDER``.
+
+    Raises:
+        ConfigError: If it is not of that form.
+    """
+    found: dict[Size, str] = {}
+    for part in (given or "").split(","):
+        size, _, name = part.strip().partition("=")
+        known = next((known for known in SIZES if known == size), None)
+        if part.strip() and (known is None or not name):
+            raise ConfigError(f"--sizes {part.strip()}: expected SIZE=MODEL, a size of {', '.join(SIZES)}")
+        if known is not None:
+            found[known] = name
+    return found
+
+
+def reference_of(row: Row, model: str, sizes: Mapping[Size, str]) -> str | Absent:
+    """Return which model a row runs on.
+
+    Args:
+        row: May name one, or a size.
+        model: The small one.
+        sizes: Those that were given.
+    """
+    if row.model is not None:
+        return row.model
+    size = row.setting.size
+    if size in sizes:
+        return sizes[size]
+    if size == "small":
+        return model
+    family = next((family for family in FAMILIES if model in family), (model,))
+    place = family.index(model) + SIZES.index(size)
+    if place < len(family):
+        return family[place]
+    return Absent(why=f"{Path(model).name} has no {size} size in the catalogue", mend=f"--sizes {size}=MODEL names one")
+
+
+class Shelf:
+    """The models of one session, each looked up once; one decoder at a time is held.
+
+    Args:
+        store: Folder of the feature stores.
+        progress: Told what is fetched.
+    """
+
+    def __init__(self, store: Path, progress: Progress = silent) -> None:
+        self._store = store
+        self._progress = progress
+        self._known: dict[str, Pretrained | Absent] = {}
+        self._held: tuple[str, Part] | None = None
+        self._passes: dict[tuple[str, bool], Passes] = {}
+
+    def look_up(self, reference: str, *, fetch: bool) -> Pretrained | Absent:
+        """Return the model, or why it is not at hand.
+
+        Args:
+            reference: Catalogue name, local folder or file, or hub id.
+            fetch: Whether a model that is not here may be fetched.
+
+        Raises:
+            TailtuneError: If it may be fetched and cannot be had, or what is here cannot be used.
+        """
+        if reference not in self._known:
+            self._known[reference] = self._looked_up(reference, fetch=fetch)
+        return self._known[reference]
+
+    def _looked_up(self, reference: str, *, fetch: bool) -> Pretrained | Absent:
+        catalogued = catalog.find_entry(reference) is not None
+        if not fetch and catalogued and not catalog.is_cached(reference):
+            return Absent(why=f"weights of {reference} not at hand", mend=f"tailtune models pull {reference}")
+        try:
+            model = catalog.resolve(reference, progress=self._progress)
+        except SetupError as error:
+            if fetch:
+                raise
+            return Absent(why=f"weights of {reference} not at hand: {error.message}", mend=error.hint or "see above")
+        shape = read_shape(read_json(model.path / "config.json"))
+        return Pretrained(name=model.name, folder=model.path, shape=shape, weights=fingerprint(model.path))
+
+    def passes(self, model: Pretrained, *, causal: bool) -> Passes:
+        """Return the passes of a model, its mask taken away where ``causal`` is False."""
+        if self._held is None or self._held[0] != model.weights:
+            self._passes.clear()  # the decoder held before goes before the next one comes
+            self._held = None
+            self._held = (model.weights, load_part(model.folder))
+        key = (model.weights, causal)
+        if key not in self._passes:
+            decoder = self._held[1]
+            unmasked = not causal and model.shape.causal
+            if unmasked:
+                assert isinstance(decoder, Decoder)
+                decoder = without_mask(decoder)
+            # Features under another mask are other features: the store must not take one for the other.
+            weights = f"{model.weights}, no causal mask" if unmasked else model.weights
+            self._passes[key] = Passes(decoder, weights=weights, store=self._store, device="auto")
+        return self._passes[key]
