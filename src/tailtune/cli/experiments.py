@@ -152,7 +152,7 @@ def _line(result: Result) -> str:
 def _estimate(order: Order, screen: Screen, *, as_json: bool) -> None:
     from tailtune.cli import show
     from tailtune.experiments.cost import estimate
-    from tailtune.experiments.models import Shelf
+    from tailtune.experiments.models import Absent, Shelf
     from tailtune.experiments.session import plan
     from tailtune.storage import cache_home
 
@@ -183,8 +183,12 @@ def _estimate(order: Order, screen: Screen, *, as_json: bool) -> None:
             clock_text(cost.training_seconds) if cost.tokens else cost.status,
         )
         for cost in found
+        if not isinstance(cost.job.model, Absent)
     ]
-    show.listing(("row", "split", "seed", "tokens", "pass", "training"), rows)
+    if rows:
+        show.listing(("row", "split", "seed", "tokens", "pass", "training"), rows)
+    for note in dict.fromkeys(cost.job.absence for cost in found if isinstance(cost.job.model, Absent)):
+        show.line(f"not here: {note}")
     show.line(
         f"about {clock_text(total)} in all, if nothing is stored yet; a pass is kept piece by piece, so one that is "
         "interrupted goes on where it was"

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tailtune.estimate import speed
+from tailtune.evaluate.metrics import FloatArray
 from tailtune.experiments.models import Absent, Pretrained
 from tailtune.experiments.reading import Read
-from tailtune.experiments.session import Job, pass_of, read_job, wanted_of
+from tailtune.experiments.session import Job, read_job, wanted_of
 from tailtune.experiments.settings import Setting
 from tailtune.experiments.training import blocks_of
 from tailtune.features.store import text_keys
@@ -63,20 +64,21 @@ def estimate(jobs: Sequence[Job], operations_per_second: Speed = speed) -> list[
         operations_per_second: Of products of a given width.
     """
     speeds: dict[int, float] = {}
-    seen: set[tuple[object, ...]] = set()
+    passed: dict[tuple[object, ...], set[bytes]] = {}
+    keys: set[str] = set()
     found = []
     for job in jobs:
         if isinstance(job.model, Absent):
             found.append(Cost(job=job, status=job.model.why))
-        elif job.done is not None:
-            found.append(Cost(job=job, status="done"))
+        elif job.done is not None or job.key in keys:
+            found.append(Cost(job=job, status="done" if job.done else "as a row above"))
         else:
-            width = job.model.shape.width
+            keys.add(job.key)
+            width, setting = job.model.shape.width, job.row.setting
             speeds.setdefault(width, operations_per_second(width))
             read = read_job(job)
-            first = pass_of(job) not in seen
-            seen.add(pass_of(job))
-            reading = _pass_operations(job.model, read, wanted_of(jobs, job).depth) if first else 0.0
+            held = passed.setdefault((job.model.name, setting.causal, setting.weights), set())
+            reading = _pass_operations(job.model, _new(read, held), wanted_of(jobs, job).depth)
             found.append(
                 Cost(
                     job=job,
@@ -89,14 +91,20 @@ def estimate(jobs: Sequence[Job], operations_per_second: Speed = speed) -> list[
     return found
 
 
+def _new(read: Read, held: set[bytes]) -> FloatArray:
+    """Lengths of the distinct texts that no pass before has read; ``held`` learns them."""
+    keys, first = np.unique(text_keys(read.tokens), return_index=True)
+    new = [place for key, place in zip(keys.tolist(), first.tolist(), strict=True) if key not in held]
+    held.update(keys.tolist())
+    return read.tokens.lengths[new].astype(np.float64)
+
+
 def _block_weights(model: Pretrained) -> float:
     return read_shapes(model.folder).block_weights / model.shape.blocks
 
 
-def _pass_operations(model: Pretrained, read: Read, depth: int) -> float:
-    """Each distinct text once; causal attention meets half of the text on average, in two products of the width."""
-    _, first = np.unique(text_keys(read.tokens), return_index=True)
-    lengths = read.tokens.lengths[first].astype(np.float64)
+def _pass_operations(model: Pretrained, lengths: FloatArray, depth: int) -> float:
+    """Each text once; causal attention meets half of the text on average, in two products of the width."""
     attention = 2 * model.shape.width * float((lengths**2).sum())
     return depth * (2 * _block_weights(model) * float(lengths.sum()) + attention)
 

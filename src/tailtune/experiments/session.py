@@ -81,13 +81,20 @@ class Job:
         return results.key_of(self.depends_on)
 
     @property
+    def absence(self) -> str:
+        """Why it cannot be run, and what to do about that; empty where it can."""
+        if isinstance(self.model, Pretrained):
+            return ""
+        return f"row {self.row.number} {self.row.name}: {self.model.why} ({self.model.mend})"
+
+    @property
     def title(self) -> str:
         """What people are told of it."""
         return f"row {self.row.number} {self.row.name}, {self.texts.name} split, seed {self.seed}"
 
 
 def plan(order: Order, shelf: Shelf, progress: Progress = silent) -> list[Job]:
-    """Return every job, in the order in which they are best run: model by model, split by split.
+    """Return every job, in the order in which they are best run: model by model, what takes long at the end.
 
     Raises:
         ConfigError: If a row and a split have nothing to do with each other.
@@ -104,7 +111,16 @@ def plan(order: Order, shelf: Shelf, progress: Progress = silent) -> list[Job]:
     if not jobs:
         raise ConfigError(f"no row asked for runs on the split {', '.join(order.splits)}", hint=_ADVICE)
     models = list(dict.fromkeys(job.model.name for job in jobs if isinstance(job.model, Pretrained)))
-    return sorted(jobs, key=lambda job: models.index(job.model.name) if isinstance(job.model, Pretrained) else -1)
+
+    def place(job: Job) -> tuple[int, bool]:
+        return (models.index(job.model.name) if isinstance(job.model, Pretrained) else len(models), _is_long(job.row))
+
+    return sorted(jobs, key=place)
+
+
+def _is_long(row: Row) -> bool:
+    """Whether it takes an hour where others take minutes: all blocks in every step, or a thousand pads in a text."""
+    return row.setting.trained in ("all", "lora") or row.setting.limit == 1024
 
 
 def _job(order: Order, row: Row, texts: Texts, seed: int, shelf: Shelf) -> Job:
@@ -153,10 +169,9 @@ def run(
     told: set[str] = set()
     for job in jobs:
         if isinstance(job.model, Absent):
-            note = f"row {job.row.number} {job.row.name}: {job.model.why} ({job.model.mend})"
-            if note not in told:
-                say(note)
-            told.add(note)
+            if job.absence not in told:
+                say(job.absence)
+            told.add(job.absence)
             continue
         # Looked for again: the same setting may have been run under another name a moment ago.
         known = results.find(out, job.key)

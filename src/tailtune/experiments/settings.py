@@ -18,7 +18,7 @@ SIZES: tuple[Size, ...] = ("small", "medium", "large", "xl")
 # Every rate of the book is this one.
 BOOK_RATE = 5e-5
 # Where a row chooses its own: the book's and up, a factor of about 4 each, to what a linear head can take.
-OWN_RATES = (5e-5, 2e-4, 1e-3, 5e-3)
+OWN_RATES = (5e-5, 2e-4, 1e-3, 5e-3, 2e-2)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,11 +16,11 @@ from tailtune.report.words import ABSENT
 _NOTES = (
     "Book: as printed, for one seed and without an interval; the interval here follows from the number of test texts. "
     "Here: the mean over the seeds with the 95 % Wilson interval of such a share, which says how far other test texts "
-    "could move it; after ± half the 95 % interval of the mean over seeds. *Copies out*: without the test texts that are "
-    "training texts too, letter for letter. *Against row 1*: points, and the p value of the exact McNemar test on the "
-    "same texts with the same seed, the lowest; most differences below two points are noise.",
-    "Rows with a letter are not in the book: they stand beside a row that is flawed, put right. An epoch here sees every "
-    "training text; the book leaves out its last batch when that is not full.",
+    "could move it; after ± half the 95 % interval of the mean over seeds. *Copies out*: without the test texts that "
+    "are training texts too, letter for letter. *Against row 1*: points, and the p value of the exact McNemar test on "
+    "the same texts with the same seed, the lowest; most differences below two points are noise.",
+    "Rows with a letter are not in the book: they stand beside a row that is flawed, put right. An epoch here sees "
+    "every training text; the book leaves out its last batch when that is not full.",
 )
 
 
