@@ -28,7 +28,7 @@ from tailtune.errors import BundleError, ModelError
 from tailtune.label_rules import AnyRules, read_rules
 from tailtune.labels import LabelSet
 from tailtune.methods.scope import Scope
-from tailtune.methods.scorers import Pooling, ProbeScorer, Scorer, TailScorer
+from tailtune.methods.scorers import Pooling, ProbeScorer, Scorer, TailScorer, own_pooling
 from tailtune.models.int8 import Precision, int8_twin
 from tailtune.models.mapped import shapes_of, tensors_of
 from tailtune.models.parts import Part, Shape, make_part, shape_from_json
@@ -43,9 +43,10 @@ from tailtune.text.windows import LongRule
 # that are not calibrated and ignore thresholds, so bundles that have rules are of format 3. Format 3 read the beginning
 # of every long text, knew no scope, and one label per text: only bundles with another rule for long texts, a scope or
 # any number of labels per text are of format 4. Format 4 knew GPT-2 and Llama, and never padded: bundles of models with
-# anything that these do not have, and those that read pads, are of format 5.
-FORMAT = 5
-_WITH_READING, _WITH_RULES, _WITHOUT_RULES = 4, 3, 2
+# anything that these do not have, and those that read pads, are of format 5. Format 5 knew tails read at one token:
+# those that read the mean of all are of format 6.
+FORMAT = 6
+_WITH_VARIANTS, _WITH_READING, _WITH_RULES, _WITHOUT_RULES = 5, 4, 3, 2
 MANIFEST = "bundle.json"
 BACKBONE, CLASSIFIER, TOKENIZER = "backbone.safetensors", "classifier.safetensors", "tokenizer.json"
 SCOPE = "scope.safetensors"
@@ -125,8 +126,10 @@ def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> N
 
 def _format(bundle: Bundle) -> int:
     """The oldest format that says all of it, so that older versions read what they can."""
-    if not bundle.decoder.config.is_plain or bundle.tokenizer.pad is not None:
+    if "pooling" in _describe_tail(bundle.scorer):
         return FORMAT
+    if not bundle.decoder.config.is_plain or bundle.tokenizer.pad is not None:
+        return _WITH_VARIANTS
     if bundle.tokenizer.long.as_json() or bundle.scope is not None or bundle.labels.several:
         return _WITH_READING
     return _WITH_RULES if bundle.rules.as_json() else _WITHOUT_RULES
@@ -138,12 +141,25 @@ def _digest(manifest: Mapping[str, Any]) -> str:
 
 def _describe(scorer: Scorer) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if isinstance(scorer, TailScorer):
-        part = scorer.decoder
-        return {"method": "tail", "first": part.first, "blocks": len(part.blocks)}, dict(scorer.state_dict())
+        return _describe_tail(scorer), dict(scorer.state_dict())
     if isinstance(scorer, ProbeScorer):
         arrays = {name: torch.from_numpy(getattr(scorer, name)) for name in ("mean", "scale", "weight", "bias")}
         return {"method": "probe", "depths": list(scorer.depths), "pooling": scorer.pooling}, arrays
     raise TypeError(type(scorer))
+
+
+def _describe_tail(scorer: Scorer) -> dict[str, Any]:
+    """What a tail is; empty for others. How it was trained is for people: it reads like any other."""
+    if not isinstance(scorer, TailScorer):
+        return {}
+    part, own = scorer.decoder, own_pooling(causal=scorer.decoder.config.causal)
+    return {
+        "method": "tail",
+        "first": part.first,
+        "blocks": len(part.blocks),
+        **({} if scorer.pooling == own else {"pooling": scorer.pooling}),
+        **({} if scorer.kind == "tail" else {"trained": scorer.kind}),
+    }
 
 
 def find_bundle(path: Path) -> Path:
@@ -250,16 +266,16 @@ def _precision(folder: Path, manifest: Mapping[str, Any]) -> Precision:
 
 def _read_scorer(path: Path, described: Mapping[str, Any], config: Shape, classes: int) -> Scorer:
     tensors = _load(path)
+    if described.get("pooling", "last") not in get_args(Pooling):
+        raise BundleError(f"{path}: pooling {described['pooling']!r} is not known", hint="install a newer tailtune")
     if described["method"] == "tail":
         part = make_part(config, first=described["first"], blocks=described["blocks"], embeddings=False)
         with torch.device("meta"):
-            tail = TailScorer(part, classes)
+            tail = TailScorer(part, classes, pooling=described.get("pooling"), kind=described.get("trained", "tail"))
         fill(tail, tensors, where=str(path))
         return tail
     if described["method"] == "probe":
         arrays = {name: tensors[name].numpy() for name in ("mean", "scale", "weight", "bias")}
-        if described["pooling"] not in get_args(Pooling):
-            raise BundleError(f"{path}: pooling {described['pooling']!r} is not known", hint="install a newer tailtune")
         return ProbeScorer(depths=tuple(described["depths"]), pooling=described["pooling"], **arrays)
     raise BundleError(f"{path}: method {described['method']!r} is not known", hint="install a newer tailtune")
 

@@ -88,7 +88,13 @@ class TrainConfig:
     ] = None
     out: Annotated[str | None, "run folder, empty or absent (default: runs/<data>-<time>)"] = None
     model: Annotated[str, "catalogue name, local folder or file, or hub id"] = field(default_factory=default_model)
-    method: Annotated[Literal["auto", "probe", "tail"], "what is trained on top of the frozen blocks"] = "auto"
+    weights: Annotated[
+        Literal["pretrained", "random"], "of the model; 'random' draws them, to see what the pretraining brings"
+    ] = "pretrained"
+    method: Annotated[
+        Literal["auto", "probe", "tail", "lora", "full"],
+        "what is trained: a head ('probe'), the last --blocks too ('tail'), all from --from-depth up ('lora', 'full')",
+    ] = "auto"
     depth: Annotated[
         int | Literal["auto", "last"], "blocks that are kept; 'last' keeps all, 'auto' lets validation choose"
     ] = "auto"
@@ -98,9 +104,10 @@ class TrainConfig:
     budget: Annotated[str | None, "most time for one text on this machine, such as 5ms; limits the depth"] = None
     smaller_than: Annotated[str | None, "largest saved classifier, such as 100MB; limits the depth"] = None
     blocks: Annotated[int, "trainable blocks of a tail"] = 1
+    from_depth: Annotated[int, "blocks below those that lora or full train; 0 trains the embeddings too in full"] = 0
     pooling: Annotated[
         Literal["auto", "last", "first", "mean", "last+mean", "first+mean"],
-        "tokens that a probe reads; 'auto': the mean, with a decoder's last one or an encoder's first one",
+        "tokens that are read; 'auto': a decoder's last, an encoder's first, by a probe with the mean",
     ] = "auto"
     penalty: Annotated[
         float | Literal["auto"], "inverse strength (C) of a probe's L2 penalty; 'auto' lets validation choose"
@@ -153,6 +160,16 @@ class TrainConfig:
     ] = "cross-entropy"
     focal_gamma: Annotated[float, "how much less: (1 - p)^gamma"] = 2.0
     label_smoothing: Annotated[float, "share of each label that goes to all classes, in a tail's cross-entropy"] = 0.0
+    lora_rank: Annotated[int, "rank of LoRA's updates"] = 16
+    lora_alpha: Annotated[float, "LoRA's updates count alpha / rank, in rslora alpha / sqrt(rank)"] = 16.0
+    lora_dropout: Annotated[float, "share of an update's inputs that a step leaves out"] = 0.0
+    lora_targets: Annotated[
+        str, "products with updates, commas between: query, key, value, attention_output, gate, up, mlp_out; or all"
+    ] = "all"
+    lora_kind: Annotated[
+        Literal["lora", "dora", "rslora"], "'dora' trains lengths and directions apart, 'rslora' scales otherwise"
+    ] = "lora"
+    keep_adapter: Annotated[bool, "keep LoRA's updates too, in adapter/ as peft reads them"] = False
     patience: Annotated[int | None, "epochs without better validation before stopping; 'none' for all epochs"] = 2
     max_tokens: Annotated[int | None, "most tokens that are read at once (default: the model's context)"] = None
     long: Annotated[
@@ -179,6 +196,7 @@ class TrainConfig:
         for setting in settings().values():
             setting.check(getattr(self, setting.name), setting.name)
         _check_losses(self)
+        _check_methods(self)
         _check_windows(self)
         _check_baselines(self)
 
@@ -212,6 +230,38 @@ class TrainConfig:
 def _names(listed: str | None) -> tuple[str, ...]:
     """The different names in a list with commas, in order."""
     return tuple(dict.fromkeys(name.strip() for name in (listed or "").split(",") if name.strip()))
+
+
+_OF_LORA = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "lora_kind", "keep_adapter")
+
+
+def _check_methods(config: TrainConfig) -> None:
+    """Refuse settings of one method where another was asked for."""
+
+    def given(*names: str) -> list[str]:
+        parts = {part.name: part.default for part in dataclasses.fields(config)}
+        return [f"--{name.replace('_', '-')}" for name in names if getattr(config, name) != parts[name]]
+
+    method = config.method
+    if method != "lora" and (named := given(*_OF_LORA)):
+        raise ConfigError(f"{named[0]} is of --method lora, not of {method}", hint="add --method lora, or leave it out")
+    if method not in ("lora", "full"):
+        if given("from_depth"):
+            hint = "a tail's lowest block is chosen by --blocks" if method == "tail" else "leave it out"
+            raise ConfigError(f"--from-depth is of --method lora and full, not of {method}", hint=hint)
+        return
+    if named := given("blocks"):
+        hint = "they train every block from --from-depth up"
+        raise ConfigError(f"{named[0]} is of a tail, not of --method {method}", hint=hint)
+    if named := given("budget", "smaller_than"):
+        hint = "give --depth, or let a probe or a tail find it"
+        raise ConfigError(
+            f"{named[0]} limits the depth that is searched, and --method {method} searches none", hint=hint
+        )
+    if method == "full" and not config.from_depth and (config.precision == "int8" or config.out_of_scope):
+        named = ["--precision int8" if config.precision == "int8" else "--out-of-scope"]
+        hint = "give --from-depth 1 or more"
+        raise ConfigError(f"{named[0]} is of frozen blocks, and --method full leaves none", hint=hint)
 
 
 def _check_windows(config: TrainConfig) -> None:

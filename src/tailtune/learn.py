@@ -33,7 +33,16 @@ from tailtune.methods.scope import Scope
 from tailtune.methods.scorers import Pooling, probabilities, score_features
 from tailtune.models.int8 import Precision
 from tailtune.predict import Predictor
-from tailtune.preparing import Ready, descent_settings, limits_of, make_ready, precision_of, rows_of, settle
+from tailtune.preparing import (
+    Ready,
+    descent_settings,
+    limits_of,
+    lora_settings,
+    make_ready,
+    precision_of,
+    rows_of,
+    settle,
+)
 from tailtune.progress import Progress, Say, ignore, silent
 from tailtune.reading import pass_note, token_counts
 from tailtune.report.losses import loss_line
@@ -51,7 +60,7 @@ class Learnt:
         predictor: Ready to answer and to be saved.
         fitted: The choice and the way to it.
         features: Of all texts of the data set.
-        pooling: Which tokens a probe reads.
+        pooling: Which tokens a probe reads, whatever was chosen.
         labels: The classes.
         ids: [rows] class ids, or [rows, C] 0/1 where a text can have several.
         weights: [C] weights of the classes in what was fitted; None for equal ones.
@@ -131,6 +140,7 @@ def learn(
     events: list[Event] = []
     with watch.stage("method"):
         fitted = _choose(ready, planned, features, rows, config=config, found=found, progress=progress, events=events)
+        features = fitted.features(features)
     with watch.stage("calibration"):
         settled = _settled(aims, fitted, features, rows)
     for note in (f"chosen: {fitted.reason}", *_loss_notes(config, events), *settled.notes):
@@ -175,6 +185,8 @@ def _choose(
         rows,
         pooling=ready.pooling,
         settings=descent_settings(config),
+        trained_pooling=ready.trained_pooling,
+        lora=lora_settings(config),
         penalties=rows.penalties if config.penalty == "auto" else (config.penalty,),
         progress=progress,
         happened=events.append,
@@ -239,7 +251,7 @@ def _bundle(
     scope: Scope | None,
 ) -> Bundle:
     return Bundle(
-        decoder=ready.passes.below(fitted.scorer.wanted.depth, precision),
+        decoder=fitted.backbone or ready.passes.below(fitted.scorer.wanted.depth, precision),
         precision=precision,
         scorer=fitted.scorer,
         tokenizer=ready.reading.tokenizer,

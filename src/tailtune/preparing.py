@@ -16,14 +16,18 @@ from tailtune.errors import ConfigError
 from tailtune.features.passes import Passes
 from tailtune.labels import LabelSet
 from tailtune.methods import auto
+from tailtune.methods.adapter import require_keepable
 from tailtune.methods.descent import TailSettings
 from tailtune.methods.familiar import require_rows
+from tailtune.methods.lora import LoraSettings
 from tailtune.methods.losses import Objective
 from tailtune.methods.probe import Rows
 from tailtune.methods.scan import Limits, Scan, scan
 from tailtune.methods.scorers import Pooling, pooling_of
+from tailtune.methods.trained import require_trainable
 from tailtune.models.int8 import Precision
-from tailtune.models.parts import load_part, read_shape
+from tailtune.models.parts import Part, Shape, load_part, read_shape
+from tailtune.models.random_weights import random_fingerprint, random_part
 from tailtune.models.sources.catalog import resolve
 from tailtune.models.weights import fingerprint
 from tailtune.progress import Progress, Say
@@ -51,6 +55,7 @@ class Ready:
     blocks: int
     planned: auto.Plan
     pooling: Pooling
+    trained_pooling: Pooling
     reading: Reading
     passes: Passes
 
@@ -64,23 +69,47 @@ def make_ready(
         for note in model.notes:
             say(note)
         shape = read_shape(read_json(model.path / "config.json"))
-        planned = auto.plan(config.method, config.depth, blocks=config.blocks, total=shape.blocks, causal=shape.causal)
-        pooling = pooling_of(config.pooling, causal=shape.causal)
-        weights = fingerprint(model.path)
+        planned = _plan(shape, config)
+        poolings = [pooling_of(config.pooling, causal=shape.causal, trained=trained) for trained in (False, True)]
+        drawn = config.weights == "random"
+        weights = random_fingerprint(shape, config.seed) if drawn else fingerprint(model.path)
     with watch.stage("tokens"):
         reading = read(dataset, model.path, config, context=shape.context)
         if note := long_note(reading, dataset):
             say(note)
     with watch.stage("model"):
-        decoder = load_part(model.path, depth=planned.top, final_norm=bool(planned.tails))
+        depth, final_norm = planned.top, bool(planned.tails)
+        decoder: Part
+        if drawn:
+            decoder = random_part(shape, depth=depth, seed=config.seed, final_norm=final_norm)
+        else:
+            decoder = load_part(model.path, depth=depth, final_norm=final_norm)
+    origin = f"random weights of seed {config.seed} in its shape, {model.source}" if drawn else model.source
     return Ready(
-        source={"name": model.name, "source": model.source, "sha256": weights},
+        source={"name": model.name, "source": origin, "sha256": weights},
         blocks=shape.blocks,
         planned=planned,
-        pooling=pooling,
+        pooling=poolings[0],
+        trained_pooling=poolings[1],
         reading=reading,
         passes=Passes(decoder, weights=weights, store=store, device=config.device),
     )
+
+
+def _plan(shape: Shape, config: TrainConfig) -> auto.Plan:
+    planned = auto.plan(
+        config.method,
+        config.depth,
+        blocks=config.blocks,
+        total=shape.blocks,
+        causal=shape.causal,
+        from_depth=config.from_depth,
+    )
+    if planned.tails:
+        require_trainable(planned.trains, shape, first=config.from_depth, lora=lora_settings(config))
+    if config.keep_adapter:
+        require_keepable(shape, pooling_of(config.pooling, causal=shape.causal, trained=True))
+    return planned
 
 
 def settle(
@@ -159,4 +188,15 @@ def descent_settings(config: TrainConfig) -> TailSettings:
         patience=config.patience,
         seed=config.seed,
         objective=Objective(loss=config.loss, focal_gamma=config.focal_gamma, label_smoothing=config.label_smoothing),
+    )
+
+
+def lora_settings(config: TrainConfig) -> LoraSettings:
+    """Return what LoRA adds, as ``config`` has it."""
+    return LoraSettings(
+        rank=config.lora_rank,
+        alpha=config.lora_alpha,
+        dropout=config.lora_dropout,
+        targets=config.lora_targets,
+        kind=config.lora_kind,
     )

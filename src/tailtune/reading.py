@@ -78,6 +78,8 @@ def long_note(reading: Reading, dataset: Dataset) -> str:
 def pass_note(done: Pass, reading: Reading) -> str:
     """Return one line on what a pass had to compute."""
     what = "texts" if reading.windows.single else "windows"
+    if not done.depth:
+        return f"backbone pass: no frozen block, every step reads the token ids of {done.texts} distinct {what}"
     if not done.computed_texts:
         return (
             f"backbone pass: nothing to compute, all {done.texts} distinct {what} are in the store ({done.precision})"

@@ -71,8 +71,10 @@ _TAKEN_OVER = (
     "warmup_fraction", "schedule", "patience", "max_tokens",
 )  # fmt: skip
 # Not in every run's record: of earlier versions they have the default. The last ones a probe would refuse.
-_ADDED_LATER = ("class_weights", "long", "stride", "merge")
+_ADDED_LATER = ("weights", "class_weights", "long", "stride", "merge")
 _ADDED_FOR_TAILS = ("loss", "focal_gamma", "label_smoothing")
+_ADDED_FOR_RANGES = ("from_depth",)
+_ADDED_FOR_LORA = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "lora_kind", "keep_adapter")
 
 
 def _read_choices(run: Path) -> dict[str, Any]:
@@ -82,7 +84,11 @@ def _read_choices(run: Path) -> dict[str, Any]:
         metrics = json.loads(file.read_text(encoding="utf-8"))
         config = metrics["config"]
         values = {name: config[name] for name in _TAKEN_OVER}
-        later = _ADDED_LATER + (_ADDED_FOR_TAILS if metrics["method"] == "tail" else ())
+        method = metrics["method"]
+        later = _ADDED_LATER + (_ADDED_FOR_TAILS if method in ("tail", "lora", "full") else ())
+        later += (_ADDED_FOR_RANGES if method in ("lora", "full") else ()) + (
+            _ADDED_FOR_LORA if method == "lora" else ()
+        )
         values |= {name: config[name] for name in later if name in config}
         values |= {name: metrics[name] for name in ("method", "depth", "precision")}
         chosen = next(choice for choice in metrics["choices"] if choice["chosen"])

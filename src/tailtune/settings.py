@@ -18,11 +18,13 @@ from tailtune.errors import ConfigError
 _AT_LEAST = {
     "depth": 0, "seed": 0, "blocks": 1, "epochs": 1, "folds": 2, "batch_size": 1, "patience": 1, "max_tokens": 1,
     "stride": 1, "threads": 1, "weight_decay": 0.0, "warmup_fraction": 0.0, "focal_gamma": 0.0, "label_smoothing": 0.0,
+    "from_depth": 0, "lora_rank": 1, "lora_dropout": 0.0,
 }  # fmt: skip
-_ABOVE_ZERO = {"learning_rate", "clip_norm", "penalty", "max_false_positives", "min_precision", "abstain"}
+_ABOVE_ZERO = {"learning_rate", "lora_alpha", "clip_norm", "penalty", "max_false_positives", "min_precision", "abstain"}
 _BELOW = {
     "warmup_fraction": 1.0,
     "label_smoothing": 1.0,
+    "lora_dropout": 1.0,
     "max_false_positives": 1.0,
     "min_precision": 1.0,
     "abstain": 1.0,

@@ -37,6 +37,7 @@ from tailtune.label_examine import TestedLabels, measure_labels
 from tailtune.labels import SEVERAL
 from tailtune.learn import Learnt, learn
 from tailtune.ledger import SEEN, bundle_record, record, settings_hash, with_worth
+from tailtune.methods.adapter import write_adapter
 from tailtune.parts import describe_data, prepare
 from tailtune.preparing import store_root
 from tailtune.progress import Progress, Say, ignore, silent
@@ -142,6 +143,7 @@ def _describe(config: TrainConfig, split: Split, learnt: Learnt) -> dict[str, An
         "precision": learnt.precision,
         "depth_scan": learnt.scan.as_json() if learnt.scan else None,
         "pooling": learnt.fitted.scorer.pooling,
+        **({"trained": learnt.fitted.trained.as_json()} if learnt.fitted.trained else {}),
         "labels": list(names),
         **({"problem_type": SEVERAL} if learnt.labels.several else {}),
         "reason": learnt.fitted.reason,
@@ -266,6 +268,8 @@ def _save(
         # Nearly all of saving is the bundle; the rest comes after the seconds are written down.
         with watch.stage("save"):
             learnt.predictor.save(temporary / "bundle", extra=extra, about={"reading": bundle_record(metrics)})
+            if metrics["config"]["keep_adapter"] and (trained := learnt.fitted.trained) and trained.adapter:
+                write_adapter(trained.adapter, temporary / "adapter", model=learnt.model["name"])
         metrics["bundle_bytes"] = folder_bytes(temporary / "bundle")
         metrics |= {"peak_rss_mib": peak_rss_mib(), "seconds": watch.as_json()}
         events = [{"event": type(event).__name__.lower(), **asdict(event)} for event in learnt.events]

@@ -215,7 +215,7 @@ def test_depth_is_a_word_or_a_number(text: str, depth: int | str) -> None:
         ("learning_rate", "nan", "expected a number above 0, got nan"),
         ("learning_rate", "inf", "expected a number above 0, got inf"),
         ("warmup_fraction", "1", "expected a number, at least 0.0, below 1.0, got 1.0"),
-        ("method", "lora", "expected 'auto' or 'probe' or 'tail', got 'lora'"),
+        ("method", "svm", "expected 'auto' or 'probe' or 'tail' or 'lora' or 'full', got 'svm'"),
         ("depth", "middle", "expected 'auto' or 'last' or an integer, at least 0, got 'middle'"),
         ("depth", "-1", "at least 0, got -1"),
         ("seed", "-1", "got -1"),

@@ -20,13 +20,15 @@ _GROUPS = {
         "near_duplicates", "group", "time", "folds", "balance", "class_weights", "recipe", "seed",
     ),
     "Model and method": (
-        "model", "method", "depth", "precision", "budget", "smaller_than", "blocks", "pooling", "penalty", "like",
+        "model", "weights", "method", "depth", "precision", "budget", "smaller_than", "blocks", "from_depth", "pooling",
+        "penalty", "like",
     ),
     "Long texts": ("max_tokens", "long", "stride", "merge"),
-    "Training a tail": (
+    "Training blocks": (
         "epochs", "batch_size", "learning_rate", "weight_decay", "clip_norm", "warmup_fraction", "schedule", "loss",
         "focal_gamma", "label_smoothing", "patience",
     ),
+    "LoRA": ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "lora_kind", "keep_adapter"),
     "Probabilities and decisions": (
         "calibration", "max_false_positives", "min_precision", "positive", "costs", "abstain", "prevalence",
         "measure_unused", "out_of_scope", "out_of_scope_texts",
@@ -39,10 +41,11 @@ _GROUPS = {
 _PANELS = {name: group for group, names in _GROUPS.items() for name in names}
 _SWITCHES = {name: f"--{name}/--no-{name}" for name in ("cache", "doubts", "highlights")}
 _SWITCHES |= {"quiet": "--quiet", "measure_unused": "--measure-unused", "out_of_scope": "--out-of-scope"}
+_SWITCHES["keep_adapter"] = "--keep-adapter"
 _METAVARS: dict[type, str] = {int: "N", float: "X", str: "NAME"}
 _PLACES = dict.fromkeys(("relabel", "validation", "test", "out_of_scope_texts", "class_weights"), "FILE")
 _PLACES |= {"out": "DIR", "budget": "TIME", "smaller_than": "SIZE", "like": "RUN"}
-_PLACES |= dict.fromkeys(("track", "baselines"), "NAMES")
+_PLACES |= dict.fromkeys(("track", "baselines", "lora_targets"), "NAMES")
 
 
 def register(app: typer.Typer) -> None:

@@ -37,10 +37,12 @@ class Wanted:
     Attributes:
         pooled: Depths at which the read and the mean state of each text are wanted, ascending.
         states: Depths at which the states of all tokens are wanted, ascending.
+        ids: Whether the token ids themselves are wanted, by what holds embeddings of its own.
     """
 
     pooled: tuple[int, ...] = ()
     states: tuple[int, ...] = ()
+    ids: bool = False
 
     @property
     def depth(self) -> int:
@@ -50,7 +52,7 @@ class Wanted:
     def __or__(self, other: Wanted) -> Wanted:
         """Return what gives both."""
         pooled, states = {*self.pooled, *other.pooled}, {*self.states, *other.states}
-        return Wanted(pooled=tuple(sorted(pooled)), states=tuple(sorted(states)))
+        return Wanted(pooled=tuple(sorted(pooled)), states=tuple(sorted(states)), ids=self.ids or other.ids)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,11 +64,13 @@ class Piece:
         pooled: Depth -> [N, 2, D]: of each text the state at the token that is read (the last one, or
             the first one of an encoder) and the mean of all.
         states: Depth -> [T, D] packed token states.
+        ids: [T] packed token ids, where they are wanted.
     """
 
     batch: Batch
     pooled: dict[int, Floats]
     states: dict[int, Floats]
+    ids: NDArray[np.int32] | None = None
 
 
 def choose_device(name: str, precision: Precision = "fp32") -> torch.device:
@@ -129,13 +133,29 @@ class Backbone:
 
     @torch.inference_mode()
     def _piece(self, tokens: Tokens, batch: Batch, wanted: Wanted) -> Piece:
-        piece = Piece(batch=batch, pooled={}, states={})
+        taken = tokens.take(batch.texts)
+        piece = Piece(batch=batch, pooled={}, states={}, ids=taken.ids if wanted.ids else None)
         layout = self._fast.layout(batch, self.device)
-        for depth, states in self._climb(tokens.take(batch.texts), layout):
+        for depth, states in self._climb(taken, layout):
             _keep(piece, depth, states, wanted, layout.read)
             if depth == wanted.depth:
                 break
         return piece
+
+    @torch.inference_mode()
+    def embed(self, tokens: Tokens) -> Floats:
+        """Return [T, D], the states at depth 0 of every text, packed in the order given: a look-up, no product.
+
+        Args:
+            tokens: Ragged token ids of the texts, at least one text.
+        """
+        lengths = tokens.lengths
+        starts = np.flatnonzero(np.diff(lengths, prepend=-1))
+        counts = np.diff(starts, append=len(lengths))
+        groups = tuple(zip(counts.tolist(), lengths[starts].tolist(), strict=True))
+        layout = self._fast.layout(Batch(texts=np.arange(len(lengths)), groups=groups), self.device)
+        states: Floats = self._fast.embed(torch.from_numpy(tokens.ids).to(self.device), layout).cpu().numpy()
+        return states
 
     def climb(self, tokens: Tokens, batch: Batch) -> Iterator[tuple[int, Tensor]]:
         """Yield (depth, [T, D] states) from the embeddings, depth 0, upwards; to be used without gradients.
@@ -154,21 +174,21 @@ class Backbone:
 
 def _keep(piece: Piece, depth: int, states: Tensor, wanted: Wanted, read: Tensor) -> None:
     if depth in wanted.pooled:
-        pooled = torch.stack((states[read], mean_states(states, piece.batch)), dim=1)
+        pooled = torch.stack((states[read], mean_states(states, piece.batch.groups)), dim=1)
         piece.pooled[depth] = pooled.cpu().numpy()
     if depth in wanted.states:
         piece.states[depth] = states.cpu().numpy()
 
 
-def mean_states(states: Tensor, batch: Batch) -> Tensor:
+def mean_states(states: Tensor, groups: tuple[tuple[int, int], ...]) -> Tensor:
     """Return [N, D], the mean state of each text.
 
     Args:
         states: [T, D] packed token states.
-        batch: Their grouping.
+        groups: (count, length) of each run of equally long texts.
     """
     means, start = [], 0
-    for count, length in batch.groups:
+    for count, length in groups:
         means.append(states[start : start + count * length].view(count, length, -1).mean(dim=1))
         start += count * length
     return torch.cat(means)

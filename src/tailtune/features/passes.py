@@ -6,7 +6,7 @@ What a precision needs is made when it is first asked for. Knows nothing about l
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,8 @@ class Passes:
     ) -> Features:
         """Return the wanted features of every text, from the store where they are there.
 
+        States at depth 0 are not stored, they are looked up in the embeddings whenever they are asked for.
+
         Args:
             tokens: Ragged token ids of the texts, or of their windows.
             wanted: Depths of pooled vectors and token states.
@@ -90,7 +92,9 @@ class Passes:
             progress: Told packed tokens done.
         """
         store = FeatureStore(self._store, {"weights": self._weights, **_FIELDS[precision]})
-        features = store.features(self.backbone(precision), tokens, wanted, progress=progress)
+        backbone = self.backbone(precision)
+        stored = replace(wanted, states=tuple(depth for depth in wanted.states if depth))
+        features = store.features(backbone, tokens, stored, progress=progress).embedded_by(backbone)
         if windows is not None:
             features.windows = windows
         self.done.append(

@@ -8,6 +8,7 @@ processes can write side by side. All stores together stay within the limit of t
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import itertools
 import os
@@ -142,19 +143,23 @@ class Features:
         places: Where everything wanted lies.
         distinct: [texts] the place of each text among the distinct ones.
         lengths: [texts] tokens per text.
+        tokens: Their ids.
 
     Attributes:
         lengths: [texts] tokens per text.
+        stem: Embeds the texts when states at depth 0 are asked for; None where those were stored like others.
         computed_texts: Distinct texts that had to be computed for this call.
         computed_tokens: Their tokens.
         distinct_texts: Different texts among those asked for.
         windows: Which belong to which text, where they are those of windows; each is a text of its own by default.
     """
 
-    def __init__(self, places: Places, distinct: Indices, lengths: Indices) -> None:
+    def __init__(self, places: Places, distinct: Indices, lengths: Indices, tokens: Tokens | None = None) -> None:
         self._places = places
         self._distinct = distinct
+        self._tokens = tokens
         self.lengths = lengths
+        self.stem: Backbone | None = None
         self.windows = Windows.whole(lengths)
         self.distinct_texts = int(distinct.max(initial=-1)) + 1
         self.computed_texts = 0
@@ -168,6 +173,8 @@ class Features:
     @property
     def pooled_width(self) -> int:
         """D, the size of a pooled vector and of a token state."""
+        if self.stem is not None:
+            return self.stem.width
         arrays = (
             array for segment in self._places.segments for array in (*segment.pooled.values(), *segment.states.values())
         )
@@ -183,6 +190,8 @@ class Features:
 
     def states(self, depth: int, texts: Indices) -> Floats:
         """Return [T, D], the token states at ``depth`` of the given texts, packed in that order."""
+        if depth == 0 and self.stem is not None:
+            return self.stem.embed(self._take(texts))
         numbers, rows = self._of(("states", depth), self._distinct[texts])
         lengths = self.lengths[texts]
         ends = np.cumsum(lengths)
@@ -195,6 +204,21 @@ class Features:
             here = out[ends[run[0]] - lengths[run[0]] : ends[run[-1]]]
             np.take(segment.states[depth], inside, axis=0, out=here, mode="clip")  # "raise" would copy through a buffer
         return out
+
+    def ids(self, texts: Indices) -> Numbers:
+        """Return [T] token ids of the given texts, packed in that order."""
+        return self._take(texts).ids
+
+    def embedded_by(self, stem: Backbone) -> Features:
+        """Return these features with states at depth 0 that ``stem`` looks up when they are asked for."""
+        other = copy.copy(self)
+        other.stem = stem
+        return other
+
+    def _take(self, texts: Indices) -> Tokens:
+        if self._tokens is None:
+            raise ValueError("these features were gathered without the token ids")
+        return self._tokens.take(texts)
 
     def _of(self, part: Part, distinct: Indices) -> tuple[Numbers, Numbers]:
         numbers, rows = self._places.of(part)
@@ -248,7 +272,7 @@ class FeatureStore:
             self._compute(backbone, tokens.take(missing), keys[missing], places, progress)
         if places.lacking.any():
             raise SetupError(f"features just written to {self.folder} cannot be read back", hint="is the disk sound?")
-        features = Features(places, inverse, tokens.lengths)
+        features = Features(places, inverse, tokens.lengths, tokens)
         features.computed_texts = len(missing)
         features.computed_tokens = int(tokens.lengths[missing].sum())
         return features

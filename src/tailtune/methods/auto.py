@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 from tailtune.errors import ConfigError, TrainingDiverged
 from tailtune.features.backbone import Wanted
 from tailtune.features.store import Features
-from tailtune.methods.descent import Epoch, Step, TailSettings, fit_tail
+from tailtune.methods.descent import Epoch, Step, TailSettings
+from tailtune.methods.lora import LoraSettings
 from tailtune.methods.probe import PENALTIES, Doubles, Rows, choose_probe
 from tailtune.methods.scan import Scan
-from tailtune.methods.scorers import Pooling, Scorer, TailScorer, score_features
-from tailtune.methods.tail import new_tail
+from tailtune.methods.scorers import Kind, Pooling, Scorer, TailScorer, own_pooling, score_features
+from tailtune.methods.trained import Trained, train_part
 from tailtune.models.parts import Part
 from tailtune.progress import Progress, silent
 
-Method = Literal["probe", "tail", "auto"]
+Method = Literal["probe", "tail", "lora", "full", "auto"]
 Depth = int | Literal["auto", "last"]
 
 # Depths of a decoder are probed this far up; its best features for classifying are rarely above (design, arXiv
@@ -48,7 +49,7 @@ class Plan:
         depths: Depths whose pooled vectors a probe may read, ascending.
         cuts: Those of them at which a probe may end.
         tails: Depths (tail included) at which a tail may be trained, ascending.
-        blocks: Trainable blocks of a tail.
+        blocks: Trainable blocks: of a tail, or of all that LoRA or full training reaches.
         open: Whether the depth is still to be found among ``cuts``.
         untried: Why ``auto`` tries no tail, in words.
     """
@@ -62,6 +63,11 @@ class Plan:
     untried: str = ""
 
     @property
+    def trains(self) -> Kind:
+        """How blocks are trained where they are."""
+        return self.method if self.method in ("lora", "full") else "tail"
+
+    @property
     def top(self) -> int:
         """The deepest block that may be needed, a tail's own included."""
         return max(*self.depths, *self.tails, 1)
@@ -72,23 +78,31 @@ class Plan:
         return Wanted(pooled=self.depths, states=tuple(depth - self.blocks for depth in self.tails))
 
 
-def plan(method: Method, depth: Depth, *, blocks: int, total: int, causal: bool = True) -> Plan:
+def plan(method: Method, depth: Depth, *, blocks: int, total: int, causal: bool = True, from_depth: int = 0) -> Plan:
     """Return what to compute for a model of ``total`` blocks.
 
     Args:
-        method: probe, tail or auto.
-        depth: Where to cut; "last" is all blocks, "auto" leaves it to the validation rows.
+        method: probe, tail, lora, full or auto.
+        depth: Where to cut; "last" is all blocks, "auto" leaves it to the validation rows. LoRA and full training take
+            all blocks then: what a probe finds best below the top, trained blocks change.
         blocks: Trainable blocks of a tail.
         total: Blocks of the model.
         causal: Whether it is a decoder.
+        from_depth: Blocks below those that LoRA or full training reach.
 
     Raises:
         ConfigError: If the depth or the number of trainable blocks does not fit the model.
     """
-    top = total if depth == "last" else depth
+    trains_all = method in ("lora", "full")
+    top = total if depth == "last" or (trains_all and depth == "auto") else depth
     if top != "auto" and not 1 <= top <= total:
         raise ConfigError(f"--depth {top}: the model has {total} blocks", hint=f"give 1 to {total}, last or auto")
     lowest = total if top == "auto" else top
+    if trains_all:
+        if from_depth >= lowest:
+            said = f"--from-depth {from_depth}: no block is left to train of {lowest}"
+            raise ConfigError(said, hint=f"give 0 to {lowest - 1}")
+        return Plan(method=method, depths=(), cuts=(), tails=(lowest,), blocks=lowest - from_depth)
     if method != "probe" and not 1 <= blocks <= lowest:
         raise ConfigError(f"--blocks {blocks}: there are only {lowest} blocks below the chosen depth")
     step = max(1, round(total / 10))
@@ -144,17 +158,28 @@ class Fitted:
         choices: Every candidate with its held-out scores, for metrics.json.
         curves: Training curves of a tail, for metrics.json.
         reason: Why this one, in words.
+        trained: What was trained, where that was chosen.
     """
 
     scorer: Scorer
     choices: list[dict[str, Any]] = field(default_factory=list)
     curves: dict[str, Any] = field(default_factory=dict)
     reason: str = ""
+    trained: Trained | None = None
 
     @property
     def method(self) -> str:
-        """What was chosen: probe or tail."""
-        return "tail" if isinstance(self.scorer, TailScorer) else "probe"
+        """What was chosen: probe, tail, lora or full."""
+        return self.scorer.kind if isinstance(self.scorer, TailScorer) else "probe"
+
+    @property
+    def backbone(self) -> Part | None:
+        """Embeddings that were trained, with no block, to stand below the scorer; None where the pretrained stay."""
+        return None if self.trained is None else self.trained.backbone
+
+    def features(self, features: Features) -> Features:
+        """Return the features that the scorer reads, of those it was fitted on."""
+        return features if self.trained is None else self.trained.features(features)
 
 
 def choose(
@@ -165,6 +190,8 @@ def choose(
     *,
     pooling: Pooling,
     settings: TailSettings,
+    trained_pooling: Pooling | None = None,
+    lora: LoraSettings | None = None,
     penalties: Sequence[float] = PENALTIES,
     progress: Progress = silent,
     happened: Callable[[Step | Epoch], None] = lambda event: None,
@@ -179,6 +206,8 @@ def choose(
         rows: What may be seen; test rows are not among them.
         pooling: Of the probe.
         settings: Of the tail.
+        trained_pooling: Of the tail; default the one token that a text is read at.
+        lora: Of "lora" alone.
         penalties: Of the probe, to choose from.
         progress: Told settings and steps.
         happened: Told every step and epoch of the tail.
@@ -195,29 +224,34 @@ def choose(
             return fitted
     (at,) = planned.tails
     try:
-        tail, curves = _train_tail(
+        trained = train_part(
+            planned.trains,
             decoder,
             features,
             rows,
-            blocks=planned.blocks,
+            first=at - planned.blocks,
             depth=at,
+            pooling=trained_pooling or own_pooling(causal=decoder.config.causal),
             settings=settings,
+            lora=lora,
             progress=progress,
             happened=happened,
         )
     except TrainingDiverged as error:
-        if fitted is None or planned.method == "tail":
+        if fitted is None or planned.method != "auto":
             raise
         # The probe is there already: a tail that fails is one that validation does not prefer.
         return replace(fitted, reason=f"{fitted.reason}; a tail at depth {at} could not be trained: {error.message}")
-    judged = _losses(tail, features, rows) if len(rows.validation) else None
+    tail, curves = trained.scorer, trained.curves
+    judged = _losses(tail, trained.features(features), rows) if len(rows.validation) else None
     entry = _tail_entry(tail, judged)
-    if fitted is None or planned.method == "tail":
-        reason = f"a tail of {planned.blocks} trained block(s) at depth {tail.depth}, as asked for"
+    if fitted is None or planned.method != "auto":
+        reason = f"{trained.said}, as asked for"
         earlier = [] if fitted is None else [{**choice, "chosen": False} for choice in fitted.choices]
-        return Fitted(scorer=tail, choices=[*earlier, {**entry, "chosen": True}], curves=curves, reason=reason)
+        choices = [*earlier, {**entry, "chosen": True}]
+        return Fitted(scorer=tail, choices=choices, curves=curves, reason=reason, trained=trained)
     wins = judged is not None and _wins(judged, _losses(fitted.scorer, features, rows))
-    return _decided(fitted, tail, wins=wins, rows=len(rows.validation), entry=entry, curves=curves)
+    return _decided(fitted, trained, wins=wins, rows=len(rows.validation), entry=entry)
 
 
 def _why_probe(planned: Plan, found: Scan | None) -> str:
@@ -225,50 +259,6 @@ def _why_probe(planned: Plan, found: Scan | None) -> str:
         return f"a probe at depth {planned.cuts[0]}, as asked for"
     untried = "" if planned.tails or planned.method == "probe" else f"; {planned.untried}"
     return f"a probe at {found.reason}{untried}"
-
-
-def _train_tail(
-    decoder: Part,
-    features: Features,
-    rows: Rows,
-    *,
-    blocks: int,
-    depth: int,
-    settings: TailSettings,
-    progress: Progress,
-    happened: Callable[[Step | Epoch], None],
-) -> tuple[TailScorer, dict[str, Any]]:
-    tail = new_tail(decoder, blocks=blocks, depth=depth, classes=rows.classes, seed=settings.seed)
-    steps: list[Step] = []
-    epochs: list[Epoch] = []
-    for event in fit_tail(
-        tail,
-        features,
-        rows.labels,
-        train=rows.train,
-        validation=rows.validation,
-        settings=settings,
-        class_weights=None if rows.weights is None else rows.weights.astype(np.float32),
-    ):
-        happened(event)
-        if isinstance(event, Step):
-            steps.append(event)
-            progress("tail", event.step, event.steps, "steps")
-        else:
-            epochs.append(event)
-    return tail, _curves(steps, epochs)
-
-
-def _curves(steps: Sequence[Step], epochs: Sequence[Epoch]) -> dict[str, Any]:
-    held_out = all(np.isfinite(epoch.validation_loss) for epoch in epochs)
-    curves: dict[str, Any] = {
-        "steps": {"step": [s.step for s in steps], "loss": [s.loss for s in steps]},
-        "epochs": {"epoch": [e.epoch for e in epochs], "train_loss": [e.train_loss for e in epochs]},
-    }
-    if held_out:
-        curves["epochs"]["validation_loss"] = [e.validation_loss for e in epochs]
-        curves["epochs"]["validation_accuracy"] = [e.validation_accuracy for e in epochs]
-    return curves
 
 
 Judged = tuple[Doubles, NDArray[np.bool_]]
@@ -281,7 +271,7 @@ def _losses(scorer: Scorer, features: Features, rows: Rows) -> Judged:
 
 
 def _tail_entry(tail: TailScorer, judged: Judged | None) -> dict[str, Any]:
-    entry: dict[str, Any] = {"candidate": "tail", "depth": tail.depth, "rows": 0}
+    entry: dict[str, Any] = {"candidate": tail.kind, "depth": tail.depth, "rows": 0}
     if judged is not None:
         losses, correct = judged
         entry |= {"rows": len(losses), "loss": float(losses.mean()), "accuracy": float(correct.mean())}
@@ -301,10 +291,14 @@ def _wins(tail: Judged, probe: Judged) -> bool:
     return bool(gain.mean() > 2 * error and tail[1].mean() >= probe[1].mean())
 
 
-def _decided(
-    fitted: Fitted, tail: TailScorer, *, wins: bool, rows: int, entry: dict[str, Any], curves: dict[str, Any]
-) -> Fitted:
-    verdict = "better" if wins else "not better with significance"
+def _decided(fitted: Fitted, trained: Trained, *, wins: bool, rows: int, entry: dict[str, Any]) -> Fitted:
+    tail, verdict = trained.scorer, "better" if wins else "not better with significance"
     reason = f"{fitted.reason}; a tail trained at depth {tail.depth} was {verdict} on {rows} validation rows"
     choices = [*({**c, "chosen": c["chosen"] and not wins} for c in fitted.choices), {**entry, "chosen": wins}]
-    return Fitted(scorer=tail if wins else fitted.scorer, choices=choices, curves=curves, reason=reason)
+    return Fitted(
+        scorer=tail if wins else fitted.scorer,
+        choices=choices,
+        curves=trained.curves,
+        reason=reason,
+        trained=trained if wins else None,
+    )

@@ -7,7 +7,6 @@ no more memory than with short texts, and every text counts the same.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -121,9 +120,8 @@ def fit_tail(
     windows = features.windows.of(train)
     taught = _taught(features, labels, most=len(windows) / max(1, len(train)))
     steps = settings.epochs * math.ceil(len(windows) / settings.batch_size)
-    optimizer = torch.optim.AdamW(
-        tail.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
+    trained = [parameter for parameter in tail.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, steps, settings))
     weights = None if class_weights is None else torch.from_numpy(class_weights).to(tail.head.weight.device)
     objective = partial(settings.objective, weights=weights)
@@ -187,9 +185,9 @@ def _loss(
     labels, shares = taught
     device = tail.head.weight.device
     batch = pack(windows, features.lengths[windows])
-    states = torch.from_numpy(features.states(tail.cut, batch.texts)).to(device)
+    inputs = tail.train().inputs(features, batch.texts)
     targets = torch.from_numpy(labels[batch.texts]).to(device)
-    scores = tail(states, tail.decoder.layout(batch, device))
+    scores = tail(inputs, tail.decoder.layout(batch, device))
     shared = None if shares is None else torch.from_numpy(shares[batch.texts]).to(device)
     return objective(scores, targets, shares=shared)
 
@@ -212,7 +210,7 @@ def _held_out(tail: TailScorer, features: Features, labels: Indices, validation:
     """Validation loss and accuracy; both NaN without validation texts."""
     if not len(validation):
         return math.nan, math.nan
-    logits = score_features(tail, features, validation).astype(np.float64)
+    logits = score_features(tail.eval(), features, validation).astype(np.float64)
     losses, correct = task_of(labels).judge(logits, labels[validation])
     return float(losses.mean()), float(correct.mean())
 
@@ -231,7 +229,8 @@ class _Best:
         better = loss < self.loss or math.isnan(loss)
         if better:
             self.epoch, self.loss = epoch, loss
-            self._state = copy.deepcopy(tail.state_dict())
+            trained = (item for item in tail.named_parameters() if item[1].requires_grad)
+            self._state = {name: parameter.detach().clone() for name, parameter in trained}
         return Epoch(
             epoch=epoch,
             train_loss=train_loss,
@@ -242,5 +241,5 @@ class _Best:
 
     def restore(self, tail: TailScorer) -> None:
         """Put the remembered tensors back; the tail is then frozen."""
-        tail.load_state_dict(self._state)
+        tail.load_state_dict(self._state, strict=False)
         tail.eval().requires_grad_(False)

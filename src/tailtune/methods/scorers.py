@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tailtune.errors import ConfigError
-from tailtune.features.backbone import Floats, Piece, Wanted
+from tailtune.features.backbone import Floats, Piece, Wanted, mean_states
 from tailtune.features.store import Features, Indices
 from tailtune.label_rules import sigmoid
 from tailtune.models.decoder import Packed
@@ -23,6 +23,7 @@ from tailtune.rules import softmax
 from tailtune.text.packing import batches
 
 Pooling = Literal["last", "first", "mean", "last+mean", "first+mean"]
+Kind = Literal["tail", "lora", "full"]
 # Packed tokens per scoring batch of a tail; see features.backbone.TOKEN_BUDGET.
 SCORING_TOKENS = 2048
 
@@ -46,19 +47,26 @@ class Scorer(Protocol):
         """Return [N, C] class scores of the texts of ``piece``, in its order."""
 
 
-def pooling_of(asked: Pooling | Literal["auto"], *, causal: bool) -> Pooling:
-    """Return what a probe reads: what was asked for, or the mean and the token that a text is read at.
+def own_pooling(*, causal: bool) -> Pooling:
+    """Return the one token that a text is read at: a decoder's last, which has seen the others, an encoder's first."""
+    return "last" if causal else "first"
+
+
+def pooling_of(asked: Pooling | Literal["auto"], *, causal: bool, trained: bool = False) -> Pooling:
+    """Return what is read: what was asked for, or the mean and the token that a text is read at; that one alone above
+    trained blocks, which can bring to it what it lacks.
 
     Args:
         asked: As in the settings.
         causal: Whether a token sees only those before it: a decoder is read at its last token, an encoder at its first.
+        trained: Whether the blocks below are trained: of a tail, not of a probe.
 
     Raises:
         ConfigError: If the other end is asked for.
     """
-    own, other = ("last", "first") if causal else ("first", "last")
+    own, other = own_pooling(causal=causal), own_pooling(causal=not causal)
     if asked == "auto":
-        return cast("Pooling", f"{own}+mean")
+        return own if trained else cast("Pooling", f"{own}+mean")
     if asked.startswith(other):
         why = (
             "the model is a decoder, whose first token has seen nothing of the text"
@@ -130,17 +138,21 @@ class TailScorer(nn.Module):
     """The blocks above the cut, the final norm and a bias-free linear head, read at the last token of a text.
 
     An encoder's are read at the first one. Without a bias the head fits the ``score`` layer of the reference library's
-    sequence classifiers.
+    sequence classifiers. The mean of all tokens, alone or beside that one, costs the top block for every token.
 
     Args:
-        decoder: Holds the blocks above the cut and the final norm.
+        decoder: Holds the blocks above the cut and the final norm; with embeddings it reads token ids.
         classes: C.
+        pooling: Which tokens are read; default the last one, of an encoder the first one.
+        kind: How it was trained, for people.
     """
 
-    def __init__(self, decoder: Part, classes: int) -> None:
+    def __init__(self, decoder: Part, classes: int, *, pooling: Pooling | None = None, kind: Kind = "tail") -> None:
         super().__init__()
         self.decoder = decoder
-        self.head = nn.Linear(decoder.config.width, classes, bias=False)
+        self.pooling: Pooling = pooling or own_pooling(causal=decoder.config.causal)
+        self.kind: Kind = kind
+        self.head = nn.Linear(decoder.config.width * vectors_of(self.pooling), classes, bias=False)
 
     @property
     def cut(self) -> int:
@@ -153,31 +165,40 @@ class TailScorer(nn.Module):
         return self.cut + len(self.decoder.blocks)
 
     @property
-    def pooling(self) -> Pooling:
-        """The one token that is read."""
-        return "last" if self.decoder.config.causal else "first"
-
-    @property
     def wanted(self) -> Wanted:
-        """Token states at the cut."""
-        return Wanted(states=(self.cut,))
+        """Token states at the cut, or token ids."""
+        return Wanted(ids=True) if self.decoder.has_embeddings else Wanted(states=(self.cut,))
 
-    def forward(self, states_TD: Tensor, layout: Packed) -> Tensor:
+    def inputs(self, features: Features, texts: Indices) -> Tensor:
+        """Return what it reads of the given texts, packed in that order: [T, D] token states, or [T] token ids."""
+        read = features.ids(texts) if self.decoder.has_embeddings else features.states(self.cut, texts)
+        return torch.from_numpy(read).to(self.head.weight.device)
+
+    def forward(self, inputs: Tensor, layout: Packed) -> Tensor:
         """Return [N, C] fp32 class scores.
 
         Args:
-            states_TD: [T, D] packed token states at the cut.
+            inputs: [T, D] packed token states at the cut, or [T] packed token ids.
             layout: Their layout.
         """
-        scores: Tensor = self.head(self.decoder.read_rows(states_TD, layout))
+        states_TD = self.decoder.embed(inputs, layout) if self.decoder.has_embeddings else inputs
+        scores: Tensor = self.head(self._pooled(states_TD, layout))
         return scores.float()
+
+    def _pooled(self, states_TD: Tensor, layout: Packed) -> Tensor:
+        if self.pooling in ("last", "first"):
+            return self.decoder.read_rows(states_TD, layout)
+        top_TD = self.decoder.top_states(states_TD, layout)
+        mean_ND = mean_states(top_TD, layout.groups)
+        return mean_ND if self.pooling == "mean" else torch.cat((top_TD[layout.read], mean_ND), dim=1)
 
     @torch.inference_mode()
     def logits(self, piece: Piece) -> Floats:
         """Return [N, C] fp32 class scores of the texts of ``piece``, in its order."""
         device = self.head.weight.device
-        states = torch.from_numpy(piece.states[self.cut]).to(device)
-        scores: Floats = self(states, self.decoder.layout(piece.batch, device)).cpu().numpy()
+        read = piece.states[self.cut] if piece.ids is None else piece.ids
+        layout = self.decoder.layout(piece.batch, device)
+        scores: Floats = self(torch.from_numpy(read).to(device), layout).cpu().numpy()
         return scores
 
 
@@ -199,6 +220,7 @@ def score_features(scorer: Scorer, features: Features, texts: Indices) -> Floats
             batch=batch,
             pooled={depth: vectors[rows] for depth, vectors in pooled.items()},
             states={depth: features.states(depth, rows) for depth in wanted.states},
+            ids=features.ids(rows) if wanted.ids else None,
         )
         pieces.append((batch.texts, scorer.logits(piece)))
     return features.windows.merged(in_order(pieces), texts)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tailtune.models.attention import Attention, attend, attend_one
+from tailtune.models.joined import Joined
 from tailtune.models.rotary import Angles, angles, rotate
 from tailtune.models.shape import Activation, DecoderConfig
 from tailtune.text.packing import Batch
@@ -84,7 +85,7 @@ class Block(nn.Module):
         self.local = number in config.local_blocks
         self.rotated = number not in config.unrotated_blocks
         self.attention_norm = _norm(config) if before and (number > 0 or config.first_norm) else None
-        self.query_key_value = nn.Linear(config.width, query + 2 * shared, bias=config.attention_bias)
+        self.query_key_value: nn.Module = nn.Linear(config.width, query + 2 * shared, bias=config.attention_bias)
         wide = config.query_key_norm == "all"
         self.query_norm = _norm(config, query if wide else config.head_width) if config.query_key_norm else None
         self.key_norm = _norm(config, shared if wide else config.head_width) if config.query_key_norm else None
@@ -118,12 +119,7 @@ class Block(nn.Module):
         It is exact: keys and values need every token; query, output product and MLP need the row that is read.
         """
         heads, shared, width = self.config.heads, self.config.key_value_heads, self.config.head_width
-        normed_TD, weight, bias = self._query_key_value_on(x_TD)
-        sizes = [heads * width, 2 * shared * width]
-        weight_q, weight_kv = torch.split(weight, sizes)
-        bias_q, bias_kv = (None, None) if bias is None else torch.split(bias, sizes)
-        q = functional.linear(normed_TD[packed.read], weight_q, bias_q)
-        kv = functional.linear(normed_TD, weight_kv, bias_kv)
+        q, kv = self._query_apart(x_TD, packed.read)
         q = q.view(-1, heads, width)
         k, v = kv.view(-1, 2 * shared, width).chunk(2, dim=1)
         if self.query_norm is not None and self.key_norm is not None:
@@ -138,13 +134,33 @@ class Block(nn.Module):
             return None
         return packed.local_rotary if self.local and packed.local_rotary else packed.rotary
 
-    def _query_key_value_on(self, x_TD: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _query_apart(self, x_TD: Tensor, read: Tensor) -> tuple[Tensor, Tensor]:
+        """The queries [N, H W] of the rows that are read, and the keys and values [T, 2 K W] of all."""
+        norm, product = self.attention_norm, self.query_key_value
+        queries = self.config.heads * self.config.head_width
+        if isinstance(product, nn.Linear):
+            normed_TD, weight, bias = self._query_key_value_on(x_TD, product)
+            sizes = [queries, len(weight) - queries]
+            weight_q, weight_kv = torch.split(weight, sizes)
+            bias_q, bias_kv = (None, None) if bias is None else torch.split(bias, sizes)
+            return functional.linear(normed_TD[read], weight_q, bias_q), functional.linear(
+                normed_TD, weight_kv, bias_kv
+            )
+        # An adapter's ``weight`` is that of the layer below it: only its forward has the adapter in it.
+        normed_TD = x_TD if norm is None else norm(x_TD)
+        if isinstance(product, Joined):
+            query, *others = product.children()
+            return query(normed_TD[read]), torch.cat([other(normed_TD) for other in others], dim=-1)
+        both = product(normed_TD)
+        return both[read, :queries], both[:, queries:]
+
+    def _query_key_value_on(self, x_TD: Tensor, product: nn.Linear) -> tuple[Tensor, Tensor, Tensor | None]:
         """Normed states [T, D], and the weight and bias of the query/key/value product for them.
 
         Where gradients end here, at stored states, the norm's weight and bias go into the product: otherwise a third
         of its work would be a gradient of all tokens that only the norm's weight needs.
         """
-        norm, product = self.attention_norm, self.query_key_value
+        norm = self.attention_norm
         if norm is None or x_TD.requires_grad or not torch.is_grad_enabled():
             return x_TD if norm is None else norm(x_TD), product.weight, product.bias
         weight = product.weight * _scale(norm)
@@ -243,6 +259,11 @@ class Decoder(nn.Module):
         part.load_state_dict({name: state[name] for name in part.state_dict()}, assign=True)
         return part.eval().requires_grad_(False)
 
+    @property
+    def has_embeddings(self) -> bool:
+        """Whether it starts from token ids."""
+        return self.embedding is not None
+
     def products(self) -> Iterator[nn.Linear]:
         """Yield the linear layers of all blocks, lowest first."""
         for block in self.blocks.values():
@@ -295,6 +316,17 @@ class Decoder(nn.Module):
         if self.final_norm is not None:
             x_ND = self.final_norm(x_ND)
         return x_ND
+
+    def top_states(self, x_TD: Tensor, packed: Packed) -> Tensor:
+        """Return [T, D]: all blocks held here for every token, then the final norm if held.
+
+        Args:
+            x_TD: [T, D] states below the first block held here.
+            packed: Their layout.
+        """
+        for _, above in self.climb(x_TD, packed):
+            x_TD = above
+        return x_TD if self.final_norm is None else self.final_norm(x_TD)
 
     def layout(self, batch: Batch, device: torch.device) -> Packed:
         """Return the batch's layout as tensors on ``device``, with the rotary angles of its positions."""

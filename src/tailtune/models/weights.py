@@ -99,7 +99,7 @@ class _Source:
 
     def names(self, name: str) -> list[str]:
         """The reference's names of the tensors that ours is made of."""
-        return [self.prefix + part for part in _weight_of(self.family, name).names]
+        return [self.prefix + part for part in weight_of(self.family, name).names]
 
     def require(self, wanted: Mapping[str, Tensor]) -> None:
         """Open the files of all wanted tensors; check that each is there and of its shape, and that none is unknown."""
@@ -114,7 +114,7 @@ class _Source:
                 f"{self.files.folder}: {len(surplus)} tensors are not known in this family: {_some(surplus)}"
             )
         for ours, like in wanted.items():
-            places = self._places(_weight_of(self.family, ours), like)
+            places = self._places(weight_of(self.family, ours), like)
             for name, place in zip(self.names(ours), places, strict=True):
                 if (got := self.files.read(name).shape) != place.shape:
                     where = f"{self.files.file(name)}: {name}"
@@ -127,7 +127,7 @@ class _Source:
 
     def tensor(self, name: str, like: Tensor) -> Tensor:
         """Return one tensor: a view of the mapped file where it lies there as we want it, else made from its parts."""
-        weight = _weight_of(self.family, name)
+        weight = weight_of(self.family, name)
         if len(weight.names) == 1 and not (weight.transposed or weight.interleaved):
             return self.files.read(self.names(name)[0])
         out = torch.empty(like.shape, dtype=torch.float32)
@@ -136,7 +136,7 @@ class _Source:
 
     def put(self, name: str, out: Tensor) -> None:
         """Read one tensor into ``out``, straight from the mapped files."""
-        weight = _weight_of(self.family, name)
+        weight = weight_of(self.family, name)
         parts = [self.files.read(part) for part in self.names(name)]
         if weight.interleaved:
             heads, width = self.config.heads, self.config.head_width
@@ -170,8 +170,13 @@ def _blocks_in(present: Iterable[str], family: Family, prefix: str) -> int:
     return max((int(next(filter(None, match.groups()))) + 1 for match in found if match), default=0)
 
 
-def _weight_of(family: Family, name: str) -> Weight:
-    """Where the tensor that we call ``name`` comes from."""
+def weight_of(family: Family, name: str) -> Weight:
+    """Return where the tensor that we call ``name`` comes from.
+
+    Args:
+        family: Of the decoder.
+        name: Ours, such as "blocks.3.mlp_out.weight".
+    """
     if not name.startswith("blocks."):
         return family.weights[name]
     _, number, inner = name.split(".", 2)
@@ -194,13 +199,23 @@ def reference_tensors(decoder: Decoder, *, gradients: bool = False) -> dict[str,
     for name, tensor in tensors.items():
         if tensor is None:
             continue
-        weight = _weight_of(family, name)
+        weight = weight_of(family, name)
         stored = tensor.t().contiguous() if weight.transposed else tensor
         if weight.interleaved:
-            stored = stored.view(3, config.heads, config.head_width, -1).transpose(0, 1).reshape(stored.shape)
+            stored = head_by_head(stored, config)
         names = [family.prefix + part for part in weight.names]
         found |= dict(zip(names, torch.split(stored, _sizes(len(names), stored, config)), strict=True))
     return found
+
+
+def head_by_head(rows: Tensor, config: DecoderConfig) -> Tensor:
+    """Return the outputs of a query/key/value product in the order in which some families store them.
+
+    Args:
+        rows: [3 H W, any], or as a bias [3 H W], all queries first.
+        config: Of the decoder.
+    """
+    return rows.view(3, config.heads, config.head_width, -1).transpose(0, 1).reshape(rows.shape)
 
 
 def _sizes(parts: int, stored: Tensor, config: DecoderConfig) -> list[int]:

@@ -103,6 +103,11 @@ class GenericDecoder(nn.Module):
         """Return this decoder, without dropout: what is trained computes what is used."""
         return super().train(False)
 
+    @property
+    def has_embeddings(self) -> bool:
+        """Whether it starts from token ids."""
+        return self._has_embeddings
+
     def below(self, depth: int) -> GenericDecoder:
         """Return the backbone of ``depth`` blocks, without the final norm; it shares this decoder's tensors."""
         part = GenericDecoder(self.config, blocks=depth, final_norm=False)
@@ -145,12 +150,18 @@ class GenericDecoder(nn.Module):
             x_TD: [T, D] states below the first block held here.
             packed: Their layout.
         """
+        return self.top_states(x_TD, packed)[packed.read]
+
+    def top_states(self, x_TD: Tensor, packed: Packed) -> Tensor:
+        """Return [T, D]: all blocks held here for every token, then the final norm if held.
+
+        Args:
+            x_TD: [T, D] states below the first block held here.
+            packed: Their layout.
+        """
         for _, above in self.climb(x_TD, packed):
             x_TD = above
-        x_ND = x_TD[packed.read]
-        if self.final_norm is not None:
-            x_ND = self.final_norm(x_ND)
-        return x_ND
+        return x_TD if self.final_norm is None else self.final_norm(x_TD)
 
     def layout(self, batch: Batch, device: torch.device) -> Called:
         """Return the batch's layout on ``device``, with what the blocks held here are called with."""
