@@ -110,9 +110,11 @@ def _experiments(
         sizes=parse_sizes(sizes),
     )
     with Screen(quiet=quiet) as screen:
-        (_estimate if dry_run else _run)(order, screen, as_json=as_json)
-    if not dry_run:
-        _show(out, chosen, out if plots is None else plots, as_json=as_json)
+        if dry_run:
+            _estimate(order, screen, as_json=as_json)
+            return
+        _run(order, screen)
+    _show(out, chosen, out if plots is None else plots, as_json=as_json)
 
 
 def _splits(asked: str, rows: Sequence[Row]) -> tuple[SplitName, ...]:
@@ -129,7 +131,7 @@ def _seeds(given: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(map(int, words)))
 
 
-def _run(order: Order, screen: Screen, *, as_json: bool) -> None:
+def _run(order: Order, screen: Screen) -> None:
     from tailtune.experiments.models import Shelf
     from tailtune.experiments.session import plan, run
     from tailtune.storage import cache_home

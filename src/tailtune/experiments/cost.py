@@ -74,11 +74,15 @@ def estimate(jobs: Sequence[Job], operations_per_second: Speed = speed) -> list[
             found.append(Cost(job=job, status="done" if job.done else "as a row above"))
         else:
             keys.add(job.key)
+            if job.needs_no_model:
+                found.append(Cost(job=job, status="seconds"))
+                continue
             width, setting = job.model.shape.width, job.row.setting
             speeds.setdefault(width, operations_per_second(width))
             read = read_job(job)
-            held = passed.setdefault((job.model.name, setting.causal, setting.weights), set())
-            reading = _pass_operations(job.model, _new(read, held), wanted_of(jobs, job).depth)
+            held, depth = passed.setdefault((job.model.name, setting.causal), set()), wanted_of(jobs, job).depth
+            # Where all blocks are trained there is no pass that others could share.
+            reading = _pass_operations(job.model, _new(read, held), depth) if depth else 0.0
             found.append(
                 Cost(
                     job=job,
@@ -114,23 +118,31 @@ def _training_seconds(job: Job, model: Pretrained, read: Read, per_second: float
     setting, train = job.row.setting, job.texts.split.train
     tokens, texts = float(read.tokens.lengths[train].sum()), float(len(train))
     weights = _block_weights(model)
-    trained = blocks_of(setting, model.shape.blocks) * weights
     operations = _operations(setting, model, tokens, texts, weights)
     together = setting.batch_size * setting.accumulation
-    steps = math.ceil(texts / together)
     share = next(share for least, share in _STEP_SHARES if tokens / texts * setting.batch_size >= least)
-    epoch = operations / (share * per_second) + steps * _ADAMW_BYTES * trained / _MEMORY_BYTES_PER_SECOND
+    moved = 0.0 if setting.trained == "lora" else blocks_of(setting, model.shape.blocks) * weights
+    if setting.trained == "all":
+        moved += model.shape.vocabulary * model.shape.width
+    steps = math.ceil(texts / together)
+    epoch = operations / (share * per_second) + steps * _ADAMW_BYTES * moved / _MEMORY_BYTES_PER_SECOND
     scoring = operations / 3 * len(read.tokens) / texts / (share * per_second)
     return len(setting.learning_rates) * (setting.epochs * epoch + scoring)
 
 
 def _operations(setting: Setting, model: Pretrained, tokens: float, texts: float, weights: float) -> float:
-    """Of one epoch: forward, and twice as much backward; the top block for one position of a text where one is read."""
+    """Of one epoch: forward, and twice as much backward, once where weights stay as they are beside low-rank updates.
+
+    The top block counts for one position of a text where one is read.
+    """
     shape = model.shape
     blocks = blocks_of(setting, shape.blocks)
+    products = 4 if setting.trained == "lora" else 6
     if not blocks:
         return 6 * shape.width * tokens
     if setting.position == "mean" or isinstance(shape, GenericConfig):
-        return 6 * weights * blocks * tokens
+        return products * weights * blocks * tokens
     keys = min(2.0 * shape.width * shape.key_value_heads * shape.head_width, weights)
-    return 6 * weights * (blocks - 1) * tokens + 4 * keys * tokens + 6 * (weights - keys) * texts
+    # Below stored states no gradient is needed, so that the keys of the lowest block trained cost two products.
+    top = products * (weights - keys) * texts + (4 if blocks == 1 else products) * keys * tokens
+    return products * weights * (blocks - 1) * tokens + top

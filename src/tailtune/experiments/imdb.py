@@ -75,5 +75,5 @@ IMDB_ROWS: tuple[Row, ...] = (
     _row("6", "modernbert-base", "answerdotai/ModernBERT-base", _ENCODER, _printed(95.72, 94.00, 93.79, 10.27)),
     _row("7", "modernbert-large", "answerdotai/ModernBERT-large", _ENCODER, _printed(97.04, 95.30, 95.07, 27.69)),
     _row("8", "words", None, Setting(trained="words", epochs=1), _printed(99.80, 88.62, 88.85, None)),
-    _row("9x", "minilm", "minilm-l6", _ENCODER, None),
+    _row("9", "minilm", "minilm-l6", _ENCODER, None),
 )

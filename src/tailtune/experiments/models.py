@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tailtune.errors import ConfigError, SetupError
-from tailtune.experiments.scorer import without_mask
-from tailtune.experiments.settings import SIZES, Row, Size
+from tailtune.experiments.scorer import usual_start, without_mask
+from tailtune.experiments.settings import SIZES, Row, Setting, Size
 from tailtune.features.passes import Passes
 from tailtune.models.decoder import Decoder
 from tailtune.models.parts import Part, Shape, load_part, read_shape
+from tailtune.models.random_weights import random_fingerprint, random_part
 from tailtune.models.sources import catalog
 from tailtune.models.weights import fingerprint
 from tailtune.progress import Progress, silent
@@ -111,7 +112,7 @@ class Shelf:
         self._progress = progress
         self._known: dict[str, Pretrained | Absent] = {}
         self._held: tuple[str, Part] | None = None
-        self._passes: dict[tuple[str, bool], Passes] = {}
+        self._passes: dict[bool, Passes] = {}
 
     def look_up(self, reference: str, *, fetch: bool) -> Pretrained | Absent:
         """Return the model, or why it is not at hand.
@@ -140,20 +141,36 @@ class Shelf:
         shape = read_shape(read_json(model.path / "config.json"))
         return Pretrained(name=model.name, folder=model.path, shape=shape, weights=fingerprint(model.path))
 
-    def passes(self, model: Pretrained, *, causal: bool) -> Passes:
-        """Return the passes of a model, its mask taken away where ``causal`` is False."""
-        if self._held is None or self._held[0] != model.weights:
+    def passes(self, model: Pretrained, setting: Setting, seed: int) -> Passes:
+        """Return the passes of a model as a row has it: its weights drawn anew, or its mask taken away.
+
+        Args:
+            model: That is at hand.
+            setting: Of the row.
+            seed: Of weights that are drawn.
+        """
+        # Features of other weights, or under another mask, are others: the store must not take one for the other.
+        weights = f"{setting.weights}, {random_fingerprint(model.shape, seed)}" if drawn(setting) else model.weights
+        if self._held is None or self._held[0] != weights:
             self._passes.clear()  # the decoder held before goes before the next one comes
             self._held = None
-            self._held = (model.weights, load_part(model.folder))
-        key = (model.weights, causal)
-        if key not in self._passes:
+            self._held = (weights, _decoder(model, setting, seed))
+        unmasked = model.shape.causal and not setting.causal
+        if unmasked not in self._passes:
             decoder = self._held[1]
-            unmasked = not causal and model.shape.causal
             if unmasked:
                 assert isinstance(decoder, Decoder)
-                decoder = without_mask(decoder)
-            # Features under another mask are other features: the store must not take one for the other.
-            weights = f"{model.weights}, no causal mask" if unmasked else model.weights
-            self._passes[key] = Passes(decoder, weights=weights, store=self._store, device="auto")
-        return self._passes[key]
+                decoder, weights = without_mask(decoder), f"{weights}, no causal mask"
+            self._passes[unmasked] = Passes(decoder, weights=weights, store=self._store, device="auto")
+        return self._passes[unmasked]
+
+
+def drawn(setting: Setting) -> bool:
+    """Return whether the row starts from weights that are no pretrained ones."""
+    return setting.weights != "pretrained"
+
+
+def _decoder(model: Pretrained, setting: Setting, seed: int) -> Part:
+    if setting.weights == "small":
+        return random_part(model.shape, depth=model.shape.blocks, seed=seed)
+    return usual_start(model.shape, seed) if setting.weights == "usual" else load_part(model.folder)

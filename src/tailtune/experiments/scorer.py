@@ -1,6 +1,7 @@
 """What a row trains: a tail that may be read at any position, under a head with a bias, as the book's has one.
 
-The product's tail reads the one token that has seen the others. The book's rows read others, to show what that costs.
+The product's tails read the token that has seen the others, or the mean of the text. The book's rows read others too,
+to show what that costs.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from tailtune.features.backbone import mean_states
+from tailtune.methods.lora import LoraSettings, add_lora
 from tailtune.methods.scorers import TailScorer
-from tailtune.models.decoder import Decoder, Packed
+from tailtune.models.decoder import Decoder, OnePlusRMSNorm, Packed
 from tailtune.models.mapped import tensors_of
-from tailtune.models.parts import Part, make_part
-from tailtune.text.packing import Batch
+from tailtune.models.parts import Part, Shape, make_part
 
 Place = Literal["last", "first", "mean"]
 
@@ -26,7 +27,7 @@ class RowScorer(TailScorer):
     """Blocks, final norm and head, read at one position of what is there, pads or not.
 
     Args:
-        decoder: Holds the trained blocks, none for a head alone, and the final norm.
+        decoder: Holds the trained blocks, none for a head alone, and the final norm; with embeddings it reads ids.
         classes: C.
         place: The last position, the first, or the mean over all of them.
     """
@@ -36,42 +37,14 @@ class RowScorer(TailScorer):
         self.head = nn.Linear(decoder.config.width, classes)
         self.place = place
 
-    @property
-    def trained(self) -> int:
-        """Weights above the cut that training changes."""
-        held = [*self.head.parameters(), *(self.decoder.parameters() if self.decoder.blocks else ())]
-        return sum(tensor.numel() for tensor in held)
-
-    def forward(self, states_TD: Tensor, layout: Packed) -> Tensor:
-        """Return [N, C] fp32 class scores.
-
-        Args:
-            states_TD: [T, D] packed token states at the cut.
-            layout: Their layout.
-        """
-        read = self._mean if self.place == "mean" else self._row
-        scores: Tensor = self.head(read(states_TD, layout))
-        return scores.float()
-
-    def _row(self, states_TD: Tensor, layout: Packed) -> Tensor:
+    def _pooled(self, states_TD: Tensor, layout: Packed) -> Tensor:
+        if self.place == "mean":
+            # The mean of the scores of all positions, as in the book, is the score of their mean: the head is linear.
+            return mean_states(self.decoder.top_states(states_TD, layout), layout.groups)
         layout = replace(layout, read=_rows(layout, self.place))
         if self.decoder.blocks and _one_row_is_enough(self.decoder):
             return self.decoder.read_rows(states_TD, layout)
-        return self._normed(self._top(states_TD, layout)[layout.read])
-
-    def _mean(self, states_TD: Tensor, layout: Packed) -> Tensor:
-        # The mean of the scores of all positions, which the book takes, is the score of their mean: the head is linear.
-        normed = self._normed(self._top(states_TD, layout))
-        return mean_states(normed, Batch(texts=torch.arange(len(layout.read)).numpy(), groups=layout.groups))
-
-    def _top(self, states_TD: Tensor, layout: Packed) -> Tensor:
-        for _, above in self.decoder.climb(states_TD, layout):
-            states_TD = above
-        return states_TD
-
-    def _normed(self, states: Tensor) -> Tensor:
-        norm = self.decoder.final_norm
-        return states if norm is None else norm(states)
+        return self.decoder.top_states(states_TD, layout)[layout.read]
 
 
 def _one_row_is_enough(decoder: Part) -> bool:
@@ -87,7 +60,9 @@ def _rows(layout: Packed, place: Place) -> Tensor:
     return (last if place == "last" else last - lengths + 1).to(layout.read.device)
 
 
-def new_scorer(decoder: Part, *, blocks: int, place: Place, classes: int, seed: int) -> RowScorer:
+def new_scorer(
+    decoder: Part, *, blocks: int, place: Place, classes: int, seed: int, embeddings: bool = False
+) -> RowScorer:
     """Return copies of the top ``blocks`` of ``decoder`` and of its final norm under a fresh head, to be trained.
 
     Without blocks the head alone is trained, as in the book: the final norm stays as it was.
@@ -98,9 +73,10 @@ def new_scorer(decoder: Part, *, blocks: int, place: Place, classes: int, seed: 
         place: Which position is read.
         classes: C.
         seed: Of the head, uniform in ±1/sqrt(D), the usual start of a linear layer.
+        embeddings: Train a copy of the embeddings too, where all blocks are trained.
     """
     depth = len(decoder.blocks)
-    part = make_part(decoder.config, first=depth - blocks, blocks=blocks, embeddings=False)
+    part = make_part(decoder.config, first=depth - blocks, blocks=blocks, embeddings=embeddings)
     source = tensors_of(decoder)
     part.load_state_dict({name: source[name].float().clone() for name in part.state_dict()}, assign=True)
     scorer = RowScorer(part, classes, place=place)
@@ -115,6 +91,28 @@ def new_scorer(decoder: Part, *, blocks: int, place: Place, classes: int, seed: 
     return scorer
 
 
+def with_updates(scorer: RowScorer, *, rank: int, scale: float, seed: int) -> RowScorer:
+    """Return ``scorer`` with low-rank updates beside all its products; they and the head alone are trained.
+
+    Args:
+        scorer: From ``new_scorer``; changed in place.
+        rank: Of each update.
+        scale: What an update is multiplied by: alpha / rank by the method's authors, alpha by the book.
+        seed: Of the updates' start.
+
+    Raises:
+        ConfigError: If the model has no native family.
+        SetupError: If peft is not installed.
+    """
+    add_lora(scorer, LoraSettings(rank=rank, alpha=scale * rank), seed=seed)
+    return scorer
+
+
+def trained_weights(scorer: RowScorer) -> int:
+    """Return how many weights training changes."""
+    return sum(tensor.numel() for tensor in scorer.parameters() if tensor.requires_grad)
+
+
 def without_mask(decoder: Decoder) -> Decoder:
     """Return ``decoder`` with every token seeing all of its text; it shares the tensors."""
     config = replace(decoder.config, causal=False)
@@ -122,3 +120,23 @@ def without_mask(decoder: Decoder) -> Decoder:
         other = Decoder(config, blocks=len(decoder.blocks))
     other.load_state_dict({name: tensor.float() for name, tensor in tensors_of(decoder).items()}, assign=True)
     return other.eval().requires_grad_(False)
+
+
+def usual_start(shape: Shape, seed: int) -> Part:
+    """Return a decoder of that shape whose layers start as PyTorch starts them, as the book's random weights do.
+
+    That is not how language models start: embeddings are normal with deviation 1, GPT-2's with 0.02.
+
+    Args:
+        shape: Of a native model.
+        seed: Other seeds give other weights.
+    """
+    part = make_part(shape).to_empty(device="cpu")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for module in part.modules():
+            if isinstance(module, OnePlusRMSNorm):
+                nn.init.zeros_(module.weight)
+            elif isinstance(module, nn.Linear | nn.Embedding | nn.LayerNorm | nn.RMSNorm):
+                module.reset_parameters()
+    return part.eval().requires_grad_(False)

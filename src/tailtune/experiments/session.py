@@ -16,12 +16,13 @@ import torch
 from tailtune.bench.machine import describe
 from tailtune.errors import ConfigError
 from tailtune.experiments import results
-from tailtune.experiments.models import Absent, Pretrained, Shelf, reference_of
+from tailtune.experiments.models import Absent, Pretrained, Shelf, drawn, reference_of
 from tailtune.experiments.reading import Read, read_texts
 from tailtune.experiments.results import Result
 from tailtune.experiments.settings import Row, Size, SplitName
 from tailtune.experiments.splits import Texts, load_texts
-from tailtune.experiments.training import blocks_of, fit, outcome
+from tailtune.experiments.training import Outcome, blocks_of, fit, judged, outcome
+from tailtune.experiments.words import fit_words
 from tailtune.features.backbone import Wanted
 from tailtune.models.generic.config import GenericConfig
 from tailtune.progress import Progress, Say, ignore, silent
@@ -81,6 +82,11 @@ class Job:
         return results.key_of(self.depends_on)
 
     @property
+    def needs_no_model(self) -> bool:
+        """Whether words are counted and no model is asked."""
+        return self.row.setting.trained == "words"
+
+    @property
     def absence(self) -> str:
         """Why it cannot be run, and what to do about that; empty where it can."""
         if isinstance(self.model, Pretrained):
@@ -128,7 +134,8 @@ def _job(order: Order, row: Row, texts: Texts, seed: int, shelf: Shelf) -> Job:
     depends_on: dict[str, Any] = {}
     done = None
     if isinstance(model, Pretrained):
-        depends_on = results.identity(row, texts, model.weights, seed)
+        weights = "" if row.setting.trained == "words" else model.weights
+        depends_on = results.identity(row, texts, weights, seed)
         done = results.find(order.out, results.key_of(depends_on))
     asked = Path(order.model).name
     return Job(row=row, asked=asked, texts=texts, seed=seed, model=model, depends_on=depends_on, done=done)
@@ -145,12 +152,12 @@ def _model(order: Order, row: Row, shelf: Shelf) -> Pretrained | Absent:
 
 def _unfit(row: Row, model: Pretrained) -> Absent | None:
     """Why a row makes no sense on a model; None where it does."""
-    if row.setting.trained in ("all", "lora", "words"):
-        return Absent(why=f"training {row.setting.trained} is not in this version", mend="a later one has it")
-    if not row.setting.causal and not model.shape.causal:
+    setting = row.setting
+    if not setting.causal and not model.shape.causal:
         return Absent(why=f"{model.name} has no causal mask", mend="take a decoder")
-    if not row.setting.causal and isinstance(model.shape, GenericConfig):
-        return Absent(why=f"{model.name} runs on the reference library, which keeps its mask", mend="a native family")
+    whole = setting.trained in ("all", "lora") or drawn(setting)
+    if isinstance(model.shape, GenericConfig) and (whole or not setting.causal):
+        return Absent(why=f"{model.name} runs on the reference library, which is not changed", mend="a native family")
     return None
 
 
@@ -185,38 +192,68 @@ def run(
 
 
 def _run(job: Job, wanted: Wanted, shelf: Shelf, progress: Progress) -> dict[str, Any]:
-    assert isinstance(job.model, Pretrained)
     watch = Stopwatch()
-    with watch.stage("model"):
-        passes = shelf.passes(job.model, causal=job.row.setting.causal)
-    with watch.stage("tokens"):
-        read = read_job(job)
-    with watch.stage("pass"):
-        features = passes.features(read.tokens, wanted, precision="fp32", progress=progress)
-    with watch.stage("training"):
-        fitted = fit(job.row.setting, passes.decoder, features, job.texts, job.seed)
-    with watch.stage("scoring"):
-        parts = {part: outcome(fitted.scorer, features, job.texts, rows) for part, rows in job.texts.parts.items()}
-    test = parts["test"]
+    parts, about = _by_words(job, watch) if job.needs_no_model else _by_model(job, wanted, shelf, watch, progress)
+    right = parts["test"].right
     return {
         "key": job.key,
         "depends_on": job.depends_on,
         "asked": {"model": job.asked, "named": job.row.model},
         "split": job.texts.name,
         "seed": job.seed,
-        "model": {"name": Path(job.model.name).name, "blocks": job.model.shape.blocks, "width": job.model.shape.width},
         "data": {"name": job.texts.source, "sha256": job.texts.dataset.sha256},
         **{part: found.as_json() for part, found in parts.items()},
-        "test_wrong": (~test.right).nonzero()[0].tolist(),
-        "copies": _copies(job.texts, test.right),
+        "test_wrong": (~right).nonzero()[0].tolist(),
+        "copies": _copies(job.texts, right),
+        **about,
+        "seconds": watch.as_json(),
+        "machine": describe(torch.get_num_threads()),
+    }
+
+
+Scored = tuple[dict[str, Outcome], dict[str, Any]]
+
+
+def _by_words(job: Job, watch: Stopwatch) -> Scored:
+    with watch.stage("training"):
+        words = fit_words(job.texts)
+    with watch.stage("scoring"):
+        parts = {}
+        for part, rows in job.texts.parts.items():
+            given = words.probabilities([job.texts.dataset.texts[row] for row in rows])
+            parts[part] = judged(given, job.texts, rows)
+    about: dict[str, Any] = {
+        "model": None,
+        "losses": [],
+        "learning_rate": None,
+        "tried": [],
+        "trained_weights": words.trained,
+    }
+    return parts, {**about, "tokens": {"read": None, "real": None}}
+
+
+def _by_model(job: Job, wanted: Wanted, shelf: Shelf, watch: Stopwatch, progress: Progress) -> Scored:
+    model, setting = job.model, job.row.setting
+    assert isinstance(model, Pretrained)
+    with watch.stage("model"):
+        passes = shelf.passes(model, setting, job.seed)
+    with watch.stage("tokens"):
+        read = read_job(job)
+    with watch.stage("pass"):
+        features = passes.features(read.tokens, wanted, precision="fp32", progress=progress)
+    with watch.stage("training"):
+        fitted = fit(setting, passes.decoder, features, job.texts, job.seed)
+    with watch.stage("scoring"):
+        parts = {part: outcome(fitted.scorer, features, job.texts, rows) for part, rows in job.texts.parts.items()}
+    about = {
+        "model": {"name": Path(model.name).name, "blocks": model.shape.blocks, "width": model.shape.width},
         "losses": list(fitted.losses),
         "learning_rate": fitted.rate,
         "tried": [{"rate": rate, "validation_loss": _finite(loss)} for rate, loss in fitted.tried.items()],
         "trained_weights": fitted.trained,
         "tokens": {**read.as_json(), "computed": features.computed_tokens, "computed_blocks": wanted.depth},
-        "seconds": watch.as_json(),
-        "machine": describe(torch.get_num_threads()),
     }
+    return parts, about
 
 
 def _finite(loss: float) -> float | None:
@@ -241,23 +278,31 @@ def read_job(job: Job) -> Read:
 def wanted_of(jobs: Sequence[Job], job: Job) -> Wanted:
     """Return what all rows that read the same tokens want of their pass, so that it is run once.
 
+    Where all blocks are trained nothing is wanted but the token ids, which are no business of a pass.
+
     Args:
         jobs: All of the session; what is done wants nothing any more.
         job: One that can be run.
     """
-    same = [other for other in jobs if other.done is None and pass_of(other) == pass_of(job)]
+    if job.needs_no_model:
+        return Wanted()
     assert isinstance(job.model, Pretrained)
     blocks = job.model.shape.blocks
+    own = blocks - blocks_of(job.row.setting, blocks)
+    if not own:
+        return Wanted(states=(0,))
+    same = [other for other in jobs if other.done is None and pass_of(other) == pass_of(job)]
     depths = {blocks - blocks_of(other.row.setting, blocks) for other in same}
-    return Wanted(states=tuple(sorted(depths)))
+    return Wanted(states=tuple(sorted({own, *depths} - {0})))
 
 
 def pass_of(job: Job) -> tuple[object, ...]:
     """Return what is equal for jobs that read the same tokens of the same model."""
-    if isinstance(job.model, Absent):
+    if isinstance(job.model, Absent) or job.needs_no_model:
         return ()
     setting = job.row.setting
     first = setting.position == "first"
     # Limits that come from the texts differ by split; 1,024 or none is the same for all.
     by_split = job.texts.name if setting.limit == "longest" else ""
-    return (job.model.name, setting.weights, setting.causal, setting.pads, first, setting.limit, by_split)
+    seed = job.seed if drawn(setting) else None
+    return (job.model.name, setting.weights, seed, setting.causal, setting.pads, first, setting.limit, by_split)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from tailtune.evaluate.intervals import wilson
 
 Size = Literal["small", "medium", "large", "xl"]
-Weights = Literal["pretrained", "random"]
+Weights = Literal["pretrained", "usual", "small"]
 Position = Literal["last", "first", "mean", "own"]
 Trained = int | Literal["head", "all", "lora", "words"]
 SplitName = Literal["chapter", "bonus", "leak-free", "imdb"]
@@ -27,7 +27,7 @@ class Setting:
 
     Attributes:
         size: Of the model.
-        weights: Pretrained, or drawn anew: uniform in ±1/sqrt(inputs), the usual start of a linear layer.
+        weights: Pretrained, or drawn anew: as PyTorch starts its layers ("usual"), or small, as GPT-2 started.
         position: Whose scores count: the last position, the first, the mean over all that are read, or the model's own
             (a decoder's last, an encoder's first).
         trained: The head alone; the head, the final norm and so many blocks; all weights; low-rank updates; or no model

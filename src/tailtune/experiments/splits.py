@@ -80,10 +80,10 @@ def load_texts(data: str, name: SplitName, progress: Progress = silent) -> Texts
         DataError: If they cannot be read, a part is left empty, or there is only one class.
         SetupError: If a named set cannot be had.
     """
-    named = catalog.locate(data, progress)
     if name == "imdb":
         dataset, split = _reviews(data, progress)
     else:
+        named = catalog.locate(data, progress)
         dataset, split = chapter_split(named.path, bonus=name == "bonus", progress=progress)
         dataset, split = _used(catalog.with_source(dataset, named), split)
         if name == "leak-free":

@@ -103,12 +103,9 @@ def _cost(summary: Summary) -> list[str]:
     tokens, seconds, book = result["tokens"], result["seconds"], summary.published
     return [
         summary.row.number,
-        ", ".join(dict.fromkeys(f"{each['learning_rate']:g}" for each in summary.results)),
-        f"{result['trained_weights']:,}",
-        f"{tokens['read']:,}",
-        f"{tokens['real']:,}",
-        f"{seconds['pass']:,.1f}",
-        f"{seconds['training']:,.1f}",
+        ", ".join(dict.fromkeys(_number(each["learning_rate"], "g") for each in summary.results)),
+        *(_number(value, ",") for value in (result["trained_weights"], tokens["read"], tokens["real"])),
+        *(_number(seconds.get(stage), ",.1f") for stage in ("pass", "training")),
         ABSENT if book is None or book.minutes is None else f"{book.minutes:.2f}",
     ]
 
@@ -145,6 +142,10 @@ def _exercises(section: Section) -> Iterator[str]:
 def _flaws(found: Sequence[Section]) -> str:
     flawed = {summary.row.number: summary.row for section in found for summary in section.summaries if summary.row.flaw}
     return "\n".join(f"- **{number}, {escape(row.varies)}**: {escape(row.flaw)}." for number, row in flawed.items())
+
+
+def _number(value: float | None, form: str) -> str:
+    return ABSENT if value is None else format(value, form)
 
 
 def _share(share: float | None) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tailtune.errors import TrainingDiverged
 from tailtune.evaluate.metrics import Scores, correct_rows, score
-from tailtune.experiments.scorer import Place, RowScorer, new_scorer
+from tailtune.experiments.scorer import Place, RowScorer, new_scorer, trained_weights, with_updates
 from tailtune.experiments.settings import Setting
 from tailtune.experiments.splits import Texts
 from tailtune.features.store import Features
@@ -28,19 +28,16 @@ class Fitted:
     Attributes:
         scorer: Trained.
         rate: Of the learning rates, the one kept.
-        tried: Learning rate -> validation loss, where there was a choice; infinite where training diverged.
+        tried: Learning rate -> validation loss; infinite where training diverged.
         losses: Mean training loss of each epoch.
+        trained: Weights that were trained.
     """
 
     scorer: RowScorer
     rate: float
     tried: Mapping[float, float]
     losses: tuple[float, ...]
-
-    @property
-    def trained(self) -> int:
-        """Weights that were trained."""
-        return self.scorer.trained
+    trained: int
 
 
 def place_of(setting: Setting, *, causal: bool) -> Place:
@@ -52,8 +49,10 @@ def place_of(setting: Setting, *, causal: bool) -> Place:
 
 
 def blocks_of(setting: Setting, blocks: int) -> int:
-    """Return how many blocks are trained of so many, at most all."""
-    return min(setting.trained, blocks) if isinstance(setting.trained, int) else 0
+    """Return how many blocks are not frozen, or have updates beside them, of so many."""
+    if isinstance(setting.trained, int):
+        return min(setting.trained, blocks)
+    return blocks if setting.trained in ("all", "lora") else 0
 
 
 def fit(setting: Setting, decoder: Part, features: Features, texts: Texts, seed: int) -> Fitted:
@@ -64,39 +63,51 @@ def fit(setting: Setting, decoder: Part, features: Features, texts: Texts, seed:
         decoder: Whole; it is not touched.
         features: Of all texts, token states below the trained blocks.
         texts: Under one split; its test part is not looked at.
-        seed: Of head and order.
+        seed: Of head, updates and order.
 
     Raises:
         TrainingDiverged: If the loss stops being finite, at every learning rate.
+        TailtuneError: If the model cannot be trained so.
     """
-    found: list[Fitted] = []
+    best: Fitted | None = None
     tried: dict[float, float] = {}
     for rate in setting.learning_rates:
+        scorer = _new(setting, decoder, len(texts.labels), seed)
+        trained = trained_weights(scorer)
         try:
-            scorer, losses = _fit_at(rate, setting, decoder, features, texts, seed=seed)
+            losses = _descend(scorer, setting, features, texts, rate=rate, seed=seed)
         except TrainingDiverged:
             if len(setting.learning_rates) == 1:
                 raise
             tried[rate] = math.inf
             continue
         tried[rate] = outcome(scorer, features, texts, texts.split.validation).scores.log_loss
-        found.append(Fitted(scorer=scorer, rate=rate, tried=tried, losses=losses))
-    if not found:
+        if best is None or tried[rate] < tried[best.rate]:
+            best = Fitted(scorer=scorer, rate=rate, tried=tried, losses=losses, trained=trained)
+    if best is None:
         rates = ", ".join(f"{rate:g}" for rate in tried)
         raise TrainingDiverged(f"training diverged at every learning rate ({rates})", hint="try another model")
-    return min(found, key=lambda fitted: tried[fitted.rate])
+    return best
 
 
-def _fit_at(
-    rate: float, setting: Setting, decoder: Part, features: Features, texts: Texts, *, seed: int
-) -> tuple[RowScorer, tuple[float, ...]]:
+def _new(setting: Setting, decoder: Part, classes: int, seed: int) -> RowScorer:
     scorer = new_scorer(
         decoder,
         blocks=blocks_of(setting, len(decoder.blocks)),
         place=place_of(setting, causal=decoder.config.causal),
-        classes=len(texts.labels),
+        classes=classes,
         seed=seed,
+        embeddings=setting.trained == "all",
     )
+    if setting.trained == "lora":
+        return with_updates(scorer, rank=setting.lora_rank, scale=setting.lora_scale, seed=seed)
+    return scorer
+
+
+def _descend(
+    scorer: RowScorer, setting: Setting, features: Features, texts: Texts, *, rate: float, seed: int
+) -> tuple[float, ...]:
+    """Train in place and return the mean loss of each epoch; the last one is kept, as in the book."""
     settings = TailSettings(
         epochs=setting.epochs,
         batch_size=setting.batch_size * setting.accumulation,
@@ -104,10 +115,11 @@ def _fit_at(
         weight_decay=setting.weight_decay,
         seed=seed,
     )
-    nothing = texts.split.validation[:0]  # the last epoch is kept, as in the book
-    happened = fit_tail(scorer, features, texts.ids, train=texts.split.train, validation=nothing, settings=settings)
-    losses = tuple(event.train_loss for event in happened if isinstance(event, Epoch))
-    return scorer, losses
+    split = texts.split
+    happened = fit_tail(
+        scorer, features, texts.ids, train=split.train, validation=split.validation[:0], settings=settings
+    )
+    return tuple(event.train_loss for event in happened if isinstance(event, Epoch))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,6 +152,10 @@ def figures(scores: Scores) -> dict[str, Any]:
 
 def outcome(scorer: RowScorer, features: Features, texts: Texts, rows: NDArray[np.int64]) -> Outcome:
     """Return how ``scorer`` fares on those rows."""
-    given = probabilities(score_features(scorer, features, rows))
+    return judged(probabilities(score_features(scorer, features, rows)), texts, rows)
+
+
+def judged(given: NDArray[np.float64], texts: Texts, rows: NDArray[np.int64]) -> Outcome:
+    """Return how probabilities [rows, C] fare on those rows."""
     ids = texts.ids[rows]
     return Outcome(scores=score(ids, given, texts.labels.names), right=correct_rows(ids, given))

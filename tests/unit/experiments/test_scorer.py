@@ -11,7 +11,15 @@ import torch
 from support.experiments import write_collection
 from support.texts import random_tokens
 from tailtune.experiments.reading import first_tokens, pad_token, read_texts
-from tailtune.experiments.scorer import Place, RowScorer, new_scorer, without_mask
+from tailtune.experiments.scorer import (
+    Place,
+    RowScorer,
+    new_scorer,
+    trained_weights,
+    usual_start,
+    with_updates,
+    without_mask,
+)
 from tailtune.experiments.settings import Setting
 from tailtune.experiments.splits import Texts, load_texts
 from tailtune.features.backbone import Backbone, Piece, Wanted
@@ -94,7 +102,7 @@ def test_a_head_alone_leaves_the_norm_as_it_was(tiny_gpt2: Path) -> None:
     """Without blocks only weight and bias of the head are trained: 32 times 2, and 2."""
     scorer = new_scorer(load_decoder(tiny_gpt2), blocks=0, place="last", classes=2, seed=0)
     assert [name for name, tensor in scorer.named_parameters() if tensor.requires_grad] == ["head.weight", "head.bias"]
-    assert scorer.trained == 66
+    assert trained_weights(scorer) == 66
 
 
 def test_seeds_draw_heads(tiny_gpt2: Path) -> None:
@@ -169,3 +177,56 @@ def test_batches_do_not_change_scores(tiny_llama: Path) -> None:
     packed[batch.texts] = scorer.logits(piece)
     alone = np.concatenate([scores(decoder, scorer, tokens.take(np.array([text]))) for text in range(4)])
     np.testing.assert_allclose(packed, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_updates_of_low_rank_start_at_nothing(tiny_gpt2: Path) -> None:
+    """The first scores are those without them; they and the head alone are trained."""
+    decoder = load_decoder(tiny_gpt2)
+    scorer = new_scorer(decoder, blocks=4, place="last", classes=2, seed=0)
+    tokens = random_tokens([3, 7])
+    before = scores(decoder, scorer, tokens)
+    with_updates(scorer, rank=2, scale=16.0, seed=0)
+    np.testing.assert_allclose(scores(decoder, scorer, tokens), before, rtol=1e-5, atol=1e-6)
+    trained = {name for name, tensor in scorer.named_parameters() if tensor.requires_grad}
+    assert {name for name in trained if "lora" not in name} == {"head.weight", "head.bias"}
+    # Four products of a block: in + out of each, times the rank.
+    assert trained_weights(scorer) == 4 * 2 * ((32 + 96) + (32 + 32) + (32 + 128) + (128 + 32)) + 66
+
+
+@pytest.mark.parametrize(("scale", "times"), [(16.0, 16), (1.0, 1)])
+def test_the_books_updates_are_not_divided_by_the_rank(tiny_gpt2: Path, scale: float, times: int) -> None:
+    """Alpha 16 at rank 16 multiplies by 16 in the book's rows, by 1 in the row beside them."""
+    scorer = new_scorer(load_decoder(tiny_gpt2), blocks=1, place="last", classes=2, seed=0)
+    layer = with_updates(scorer, rank=16, scale=scale, seed=0).decoder.get_submodule("blocks.3.mlp_out")
+    assert layer.scaling == {"default": times}
+
+
+def test_weights_start_as_pytorch_starts_them(tiny_llama: Path) -> None:
+    """Embeddings normal with deviation 1, products uniform in ±1/sqrt(inputs), norms ones; a seed each, none global."""
+    shape = load_decoder(tiny_llama).config
+    before = torch.get_rng_state()
+    one, again, other = (usual_start(shape, seed).state_dict() for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert not torch.equal(one["embedding.weight"], other["embedding.weight"])
+    assert one["embedding.weight"].std().item() == pytest.approx(1.0, abs=0.05)
+    product = one["blocks.0.mlp_out.weight"]
+    assert product.abs().max().item() == pytest.approx(1 / product.shape[1] ** 0.5, rel=0.02)
+    assert bool((one["final_norm.weight"] == 1).all())
+
+
+def test_all_weights_read_ids(tiny_gpt2: Path) -> None:
+    """Where embeddings are trained too, the scorer starts from token ids and gives the same scores."""
+    decoder = load_decoder(tiny_gpt2)
+    above, whole = (
+        new_scorer(decoder, blocks=4, place="last", classes=2, seed=0, embeddings=embeddings)
+        for embeddings in (False, True)
+    )
+    tokens = random_tokens([3, 7, 7])
+    expected = scores(decoder, above, tokens)
+    (batch,) = batches(tokens.lengths, token_budget=100)
+    found = np.empty((3, 2), dtype=np.float32)
+    found[batch.texts] = whole.logits(Piece(batch=batch, pooled={}, states={}, ids=tokens.take(batch.texts).ids))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    tables = decoder.config.vocabulary * 32 + 256 * 32
+    assert trained_weights(whole) == trained_weights(above) + tables

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from support.experiments import order_of, run_all, write_collection
+from support.texts import messages, write_csv
 from tailtune.errors import ConfigError
 from tailtune.experiments.cost import estimate
 from tailtune.experiments.models import Absent, Shelf, parse_sizes, reference_of
@@ -175,3 +176,43 @@ def test_sizes_are_read() -> None:
     """With or without blanks; nothing is nothing."""
     assert parse_sizes("medium=a, xl=b") == {"medium": "a", "xl": "b"}
     assert parse_sizes(None) == {}
+
+
+@pytest.mark.parametrize("row", ["all", "random", "random-small", "lora-own-rate"])
+def test_whole_models_learn(tiny_gpt2: Path, collection: Path, store: Path, tmp_path: Path, row: str) -> None:
+    """All weights, from pretrained or drawn ones, and low-rank updates; nothing is stored of a pass for them."""
+    order = order_of([row], tiny_gpt2, collection, tmp_path)
+    (result,) = run_all(order, store)
+    assert result["losses"][-1] < result["losses"][0]
+    assert result["tokens"]["computed_blocks"] == 0
+    assert result["trained_weights"] == (32_834 if row == "lora-own-rate" else 71_938)
+
+
+def test_drawn_weights_are_no_pretrained_ones(tiny_gpt2: Path, collection: Path, store: Path, tmp_path: Path) -> None:
+    """Rows 5, 10 and 10b start from three models, and a seed draws its own."""
+    order = order_of(["5", "10"], tiny_gpt2, collection, tmp_path, seeds=(0, 1))
+    losses = {(result["key"], result["losses"][0]) for result in run_all(order, store)}
+    assert len({loss for _, loss in losses}) == 6
+
+
+def test_words_need_no_model(tiny_gpt2: Path, collection: Path, store: Path, tmp_path: Path) -> None:
+    """A logistic regression on counts of words, on the same split."""
+    (result,) = run_all(order_of(["w"], tiny_gpt2, collection, tmp_path), store)
+    assert result["model"] is None
+    assert result["train"]["accuracy"] == 1.0
+    assert result["trained_weights"] > 50
+
+
+def test_rows_of_film_reviews(tiny_gpt2: Path, tiny_bert: Path, store: Path, tmp_path: Path) -> None:
+    """One epoch on a file of reviews: a decoder read at a pad, an encoder at its first token, and words."""
+    reviews = write_csv(tmp_path / "reviews.csv", *messages(40))
+    order = order_of(["imdb-1", "imdb-8"], tiny_gpt2, reviews, tmp_path / "out", splits=("imdb",))
+    words, decoder = run_all(order, store)  # what takes long at the end
+    assert decoder["tokens"]["limit"] == 256
+    assert [decoder[part]["rows"] for part in ("train", "validation", "test")] == [28, 4, 8]
+    assert len(decoder["losses"]) == 1
+    assert words["test"]["rows"] == 8
+    rows = tuple(replace(row, model=str(tiny_bert)) for row in find_rows(["imdb-9"]))
+    (encoder,) = run_all(replace(order, rows=rows, sizes={"medium": str(tiny_bert)}), store)
+    assert encoder["tokens"]["pad"] is None
+    assert encoder["learning_rate"] == 5e-6
