@@ -25,7 +25,7 @@ def write_collection(path: Path, *, count: int = 40, copies: int = 0) -> Path:
 def result_of(
     number: str, *, correct: int, split: str = "bonus", seed: int = 0, copied: int = 0, model: str = "gpt2"
 ) -> Result:
-    """Return a result of a row as it is written, with so many of ten test texts right, the first ones wrong.
+    """Return a result of a row as it is written, with so many of 300 test texts right, the first ones wrong.
 
     Args:
         number: Of the row.
@@ -36,9 +36,9 @@ def result_of(
         model: Asked for.
     """
     row = next(row for row in all_rows() if row.number == number)
-    low, high = wilson(correct, 10)
-    part = {"rows": 10, "correct": correct, "accuracy": correct / 10, "interval": [low, high]}
-    scores = {**part, "macro_f1": correct / 10, "log_loss": 0.5}
+    low, high = wilson(correct, 300)
+    part = {"rows": 300, "correct": correct, "accuracy": correct / 300, "interval": [low, high]}
+    scores = {**part, "macro_f1": correct / 300, "log_loss": 0.5}
     return {
         "key": f"{number}-{split}-{seed}",
         "depends_on": {"format": FORMAT, "setting": row.setting.as_json(), "texts": {"data": "d" * 64}},
@@ -49,8 +49,8 @@ def result_of(
         "train": scores,
         "validation": scores,
         "test": scores,
-        "test_wrong": list(range(10 - correct)),
-        "copies": {"copied": copied, "rows": 10 - copied, "correct": correct - copied},
+        "test_wrong": list(range(300 - correct)),
+        "copies": {"copied": copied, "rows": 300 - copied, "correct": correct - copied},
         "learning_rate": 5e-5,
         "trained_weights": 12_834,
         "tokens": {"read": 1_200, "real": 300},

@@ -167,13 +167,19 @@ def _summaries(held: Sequence[Result], rows: Sequence[Row], split: str) -> tuple
     return tuple(
         Summary(
             row=row,
-            published=next((figures for name, figures in row.published.items() if name == split), None),
+            published=_published(row, split, held[0]),
             seeds=tuple(result["seed"] for result in own),
             results=own,
             against=None if row.number == "1" else _against(own, first),
         )
         for row, own in by_row
     )
+
+
+def _published(row: Row, split: str, example: Result) -> Published | None:
+    """The book's figures, where the test part is as large as the book's: other data have none."""
+    figures = next((figures for name, figures in row.published.items() if name == split), None)
+    return figures if figures is not None and figures.tests == example["test"]["rows"] else None
 
 
 def _of(row: Row, held: Sequence[Result]) -> tuple[Result, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 import pytest
 
@@ -14,12 +14,12 @@ from tailtune.experiments.summary import Section, sections
 from tailtune.experiments.table import render
 
 RESULTS = [
-    result_of("1", correct=5),
-    result_of("1", correct=6, seed=1),
-    result_of("13", correct=4),
-    result_of("16", correct=9, copied=2),
-    result_of("16", correct=8, seed=1, copied=2),
-    result_of("16", correct=10, split="chapter"),
+    result_of("1", correct=290),
+    result_of("1", correct=288, seed=1),
+    result_of("13", correct=240),
+    result_of("16", correct=294, copied=36),
+    result_of("16", correct=297, seed=1, copied=36),
+    result_of("16", correct=300, split="chapter"),
 ]
 
 
@@ -41,22 +41,23 @@ def test_seeds_are_put_together(bonus: Section) -> None:
     (last_real,) = (summary for summary in bonus.summaries if summary.row.number == "16")
     told = last_real.as_json()
     assert last_real.seeds == (0, 1)
-    assert told["test"] == pytest.approx(0.85)
-    assert told["test_each"] == [0.9, 0.8]
-    assert told["test_interval"] == list(wilson(8, 10))
-    assert told["test_interval_over_seeds"] == list(mean_interval([0.9, 0.8]))
-    assert told["test_without_copies"] == pytest.approx((7 / 8 + 6 / 8) / 2)
+    assert told["test"] == pytest.approx(0.985)
+    assert told["test_each"] == [0.98, 0.99]
+    assert told["test_interval"] == list(wilson(296, 300))
+    assert told["test_interval_over_seeds"] == list(mean_interval([0.98, 0.99]))
+    assert told["test_without_copies"] == pytest.approx((258 + 261) / 2 / 264)
     assert told["book"]["test"] == pytest.approx(295 / 300)
 
 
 def test_rows_stand_against_the_first_with_the_same_seed(bonus: Section) -> None:
-    """Nine right against five of the same ten: four only here, none only there, so p = 2 / 2^4."""
+    """294 right against 290 of the same 300: four only here, none only there, so p = 2 / 2^4."""
     against = {summary.row.number: summary.against for summary in bonus.summaries}
     assert against["1"] is None
     assert against["2"] is None
     found = against["16"]
     assert found is not None
-    assert (found.points, found.p) == (pytest.approx(0.4), 0.125)
+    assert found.points == pytest.approx(4 / 300)
+    assert found.p == 0.125
 
 
 def test_row_18_shows_row_1(bonus: Section) -> None:
@@ -69,13 +70,13 @@ def test_the_page_shows_book_and_results(bonus: Section) -> None:
     """With intervals beside both; rows that were not run have none of ours, and are told how to run."""
     page = render([bonus])
     assert line(page, "16")[2:5] == ["99.42", "98.66", "98.33 (96.2 to 99.3)"]
-    assert line(page, "16")[7] == "85.00 (49.0 to 94.3) ± 63.5"
-    assert line(page, "16")[8:] == ["81.25", "0.850", "2", "+40.0, p = 0.12"]
-    assert line(page, "13")[7] == "40.00 (16.8 to 68.7)"
+    assert line(page, "16")[7] == "98.50 (96.6 to 99.5) ± 6.4"
+    assert line(page, "16")[8:] == ["98.30", "0.985", "2", "+1.3, p = 0.12"]
+    assert line(page, "13")[7] == "80.00 (75.1 to 84.1)"
     assert line(page, "2")[5:] == ["-"] * 7
     assert "- 2 first position: `tailtune experiments --rows 2 --model gpt2`" in page
     assert "- 8 largest model: weights not at hand; `tailtune models pull gpt2-xl`" in page
-    assert "- 6.1, padded to 1,024 tokens: 40.00 beside 55.00 (-10.0 points, p = 1)." in page
+    assert "- 6.1, padded to 1,024 tokens: 80.00 beside 96.33 (-16.7 points, p = 1.8e-15)." in page
     assert "- 6.2" not in page
     assert page.endswith("\n")
 
@@ -86,6 +87,13 @@ def test_what_is_wrong_with_the_book_is_said(bonus: Section) -> None:
     flaws = page.partition("## What is wrong")[2]
     for row in ROWS:
         assert (f"- **{row.number}, " in flaws) == bool(row.flaw)
+
+
+def test_other_data_have_no_figures_of_the_book() -> None:
+    """300 messages were tested with in the book; another number means other texts."""
+    result = dict(result_of("16", correct=290))
+    (section,) = sections([{**result, "test": {**result["test"], "rows": 299}}], ROWS)
+    assert not any(summary.published for summary in section.summaries)
 
 
 def test_models_and_data_have_sections_of_their_own() -> None:
