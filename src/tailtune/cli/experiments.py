@@ -89,11 +89,11 @@ def _experiments(
     """Run the chapter's experiments, one by one or all; those whose results are in DIR already are left out."""
     if context.invoked_subcommand is not None:
         return
-    from tailtune.experiments.rows import find_rows
+    from tailtune.experiments.rows import all_rows, find_rows
 
     chosen = find_rows([word.strip() for word in (rows or "").split(",") if word.strip()])
     if table:
-        _show(out, chosen, plots, as_json=as_json)
+        _show(out, all_rows() if rows is None else chosen, plots, as_json=as_json)
         return
     if rows is None and not everything:
         raise ConfigError("which experiments?", hint="--rows 1,4,16, or --all; `tailtune experiments list` shows them")
