@@ -35,9 +35,13 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "schedule": "constant",
         "warmup_fraction": 0.0,
         "weight_decay": 0.1,
+        "weight_decay_of": "all",
     },
 }
 """What each recipe sets where neither flag nor file does."""
+
+# Of the optimiser of trained blocks alone. Not the older ones, which a probe is told too and does not read.
+OF_BLOCKS = ("accumulation", "layer_decay", "head_rate_factor", "weight_decay_of", "ema", "average_last")
 
 
 def default_model() -> str:
@@ -148,8 +152,14 @@ class TrainConfig:
     seed: Annotated[int, "of split, head and order of texts"] = 0
     epochs: Annotated[int, "times a tail sees each training text, at most"] = 5
     batch_size: Annotated[int, "texts per step of a tail"] = 8
-    learning_rate: Annotated[float, "highest learning rate of AdamW"] = 1e-4
+    accumulation: Annotated[int, "batches that make one step together, as one of so many times the texts would"] = 1
+    learning_rate: Annotated[
+        float | Literal["auto"], "highest learning rate of AdamW; 'auto' tries some on training rows kept apart"
+    ] = 1e-4
+    layer_decay: Annotated[float, "rate of each block over that of the block above it, such as 0.9"] = 1.0
+    head_rate_factor: Annotated[float, "rate of the head over that of the top block"] = 1.0
     weight_decay: Annotated[float, "weight decay of AdamW"] = 0.1
+    weight_decay_of: Annotated[Literal["all", "matrices"], "what decays; 'matrices' spares norms and biases"] = "all"
     clip_norm: Annotated[float | None, "longest gradient allowed; 'none' for no limit"] = 1.0
     warmup_fraction: Annotated[float, "share of the steps in which the learning rate rises"] = 0.1
     schedule: Annotated[Literal["constant", "linear", "cosine"], "how the learning rate changes after the warm-up"] = (
@@ -171,6 +181,8 @@ class TrainConfig:
     ] = "lora"
     keep_adapter: Annotated[bool, "keep LoRA's updates too, in adapter/ as peft reads them"] = False
     patience: Annotated[int | None, "epochs without better validation before stopping; 'none' for all epochs"] = 2
+    ema: Annotated[float | None, "moving average of the weights that is judged and kept, such as 0.99"] = None
+    average_last: Annotated[int | None, "epochs whose weights are averaged, judged and kept so"] = None
     max_tokens: Annotated[int | None, "most tokens that are read at once (default: the model's context)"] = None
     long: Annotated[
         Literal["truncate-tail", "truncate-head", "windows"],
@@ -197,6 +209,7 @@ class TrainConfig:
             setting.check(getattr(self, setting.name), setting.name)
         _check_losses(self)
         _check_methods(self)
+        _check_descent(self)
         _check_windows(self)
         _check_baselines(self)
 
@@ -302,6 +315,20 @@ def _check_losses(config: TrainConfig) -> None:
     if asked and config.method == "probe":
         hint = "take --method tail, or auto to have a tail tried"
         raise ConfigError(f"{asked[0]} is of a tail; a probe is fitted with the plain cross-entropy", hint=hint)
+
+
+def _check_descent(config: TrainConfig) -> None:
+    """Refuse settings of the optimiser that contradict each other, or that a probe has no use for."""
+    if config.ema is not None and config.average_last is not None:
+        said = f"--ema {config.ema:g} and --average-last {config.average_last} contradict each other"
+        raise ConfigError(said, hint="leave one of them out")
+    usual = {part.name: part.default for part in dataclasses.fields(config)}
+    given = [name for name in OF_BLOCKS if getattr(config, name) != usual[name]]
+    if config.learning_rate == "auto":
+        given.insert(0, "learning_rate")
+    if given and config.method == "probe":
+        said = f"{settings()[given[0]].flag} {getattr(config, given[0])} is of trained blocks; a probe has none"
+        raise ConfigError(said, hint="take --method tail, or auto to have a tail tried")
 
 
 @functools.cache

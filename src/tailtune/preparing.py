@@ -176,16 +176,22 @@ def rows_of(labels: LabelSet, dataset: Dataset, split: Split, config: TrainConfi
 
 
 def descent_settings(config: TrainConfig) -> TailSettings:
-    """Return how blocks are trained, as ``config`` has it."""
+    """Return how blocks are trained, as ``config`` has it; without a learning rate where it is to be found."""
     return TailSettings(
         epochs=config.epochs,
         batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
+        accumulation=config.accumulation,
+        learning_rate=None if isinstance(config.learning_rate, str) else config.learning_rate,
+        layer_decay=config.layer_decay,
+        head_factor=config.head_rate_factor,
         weight_decay=config.weight_decay,
+        decayed=config.weight_decay_of,
         clip_norm=config.clip_norm,
         warmup_fraction=config.warmup_fraction,
         schedule=config.schedule,
         patience=config.patience,
+        ema=config.ema,
+        average_last=config.average_last,
         seed=config.seed,
         objective=Objective(loss=config.loss, focal_gamma=config.focal_gamma, label_smoothing=config.label_smoothing),
     )

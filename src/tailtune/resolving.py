@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tailtune.config import MODEL_VARIABLE, RECIPES, TrainConfig, default_model, settings
+from tailtune.config import MODEL_VARIABLE, OF_BLOCKS, RECIPES, TrainConfig, default_model, settings
 from tailtune.errors import ConfigError
 from tailtune.settings import Setting
 
@@ -72,7 +72,7 @@ _TAKEN_OVER = (
 )  # fmt: skip
 # Not in every run's record: of earlier versions they have the default. The last ones a probe would refuse.
 _ADDED_LATER = ("weights", "class_weights", "long", "stride", "merge")
-_ADDED_FOR_TAILS = ("loss", "focal_gamma", "label_smoothing")
+_ADDED_FOR_TAILS = ("loss", "focal_gamma", "label_smoothing", *OF_BLOCKS)
 _ADDED_FOR_RANGES = ("from_depth",)
 _ADDED_FOR_LORA = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "lora_kind", "keep_adapter")
 
@@ -91,6 +91,9 @@ def _read_choices(run: Path) -> dict[str, Any]:
         )
         values |= {name: config[name] for name in later if name in config}
         values |= {name: metrics[name] for name in ("method", "depth", "precision")}
+        if values["learning_rate"] == "auto":  # what was found is not looked for again; a lone probe found none
+            del values["learning_rate"]
+            values |= {"learning_rate": found["chosen"]} if (found := metrics.get("learning_rate")) else {}
         chosen = next(choice for choice in metrics["choices"] if choice["chosen"])
         values["penalty"] = chosen.get("penalty", "auto")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:

@@ -18,9 +18,11 @@ from tailtune.errors import ConfigError
 _AT_LEAST = {
     "depth": 0, "seed": 0, "blocks": 1, "epochs": 1, "folds": 2, "batch_size": 1, "patience": 1, "max_tokens": 1,
     "stride": 1, "threads": 1, "weight_decay": 0.0, "warmup_fraction": 0.0, "focal_gamma": 0.0, "label_smoothing": 0.0,
-    "from_depth": 0, "lora_rank": 1, "lora_dropout": 0.0,
+    "accumulation": 1, "average_last": 2, "from_depth": 0, "lora_rank": 1, "lora_dropout": 0.0,
 }  # fmt: skip
-_ABOVE_ZERO = {"learning_rate", "lora_alpha", "clip_norm", "penalty", "max_false_positives", "min_precision", "abstain"}
+_ABOVE_ZERO = {"learning_rate", "clip_norm", "penalty", "max_false_positives", "min_precision", "abstain"}
+_ABOVE_ZERO |= {"layer_decay", "head_rate_factor", "ema", "lora_alpha"}
+_AT_MOST = {"layer_decay": 1.0}
 _BELOW = {
     "warmup_fraction": 1.0,
     "label_smoothing": 1.0,
@@ -28,6 +30,7 @@ _BELOW = {
     "max_false_positives": 1.0,
     "min_precision": 1.0,
     "abstain": 1.0,
+    "ema": 1.0,
     "seed": 2**32,
     "threads": 1025,
 }  # numpy and scikit-learn take seeds of 32 bits
@@ -71,6 +74,8 @@ class Setting:
             said += " above 0"
         if (least := _AT_LEAST.get(self.name)) is not None:
             said += f", at least {least}"
+        if (most := _AT_MOST.get(self.name)) is not None:
+            said += f", at most {most}"
         return said + (f", below {_BELOW[self.name]}" if self.name in _BELOW else "")
 
     def check(self, value: Any, where: str) -> None:
@@ -111,6 +116,7 @@ class Setting:
         return (
             math.isfinite(value)
             and value >= _AT_LEAST.get(self.name, -math.inf)
+            and value <= _AT_MOST.get(self.name, math.inf)
             and value < _BELOW.get(self.name, math.inf)
             and (value > 0 or self.name not in _ABOVE_ZERO)
         )

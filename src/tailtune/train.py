@@ -149,6 +149,7 @@ def _describe(config: TrainConfig, split: Split, learnt: Learnt) -> dict[str, An
         "reason": learnt.fitted.reason,
         "choices": learnt.fitted.choices,
         "curves": learnt.fitted.curves,
+        **({"learning_rate": learnt.fitted.rate.as_json()} if learnt.fitted.rate else {}),
         "tokens": learnt.tokens,
         "seed": config.seed,
     }

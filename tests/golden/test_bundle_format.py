@@ -5,7 +5,8 @@ new folders beside them: ``bundle_v2_probe`` names its precision, ``bundle_v3_ru
 ``bundle_v4_windows`` reads long texts in windows, ``bundle_v4_scoped`` tells strange texts, ``bundle_v4_several`` is
 for any number of labels per text, ``bundle_v5_padded`` reads pads, ``bundle_v5_gemma`` and ``bundle_v5_gemma_tail``
 stand on a model with windows, caps and norms on both sides, ``bundle_v5_generic`` is a Falcon, whose blocks are the
-reference library's, ``bundle_v5_encoder`` is read at its first token.
+reference library's, ``bundle_v5_encoder`` is read at its first token, ``bundle_v6_pooled_tail`` is a tail that reads
+the mean of all tokens too.
 Made with ``PYTHONPATH=tests python tests/golden/test_bundle_format.py NUMBER NAME ...``.
 """
 
@@ -23,6 +24,7 @@ from support.architectures import ARCHITECTURES
 from support.classifiers import (
     LABELS,
     padded_bundle,
+    pooled_tail_bundle,
     probe_bundle,
     ruled_bundle,
     scoped_bundle,
@@ -51,7 +53,7 @@ def test_there_is_one_of_each_method() -> None:
     """The folders are really there."""
     made = {"bundle_v1_probe", "bundle_v1_tail", "bundle_v2_probe", "bundle_v3_ruled", "bundle_v4_windows"}
     made |= {"bundle_v4_scoped", "bundle_v4_several", "bundle_v5_padded", "bundle_v5_gemma", "bundle_v5_gemma_tail"}
-    made |= {"bundle_v5_generic", "bundle_v5_encoder"}
+    made |= {"bundle_v5_generic", "bundle_v5_encoder", "bundle_v6_pooled_tail"}
     assert made <= {path.name for path in FOLDER.iterdir()}
 
 
@@ -68,9 +70,8 @@ def _write(number: str, names: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         llama = write_tiny_llama(Path(folder, "llama"), seed=11, blocks=3)
         kinds = {"probe": probe_bundle, "ruled": ruled_bundle, "windows": windows_bundle, "scoped": scoped_bundle}
-        made = {
-            name: (make, llama) for name, make in {**kinds, "several": several_bundle, "padded": padded_bundle}.items()
-        }
+        kinds |= {"several": several_bundle, "padded": padded_bundle, "pooled_tail": pooled_tail_bundle}
+        made = {name: (make, llama) for name, make in kinds.items()}
         if any(name.startswith("gemma") for name in names):
             gemma = _write_gemma(Path(folder, "gemma"))
             made |= {"gemma": (probe_bundle, gemma), "gemma_tail": (tail_bundle, gemma)}

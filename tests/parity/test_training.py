@@ -73,6 +73,7 @@ def logits(classifier: Any, text: int, tokens: Tokens = TOKENS) -> Tensor:
 def reference_losses(classifier: Any) -> list[float]:
     """Return the loss of every step of the plainest loop there is, on what ``classifier`` has that is trainable."""
     parameters = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
+    assert SETTINGS.learning_rate is not None
     optimizer = torch.optim.AdamW(parameters, lr=SETTINGS.learning_rate, weight_decay=SETTINGS.weight_decay)
     order, losses = np.random.default_rng(SETTINGS.seed), []
     for _ in range(SETTINGS.epochs):
@@ -183,4 +184,4 @@ def test_dropout_is_off_where_scores_are_read(model: Path, tmp_path: Path) -> No
     assert one[0] == pytest.approx(without[0], rel=1e-6)  # B is zero
     assert max(abs(a - b) for a, b in zip(one, without, strict=True)) > 1e-3
     scores = [score_features(each.scorer, features, np.arange(48)) for each in (first, second)]
-    np.testing.assert_array_equal(*scores)
+    np.testing.assert_array_equal(scores[0], scores[1])

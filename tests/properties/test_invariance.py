@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.classifiers import probe_bundle, tail_bundle
+from support.classifiers import pooled_tail_bundle, probe_bundle, tail_bundle
+from support.parts import full_bundle, lora_bundle
 from support.tiny_models import write_tiny_bert, write_tiny_gpt2, write_tiny_llama
 from tailtune.bundle import Bundle
 from tailtune.features.backbone import Backbone
@@ -20,22 +21,24 @@ from tailtune.methods.scorers import in_order, probabilities
 from tailtune.predict import Predictor
 
 FAMILIES: dict[str, Callable[..., Path]] = {"llama": write_tiny_llama, "gpt2": write_tiny_gpt2, "bert": write_tiny_bert}
-KINDS = [(family, method) for family in FAMILIES for method in ("probe", "tail")]
+MAKERS: dict[str, Callable[[Path], Bundle]] = {
+    "probe": probe_bundle, "tail": tail_bundle, "pooled": pooled_tail_bundle, "full": full_bundle, "lora": lora_bundle,
+}  # fmt: skip
+KINDS = [(family, method) for family in FAMILIES for method in MAKERS]
 TOLERANCE = 1e-5
 Texts = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=60), min_size=1, max_size=12)
 
 
 @functools.cache
 def classifier(family: str, method: str) -> Predictor:
-    """Return an untrained classifier on a tiny random model; weights matter less than that they differ."""
+    """Return a classifier on a tiny random model, hardly trained; weights matter less than that they differ."""
     folder = Path(tempfile.mkdtemp())
-    made: Bundle = (probe_bundle if method == "probe" else tail_bundle)(FAMILIES[family](folder, seed=3))
-    return Predictor(made, device="cpu")
+    return Predictor(MAKERS[method](FAMILIES[family](folder, seed=3)), device="cpu")
 
 
 @pytest.mark.parametrize(("family", "method"), KINDS)
 @given(texts=Texts, seed=st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_neighbours_and_order_change_nothing(family: str, method: str, texts: list[str], seed: int) -> None:
     """Probabilities alone equal those in the batch, and those in the batch shuffled."""
     predictor = classifier(family, method)
@@ -49,7 +52,7 @@ def test_neighbours_and_order_change_nothing(family: str, method: str, texts: li
 
 @pytest.mark.parametrize(("family", "method"), KINDS)
 @given(texts=Texts, budget=st.integers(1, 200))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_the_batch_size_changes_nothing(family: str, method: str, texts: list[str], budget: int) -> None:
     """Any token budget gives the same probabilities."""
     predictor = classifier(family, method)

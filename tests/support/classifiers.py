@@ -11,7 +11,7 @@ from tailtune.bundle import Bundle
 from tailtune.label_rules import LabelRules
 from tailtune.labels import LabelSet
 from tailtune.methods.scope import Scope
-from tailtune.methods.scorers import ProbeScorer, Scorer, pooling_of
+from tailtune.methods.scorers import Pooling, ProbeScorer, Scorer, pooling_of
 from tailtune.methods.tail import new_tail
 from tailtune.models.int8 import to_int8
 from tailtune.models.parts import load_part
@@ -51,6 +51,15 @@ def probe_bundle(model: Path) -> Bundle:
 def tail_bundle(model: Path) -> Bundle:
     """Return an untrained tail of two blocks that ends at depth 3."""
     tail = new_tail(load_part(model), blocks=2, depth=3, classes=len(LABELS), seed=1)
+    tail.eval().requires_grad_(False)
+    return _bundle(model, tail)
+
+
+def pooled_tail_bundle(model: Path) -> Bundle:
+    """Return an untrained tail of two blocks that reads the mean of all tokens beside the one it is read at."""
+    decoder = load_part(model)
+    pooling: Pooling = pooling_of("auto", causal=decoder.config.causal)
+    tail = new_tail(decoder, blocks=2, depth=3, classes=len(LABELS), seed=1, pooling=pooling)
     tail.eval().requires_grad_(False)
     return _bundle(model, tail)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,17 @@ import numpy as np
 
 from support.features import rows_of
 from support.texts import random_tokens
+from tailtune.bundle import Bundle
 from tailtune.features.backbone import Wanted
 from tailtune.features.passes import Passes
 from tailtune.features.store import Features
+from tailtune.labels import LabelSet
 from tailtune.methods.descent import Step, TailSettings
-from tailtune.methods.scorers import Kind, own_pooling
+from tailtune.methods.scorers import Kind, Pooling, own_pooling
 from tailtune.methods.trained import Trained, train_part
 from tailtune.models.decoder import Decoder
 from tailtune.models.parts import Part, load_part
-from tailtune.text.tokenizer import Tokens
+from tailtune.text.tokenizer import Tokenizer, Tokens
 
 LENGTHS = np.random.default_rng(2).integers(1, 14, 48)
 TOKENS = random_tokens(LENGTHS.tolist(), seed=9)
@@ -67,3 +70,27 @@ def tensor_bytes(decoder: Part) -> dict[str, bytes]:
     """Return the bytes of every tensor of a decoder by name."""
     assert isinstance(decoder, Decoder)
     return {name: tensor.numpy().tobytes() for name, tensor in decoder.state_dict().items()}
+
+
+def trained_bundle(kind: Kind, model: Path, *, first: int, pooling: Pooling | None = None) -> Bundle:
+    """Return a classifier of three classes trained from depth ``first`` up, to depth 3."""
+    with tempfile.TemporaryDirectory() as root:
+        more: dict[str, Any] = {} if pooling is None else {"pooling": pooling}
+        trained, _, _ = train(kind, model, Path(root), first=first, depth=3, **more)
+    return Bundle(
+        decoder=trained.backbone or load_part(model).below(first),
+        scorer=trained.scorer,
+        tokenizer=Tokenizer.load(model / "tokenizer.json", max_tokens=64),
+        labels=LabelSet(names=("ham", "other", "spam")),
+        about={"model": {"name": "tiny"}},
+    )
+
+
+def full_bundle(model: Path) -> Bundle:
+    """Return a classifier whose embeddings were trained too."""
+    return trained_bundle("full", model, first=0)
+
+
+def lora_bundle(model: Path) -> Bundle:
+    """Return a classifier of merged adapters above one frozen block, which reads the mean."""
+    return trained_bundle("lora", model, first=1, pooling="mean")

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,15 +16,17 @@ import pytest
 from support.classifiers import (
     LABELS,
     int8_bundle,
+    pooled_tail_bundle,
     probe_bundle,
     reading,
     ruled_bundle,
     tail_bundle,
     windows_bundle,
 )
+from support.parts import full_bundle
 from tailtune.bundle import FORMAT, Bundle, read_bundle, write_bundle
 from tailtune.errors import BundleError, SetupError
-from tailtune.methods.scorers import Pooling, ProbeScorer
+from tailtune.methods.scorers import Pooling, ProbeScorer, TailScorer
 from tailtune.models.int8 import Precision
 from tailtune.predict import GOLDEN_TEXTS, Predictor
 from tailtune.text.windows import Kind, LongRule
@@ -32,10 +34,10 @@ from tailtune.text.windows import Kind, LongRule
 TEXTS = ["WINNER!! claim your prize", "see you at 5", "", "x" * 500, "<|endoftext|>"]
 
 
-KINDS = [probe_bundle, tail_bundle, int8_bundle, ruled_bundle, windows_bundle]
+KINDS = [probe_bundle, tail_bundle, pooled_tail_bundle, int8_bundle, ruled_bundle, windows_bundle]
 
 
-@pytest.fixture(params=KINDS, ids=["probe", "tail", "int8", "ruled", "windows"])
+@pytest.fixture(params=KINDS, ids=["probe", "tail", "pooled", "int8", "ruled", "windows"])
 def made(request: pytest.FixtureRequest, tiny_llama: Path) -> Predictor:
     make: Callable[[Path], Bundle] = request.param
     return Predictor(make(tiny_llama), device="cpu")
@@ -268,3 +270,37 @@ def test_threads_get_the_answers_of_one(made: Predictor) -> None:
     assert len(found) == 4
     for rows in found:
         np.testing.assert_allclose(rows, expected, atol=1e-6)
+
+
+def saved_manifest(bundle: Bundle, folder: Path) -> dict[str, Any]:
+    Predictor(bundle, device="cpu").save(folder)
+    found: dict[str, Any] = json.loads((folder / "bundle.json").read_text())
+    return found
+
+
+def test_only_tails_that_read_more_have_the_newest_format(tiny_llama: Path, tmp_path: Path) -> None:
+    """Those read at one token, however they were trained, are for old readers too, and how is said beside them."""
+    usual, pooled = tail_bundle(tiny_llama), pooled_tail_bundle(tiny_llama)
+    plain = saved_manifest(usual, tmp_path / "tail")
+    assert plain["format_version"] == 2
+    assert plain["classifier"] == {"method": "tail", "first": 1, "blocks": 2}
+    made = saved_manifest(pooled, tmp_path / "pooled")
+    assert made["format_version"] == 6
+    assert made["classifier"] == {"method": "tail", "first": 1, "blocks": 2, "pooling": "last+mean"}
+    assert read_bundle(tmp_path / "pooled").scorer.pooling == "last+mean"
+    trained = saved_manifest(full_bundle(tiny_llama), tmp_path / "full")
+    assert trained["format_version"] == 2 and trained["cut"] == 0
+    assert trained["classifier"] == {"method": "tail", "first": 0, "blocks": 3, "trained": "full"}
+    again = read_bundle(tmp_path / "full").scorer
+    assert isinstance(again, TailScorer) and again.kind == "full" and again.pooling == "last"
+
+
+def test_a_pooling_of_later_versions_is_refused(tiny_llama: Path, tmp_path: Path) -> None:
+    """It says which, and what to do."""
+    bundle = tail_bundle(tiny_llama)
+    assert isinstance(bundle.scorer, TailScorer)
+    bundle.scorer.pooling = cast("Pooling", "median")
+    (tmp_path / "odd").mkdir()
+    write_bundle(bundle, tmp_path / "odd", extra={})
+    with pytest.raises(BundleError, match=r"pooling 'median' is not known.*newer tailtune"):
+        read_bundle(tmp_path / "odd")

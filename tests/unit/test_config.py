@@ -319,3 +319,43 @@ def test_text_and_typed_flags_mean_the_same(values: dict[str, Any]) -> None:
     spelled = {name: str(value).lower() if value is None else str(value) for name, value in values.items()}
     config = resolve({"data": "x", **spelled}).config
     assert config == TrainConfig(data="x", **values)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"method": "tail", "lora_rank": 8}, "--lora-rank is of --method lora, not of tail"),
+        ({"method": "full", "lora_kind": "dora"}, "--lora-kind is of --method lora, not of full"),
+        ({"keep_adapter": True}, "--keep-adapter is of --method lora, not of auto"),
+        ({"method": "tail", "from_depth": 3}, "--from-depth is of --method lora and full, not of tail"),
+        ({"method": "probe", "from_depth": 3}, "--from-depth is of --method lora and full, not of probe"),
+        ({"method": "lora", "blocks": 2}, "--blocks is of a tail, not of --method lora"),
+        (
+            {"method": "full", "budget": "5ms"},
+            "--budget limits the depth that is searched, and --method full searches none",
+        ),
+        (
+            {"method": "full", "precision": "int8"},
+            "--precision int8 is of frozen blocks, and --method full leaves none",
+        ),
+        ({"method": "full", "out_of_scope": True}, "--out-of-scope is of frozen blocks, and --method full leaves none"),
+    ],
+)
+def test_settings_of_other_methods_are_refused(given: dict[str, Any], told: str) -> None:
+    """One line that names the setting and the method."""
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig(data="x", **given)
+    assert caught.value.message == told
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"method": "lora", "lora_rank": 4, "from_depth": 2, "keep_adapter": True, "precision": "int8"},
+        {"method": "full", "from_depth": 1, "precision": "int8", "out_of_scope": True, "pooling": "mean"},
+    ],
+)
+def test_settings_of_the_method_itself_are_fine(given: dict[str, Any]) -> None:
+    """Those that go together are taken."""
+    assert TrainConfig(data="x", **given).method == given["method"]

@@ -40,7 +40,9 @@ class Loop:
             # The chapter's head has a bias, and is applied to every position.
             self.model.score = nn.Linear(self.model.config.hidden_size, len(material.labels))
             self.optimizer = torch.optim.AdamW(
-                reference.trained(self.model), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
+                reference.trained(self.model),
+                lr=float(self.config.learning_rate),
+                weight_decay=self.config.weight_decay,
             )
         with watch.stage("tokens"):
             self._pad(material)

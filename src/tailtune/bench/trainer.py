@@ -139,7 +139,7 @@ class _Build:
             output_dir=str(self._folder),
             per_device_train_batch_size=config.batch_size,
             per_device_eval_batch_size=config.batch_size,
-            learning_rate=config.learning_rate,
+            learning_rate=float(config.learning_rate),
             weight_decay=config.weight_decay,
             lr_scheduler_type="constant",
             max_grad_norm=0.0,

@@ -145,7 +145,7 @@ def train(top: Top, states: Sequence[Tensor], material: Material) -> list[float]
     """
     config, labels = material.config, torch.from_numpy(material.ids)
     optimizer = torch.optim.AdamW(
-        reference.trained(top), lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True
+        reference.trained(top), lr=float(config.learning_rate), weight_decay=config.weight_decay, foreach=True
     )
     order = np.random.default_rng(config.seed)
     losses, best, kept = [], math.inf, copy.deepcopy(top.state_dict())

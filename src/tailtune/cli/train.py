@@ -25,8 +25,9 @@ _GROUPS = {
     ),
     "Long texts": ("max_tokens", "long", "stride", "merge"),
     "Training blocks": (
-        "epochs", "batch_size", "learning_rate", "weight_decay", "clip_norm", "warmup_fraction", "schedule", "loss",
-        "focal_gamma", "label_smoothing", "patience",
+        "epochs", "batch_size", "accumulation", "learning_rate", "layer_decay", "head_rate_factor", "weight_decay",
+        "weight_decay_of", "clip_norm", "warmup_fraction", "schedule", "loss", "focal_gamma", "label_smoothing",
+        "patience", "ema", "average_last",
     ),
     "LoRA": ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "lora_kind", "keep_adapter"),
     "Probabilities and decisions": (

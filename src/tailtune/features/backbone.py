@@ -20,8 +20,8 @@ from tailtune.models.decoder import Decoder, Packed
 from tailtune.models.int8 import Precision
 from tailtune.models.onednn import fastest_twin
 from tailtune.models.parts import Part
-from tailtune.text.packing import Batch, batches
-from tailtune.text.tokenizer import Tokens
+from tailtune.text.packing import Batch, batches, pack
+from tailtune.text.tokenizer import Tokens, token_places
 
 # Packed tokens per batch. 2,048 was the fastest of 256 ... 4,096 at width 576 on two cores: the widest product
 # (2,048 x 3,072 floats, 25 MB) still fits a 32 MB last-level cache. See docs/log.md.
@@ -150,12 +150,12 @@ class Backbone:
             tokens: Ragged token ids of the texts, at least one text.
         """
         lengths = tokens.lengths
-        starts = np.flatnonzero(np.diff(lengths, prepend=-1))
-        counts = np.diff(starts, append=len(lengths))
-        groups = tuple(zip(counts.tolist(), lengths[starts].tolist(), strict=True))
-        layout = self._fast.layout(Batch(texts=np.arange(len(lengths)), groups=groups), self.device)
-        states: Floats = self._fast.embed(torch.from_numpy(tokens.ids).to(self.device), layout).cpu().numpy()
-        return states
+        batch = pack(np.arange(len(lengths)), lengths)
+        ids = torch.from_numpy(tokens.take(batch.texts).ids).to(self.device)
+        states = self._fast.embed(ids, self._fast.layout(batch, self.device)).cpu().numpy()
+        out: Floats = np.empty_like(states)
+        out[token_places(tokens.offsets[batch.texts], lengths[batch.texts])] = states
+        return out
 
     def climb(self, tokens: Tokens, batch: Batch) -> Iterator[tuple[int, Tensor]]:
         """Yield (depth, [T, D] states) from the embeddings, depth 0, upwards; to be used without gradients.

@@ -16,6 +16,7 @@ from tailtune.errors import ConfigError, TrainingDiverged
 from tailtune.features.backbone import Wanted
 from tailtune.features.store import Features
 from tailtune.methods.descent import Epoch, Step, TailSettings
+from tailtune.methods.finder import Found
 from tailtune.methods.lora import LoraSettings
 from tailtune.methods.probe import PENALTIES, Doubles, Rows, choose_probe
 from tailtune.methods.scan import Scan
@@ -157,6 +158,7 @@ class Fitted:
         scorer: Fitted on the training rows.
         choices: Every candidate with its held-out scores, for metrics.json.
         curves: Training curves of a tail, for metrics.json.
+        rate: How the learning rate of a tail was found; None where it was given, or no tail was tried.
         reason: Why this one, in words.
         trained: What was trained, where that was chosen.
     """
@@ -164,6 +166,7 @@ class Fitted:
     scorer: Scorer
     choices: list[dict[str, Any]] = field(default_factory=list)
     curves: dict[str, Any] = field(default_factory=dict)
+    rate: Found | None = None
     reason: str = ""
     trained: Trained | None = None
 
@@ -249,7 +252,7 @@ def choose(
         reason = f"{trained.said}, as asked for"
         earlier = [] if fitted is None else [{**choice, "chosen": False} for choice in fitted.choices]
         choices = [*earlier, {**entry, "chosen": True}]
-        return Fitted(scorer=tail, choices=choices, curves=curves, reason=reason, trained=trained)
+        return Fitted(scorer=tail, choices=choices, curves=curves, reason=reason, trained=trained, rate=trained.rate)
     wins = judged is not None and _wins(judged, _losses(fitted.scorer, features, rows))
     return _decided(fitted, trained, wins=wins, rows=len(rows.validation), entry=entry)
 
@@ -301,4 +304,5 @@ def _decided(fitted: Fitted, trained: Trained, *, wins: bool, rows: int, entry: 
         curves=trained.curves,
         reason=reason,
         trained=trained if wins else None,
+        rate=trained.rate,
     )

@@ -51,6 +51,20 @@ class Objective:
         losses = self._reduced(scores, targets, weights, "none")
         return (losses * shares).sum() / (len(targets) if weights is None else weights[targets].sum())
 
+    @staticmethod
+    def mass(targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return what the sum over a batch is divided by, a scalar: its rows, or the sum of their classes' weights.
+
+        The loss of several batches read as one is the mean of their losses, each weighing its mass.
+
+        Args:
+            targets: As in a call.
+            weights: As in a call.
+        """
+        if weights is None or targets.ndim == 2:
+            return torch.tensor(float(len(targets)))
+        return weights[targets].sum()
+
     def _reduced(self, scores: Tensor, targets: Tensor, weights: Tensor | None, reduction: Reduction) -> Tensor:
         if self.loss == "focal":
             return focal_loss(scores, targets, weights, gamma=self.focal_gamma, reduction=reduction)

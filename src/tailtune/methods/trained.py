@@ -17,6 +17,7 @@ from tailtune.errors import ConfigError, TrainingDiverged
 from tailtune.features.backbone import Backbone
 from tailtune.features.store import Features, Indices
 from tailtune.methods.descent import Epoch, Step, TailSettings, fit_tail
+from tailtune.methods.finder import Found, settle_rate
 from tailtune.methods.lora import (
     Adapter,
     LoraSettings,
@@ -53,6 +54,7 @@ class Trained:
         weights: Weights of embeddings, blocks, final norm and head in all.
         first: Blocks below it.
         adapter: What LoRA trained; None for others.
+        rate: How the learning rate was found; None where it was given.
     """
 
     scorer: TailScorer
@@ -62,6 +64,7 @@ class Trained:
     weights: int
     first: int
     adapter: Adapter | None = None
+    rate: Found | None = None
 
     def features(self, features: Features) -> Features:
         """Return the features that ``scorer`` reads: ``features``, with its own embeddings where it has them."""
@@ -161,16 +164,23 @@ def train_part(
     if kind == "lora":
         add_lora(tail, lora, seed=settings.seed)
     trained = sum(parameter.numel() for parameter in tail.parameters() if parameter.requires_grad)
-    curves = _fit(tail, features, rows, settings=settings, progress=progress, happened=happened)
+    curves, rate = _fit(tail, features, rows, settings=settings, progress=progress, happened=happened)
     adapter, backbone = None, None
     if kind == "lora":
         adapter = adapter_of(tail, lora)
-        tail = _merged(tail, features, rows)
+        tail = merged_alike(tail, features, rows.validation if len(rows.validation) else rows.train)
     if embeddings:
         tail, backbone = split_embeddings(tail)
     weights = _weights(decoder, depth) + tail.head.weight.numel()
     return Trained(
-        scorer=tail, curves=curves, backbone=backbone, trained=trained, weights=weights, first=first, adapter=adapter
+        scorer=tail,
+        curves=curves,
+        backbone=backbone,
+        trained=trained,
+        weights=weights,
+        first=first,
+        adapter=adapter,
+        rate=rate,
     )
 
 
@@ -182,11 +192,21 @@ def _fit(
     settings: TailSettings,
     progress: Progress,
     happened: Callable[[Step | Epoch], None],
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], Found | None]:
+    weights = None if rows.weights is None else rows.weights.astype(np.float32)
     steps: list[Step] = []
     epochs: list[Epoch] = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)  # of LoRA's dropout, the only draw from it
+        settings, rate = settle_rate(
+            tail,
+            features,
+            rows.labels,
+            train=rows.train,
+            settings=settings,
+            class_weights=weights,
+            progress=progress,
+        )
         for event in fit_tail(
             tail,
             features,
@@ -194,7 +214,7 @@ def _fit(
             train=rows.train,
             validation=rows.validation,
             settings=settings,
-            class_weights=None if rows.weights is None else rows.weights.astype(np.float32),
+            class_weights=weights,
         ):
             happened(event)
             if isinstance(event, Step):
@@ -202,7 +222,7 @@ def _fit(
                 progress(tail.kind, event.step, event.steps, "steps")
             else:
                 epochs.append(event)
-    return _curves(steps, epochs)
+    return _curves(steps, epochs), rate
 
 
 def _curves(steps: Sequence[Step], epochs: Sequence[Epoch]) -> dict[str, Any]:
@@ -217,13 +237,22 @@ def _curves(steps: Sequence[Step], epochs: Sequence[Epoch]) -> dict[str, Any]:
     return curves
 
 
-def _merged(tail: TailScorer, features: Features, rows: Rows) -> TailScorer:
-    """The plain tail, after a comparison of its scores with those of the adapters."""
-    checked: Indices = (rows.validation if len(rows.validation) else rows.train)[:_CHECKED]
+def merged_alike(tail: TailScorer, features: Features, texts: Indices) -> TailScorer:
+    """Return the plain tail that computes the same as one with adapters, compared with it on some texts.
+
+    Args:
+        tail: After ``add_lora``, not to be used any more.
+        features: What it reads.
+        texts: Some of these are scored by both.
+
+    Raises:
+        TrainingDiverged: If a score moves by more than SAME of the largest.
+    """
+    checked = texts[:_CHECKED]
     expected = score_features(tail, features, checked)
     plain = merged(tail)
-    off = float(np.abs(score_features(plain, features, checked) - expected).max(initial=0.0))
-    if not off <= SAME * max(1.0, float(np.abs(expected).max(initial=0.0))):  # NaN too
+    off = float(np.abs(score_features(plain, features, checked) - expected).max())
+    if not off <= SAME * max(1.0, float(np.abs(expected).max())):  # NaN too
         raise TrainingDiverged(
             f"LoRA's updates added to the weights give other class scores, off by {off:.2g} on {len(checked)} texts",
             hint="its updates are too large: try a lower --learning-rate or --lora-alpha",

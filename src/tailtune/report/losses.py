@@ -9,6 +9,16 @@ from tailtune.report.words import Metrics, one_line, part
 
 # Of very many classes the rest is counted.
 _MOST_CLASSES = 6
+# Methods that train blocks.
+_TRAINED = ("tail", "lora", "full")
+# Settings of the optimiser that are told where they are not as usual.
+_UNUSUAL = (
+    ("clip_norm", "gradients no longer than", None),
+    ("layer_decay", "each block's rate over that of the block above", 1.0),
+    ("head_rate_factor", "the head's rate times", 1.0),
+    ("ema", "moving average of the weights,", None),
+    ("average_last", "weights averaged over the last epochs,", None),
+)
 
 
 def weights_line(metrics: Metrics) -> str:
@@ -34,10 +44,54 @@ def loss_line(config: Metrics) -> str:
     return ""
 
 
+def drawn_weights(metrics: Metrics) -> str:
+    """Return what is to be said after the model's name where its weights are not the pretrained ones."""
+    return " (random weights)" if part(metrics, "config").get("weights") == "random" else ""
+
+
+def trained_line(metrics: Metrics) -> str:
+    """Return one sentence: which blocks were trained, and what share of the weights that is."""
+    first, depth = part(metrics, "trained").get("first"), metrics.get("depth")
+    trained, weights = (part(metrics, "trained").get(name) for name in ("trained_weights", "weights"))
+    if not (isinstance(first, int) and isinstance(trained, int) and isinstance(weights, int) and weights):
+        return "The trained blocks, step by step."
+    rank = part(metrics, "trained").get("rank")
+    how = "" if rank is None else f" by updates of rank {one_line(rank)}"
+    share = f"{trained:,} of {weights:,} weights ({100 * trained / weights:.2g} %)"
+    return f"Blocks {first + 1} to {one_line(depth)} were trained{how}: {share}."
+
+
+def rate_line(metrics: Metrics) -> str:
+    """Return one line: the learning rate that was found, and how; "" where it was given."""
+    found = part(metrics, "learning_rate")
+    if found.get("chosen") is None:
+        return ""
+    share = found.get("share_of_steps")
+    cost = "" if share is None else f"; that took {100 * share:.0f} % of the training's steps"
+    return f"learning rate {found['chosen']:.2g}, found: {one_line(found.get('reason'))}{cost}"
+
+
+def descent_line(config: Metrics) -> str:
+    """Return one line: how the optimiser was set, ``config`` being that of the run; "" if it says nothing of it."""
+    if config.get("batch_size") is None or config.get("learning_rate") is None:
+        return ""
+    batches = config.get("accumulation") or 1
+    texts = f"{config['batch_size']} texts" if batches == 1 else f"{batches} x {config['batch_size']} texts"
+    rate = config["learning_rate"]
+    said = [
+        f"AdamW, {texts} a step",
+        "learning rate found by trying" if rate == "auto" else f"learning rate {rate:g}",
+        f"{config.get('schedule')} after a warm-up of {100 * (config.get('warmup_fraction') or 0):g} %",
+        f"weight decay {config.get('weight_decay')} of {config.get('weight_decay_of', 'all')}",
+        *(f"{words} {config[name]:g}" for name, words, usual in _UNUSUAL if config.get(name, usual) != usual),
+    ]
+    return ", ".join(said)
+
+
 def losses_lines(metrics: Metrics) -> list[str]:
-    """Return the lines of a run that has been trained: its class weights, and the loss of its tail if it is one."""
-    own = loss_line(part(metrics, "config")) if metrics.get("method") == "tail" else ""
-    return [line for line in (weights_line(metrics), own) if line]
+    """Return the lines of a run that has been trained: its class weights, and the rate and loss of its tail, if any."""
+    own = (rate_line(metrics), loss_line(part(metrics, "config"))) if metrics.get("method") in _TRAINED else ()
+    return [line for line in (weights_line(metrics), *own) if line]
 
 
 def _listed(values: dict[str, str]) -> str:

@@ -7,10 +7,12 @@ from typing import Any
 
 from tailtune.report import plots
 from tailtune.report.blocks import Block, Code, Figure, Items, Section, Table
+from tailtune.report.losses import descent_line, rate_line, trained_line
 from tailtune.report.words import (
     UNPRINTABLE,
     Metrics,
     bounds_of,
+    decimals,
     flat,
     labels_of,
     one_line,
@@ -129,7 +131,7 @@ def _clauses(words: object) -> list[str]:
 
 
 def losses(metrics: Metrics) -> Section | None:
-    """Return the loss curves of a tail."""
+    """Return the loss curves of trained blocks."""
     figures = []
     steps = _columns(metrics, "steps", "step", "loss")
     if steps:
@@ -148,11 +150,32 @@ def losses(metrics: Metrics) -> Section | None:
         figures.append(
             Figure(svg=svg, caption="Log loss after each epoch. Validation rising while training falls is overfitting.")
         )
-    title, lead = (
-        "Training the tail",
-        "The trained blocks, step by step; the epoch with the best validation loss was kept.",
-    )
-    return Section(name="training", title=title, lead=lead, blocks=figures, layout="pair") if figures else None
+    if not figures:
+        return None
+    how = [line for line in (descent_line(part(metrics, "config")), rate_line(metrics)) if line]
+    told = [Items(items=[f"{line[:1].upper()}{line[1:]}." for line in how])] if how else []
+    title = "Training the blocks" if metrics.get("method") in ("lora", "full") else "Training the tail"
+    lead = f"{trained_line(metrics)} The epoch with the best validation loss was kept."
+    blocks = (*figures, *told, *_rates(metrics))
+    return Section(name="training", title=title, lead=lead, blocks=blocks, layout="pair")
+
+
+def _rates(metrics: Metrics) -> list[Block]:
+    """The learning rates tried and what they came to, where one was looked for."""
+    tried = records(metrics, "learning_rate", "tried", needs=("rate",))
+    before = part(metrics, "learning_rate").get("loss_before")
+    rows = [("before any step", decimals(before, 4), "")] if tried else []
+    rows += [
+        (
+            f"{each['rate']:.2g}",
+            "diverged" if each.get("loss") is None else decimals(each["loss"], 4),
+            "yes" if each.get("alike") else "",
+        )
+        for each in tried
+    ]
+    header = ("learning rate", "log loss", "as good as the best")
+    caption = "Short trainings at several rates, judged on training rows kept out of them"
+    return [Table(caption=caption, header=header, rows=rows, words=(2,))] if tried else []
 
 
 def _columns(metrics: Metrics, name: str, x: str, y: str) -> list[tuple[float, float]]:

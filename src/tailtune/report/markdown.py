@@ -17,7 +17,7 @@ from tailtune.report.decisions import calibration_line, decisions_page
 from tailtune.report.folds import folds
 from tailtune.report.front_matter import front_matter
 from tailtune.report.long import limit_line, long_texts
-from tailtune.report.losses import losses_lines
+from tailtune.report.losses import drawn_weights, losses_lines
 from tailtune.report.reading import reading_line
 from tailtune.report.scope import scope_lines
 from tailtune.report.words import (
@@ -144,7 +144,7 @@ def _recipe(metrics: Metrics) -> str:
     """Return one sentence on model, method, depth and pooling, empty where none is known."""
     parts = []
     if name := part(metrics, "model").get("name"):
-        parts.append(f"model {escape(name)}")
+        parts.append(f"model {escape(name)}{drawn_weights(metrics)}")
     if method := metrics.get("method"):
         asked = metrics.get("requested_method", method)
         parts.append(f"method {escape(method)}" + ("" if asked == method else f" (asked for: {escape(asked)})"))

@@ -17,6 +17,7 @@ from tailtune.report import making, quotes, ranks, sections, several, trust
 from tailtune.report.blocks import Section
 from tailtune.report.folds import folds
 from tailtune.report.long import long_texts
+from tailtune.report.losses import drawn_weights
 from tailtune.report.reading import reading_line
 from tailtune.report.scope import scope
 from tailtune.report.words import Metrics, one_line, part
@@ -92,7 +93,7 @@ def made_with(metrics: Metrics) -> str:
     """Return one sentence on model, method and depth, empty where none is known."""
     parts = []
     if name := part(metrics, "model").get("name"):
-        parts.append(one_line(name))
+        parts.append(one_line(name) + drawn_weights(metrics))
     if method := metrics.get("method"):
         parts.append(f"method {one_line(method)}")
     if (depth := metrics.get("depth")) is not None:

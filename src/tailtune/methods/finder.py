@@ -1,0 +1,337 @@
+"""A learning rate found by trying some: short trainings from the same start, judged on training rows kept out of them.
+
+A rate that suits one size ruins another: the chapter's 5e-5 made its medium model answer one class for everything. So
+a middle rate is guessed from what is trained and from the width, its neighbours a factor of 3 away are tried, and then
+on in the direction in which the loss falls. Neither the validation nor the test part is read: what is chosen on them
+later stays as honest as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tailtune.errors import TrainingDiverged
+from tailtune.features.store import Features, Indices
+from tailtune.methods.averages import copied, put, trained_weights
+from tailtune.methods.descent import Descent, Lessons, TailSettings, judged, steps_of
+from tailtune.methods.scorers import TailScorer
+from tailtune.progress import Progress, silent
+
+Doubles = NDArray[np.float64]
+
+# Between neighbouring rates: finer steps cost more runs than they bring, see docs/log.md.
+APART = 3.0
+# Rates tried at most: two steps beyond the three around the middle, so a guess that is wrong by 30 is made good.
+MOST_TRIED = 5
+# Steps of all runs together, as a share of those of the training; each run has at least the fewest and at most the
+# most steps: below ten, losses say little beyond the start of the head; above a hundred, nothing new (docs/log.md).
+SHARE = 0.15
+FEWEST_STEPS, MOST_STEPS = 10, 100
+# Training rows kept out to judge by, at most; of few rows a quarter.
+MOST_JUDGED = 256
+# Where the search starts, at a width of 576: a head alone, adapters, some blocks, a whole model. The best rate of Adam
+# falls as the width grows (Yang et al. 2022, arXiv 2203.03466).
+MIDDLES: Mapping[str, float] = {"head": 1e-2, "lora": 1e-3, "tail": 3e-4, "full": 1e-4}
+WIDTH = 576
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tried:
+    """One short training.
+
+    Attributes:
+        rate: Its peak rate.
+        loss: Mean log loss on the rows kept out, in nats; None if it diverged.
+        alike: Whether these rows cannot tell it from the best one.
+    """
+
+    rate: float
+    loss: float | None
+    alike: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """The learning rate to train with, and the way to it.
+
+    Attributes:
+        rate: The one.
+        tried: Ascending.
+        before: Log loss on the rows kept out before any step.
+        steps: Optimiser steps of each short training.
+        share: Steps of all of them over those of the training.
+        rows: Training rows kept out.
+    """
+
+    rate: float
+    tried: tuple[Tried, ...]
+    before: float
+    steps: int
+    share: float
+    rows: int
+
+    @property
+    def reason(self) -> str:
+        """Why this one, in words."""
+        alike = [one.rate for one in self.tried if one.alike]
+        among = f"the best of {len(self.tried)} rates tried"
+        if len(alike) > 1:
+            among = f"the middle of {alike[0]:.2g} to {alike[-1]:.2g}, which {self.rows} rows cannot tell apart"
+        failed = [one.rate for one in self.tried if one.loss is None]
+        return f"{among}, {self.steps} steps each" + (f"; {failed[0]:.2g} diverged" if failed else "")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for metrics.json."""
+        return {
+            "chosen": self.rate,
+            "reason": self.reason,
+            "tried": [{"rate": one.rate, "loss": one.loss, "alike": one.alike} for one in self.tried],
+            "loss_before": self.before,
+            "steps_each": self.steps,
+            "share_of_steps": self.share,
+            "rows": self.rows,
+        }
+
+
+def settle_rate(
+    tail: TailScorer,
+    features: Features,
+    labels: Indices,
+    *,
+    train: Indices,
+    settings: TailSettings,
+    class_weights: NDArray[np.float32] | None = None,
+    progress: Progress = silent,
+) -> tuple[TailSettings, Found | None]:
+    """Return settings with a learning rate: as they are where they have one, else with the one found.
+
+    Args:
+        tail: At its start; it is given back as it was.
+        features: As for ``fit_tail``, as the rest is.
+        labels: Of all texts.
+        train: Texts to learn from.
+        settings: How.
+        class_weights: In the training loss.
+        progress: Told the runs done.
+    """
+    if settings.learning_rate is not None:
+        return settings, None
+    found = find_rate(
+        tail, features, labels, train=train, settings=settings, class_weights=class_weights, progress=progress
+    )
+    return replace(settings, learning_rate=found.rate), found
+
+
+def find_rate(
+    tail: TailScorer,
+    features: Features,
+    labels: Indices,
+    *,
+    train: Indices,
+    settings: TailSettings,
+    class_weights: NDArray[np.float32] | None = None,
+    progress: Progress = silent,
+) -> Found:
+    """Return a peak learning rate for training ``tail`` with ``settings``, found on the training rows alone.
+
+    Args:
+        tail: At its start, whatever is trained of it: a head, adapters, blocks, all. Weights, modes and the random
+            numbers that training draws are given back as they were, bit for bit.
+        features: As for ``fit_tail``, as the rest is.
+        labels: [texts] class ids of all texts of ``features``, or [texts, C] 0/1.
+        train: Texts to learn from; some of them are kept out to judge by.
+        settings: How; the learning rate in them is not read.
+        class_weights: [C] weights of the classes in the training loss.
+        progress: Told the runs done.
+
+    Raises:
+        TrainingDiverged: If every rate tried does.
+    """
+    trial = _Trial(tail, features, labels, train=train, settings=settings, class_weights=class_weights)
+    middle = MIDDLES[kind_of(tail)] * WIDTH / tail.decoder.config.width
+
+    def told(place: int) -> Doubles | None:
+        progress("learning rate", len(runs), MOST_TRIED, "runs")
+        runs[place] = losses = trial.run(middle * APART**place)
+        return losses
+
+    runs: dict[int, Doubles | None] = {}
+    with _given_back(tail):
+        before = trial.judge()
+        search(told)
+    alike = alike_places(runs)
+    rate = middle * APART ** float(np.mean(alike))
+    tried = tuple(
+        Tried(
+            rate=middle * APART**place,
+            loss=None if (losses := runs[place]) is None else float(losses.mean()),
+            alike=place in alike,
+        )
+        for place in sorted(runs)
+    )
+    share = len(runs) * trial.steps / trial.planned
+    return Found(
+        rate=rate, tried=tried, before=float(before.mean()), steps=trial.steps, share=share, rows=len(trial.kept_out)
+    )
+
+
+@contextlib.contextmanager
+def _given_back(tail: TailScorer) -> Iterator[None]:
+    """The tail is afterwards as it is now, and so is what random numbers are drawn next."""
+    start = copied(trained_weights(tail))
+    with torch.random.fork_rng():
+        try:
+            yield
+        finally:
+            put(start, tail)
+            tail.zero_grad(set_to_none=True)
+
+
+def kind_of(tail: TailScorer) -> str:
+    """Return which of MIDDLES a start belongs to, by what is trained of it."""
+    trained = [tensor.requires_grad for tensor in tail.decoder.parameters()]
+    if not any(trained):
+        return "head"
+    if not all(trained):
+        return "lora"
+    whole = tail.cut == 0 and tail.depth == tail.decoder.config.blocks
+    return "full" if whole else "tail"
+
+
+def search(run: Callable[[int], Doubles | None]) -> None:
+    """Call ``run`` for the places (powers of APART) that are worth a run, in an order that stops early.
+
+    First the middle and its neighbours, then on while the best is the outermost. No place above one that diverged is
+    tried: what a rate ruins, a higher one does too.
+
+    Args:
+        run: Returns [rows] losses, or None if it diverged.
+    """
+    means: dict[int, float] = {}
+
+    def done(place: int) -> None:
+        losses = run(place)
+        means[place] = math.inf if losses is None else float(losses.mean())
+
+    done(0)
+    done(-1)
+    if math.isfinite(means[0]):
+        done(1)
+    while len(means) < MOST_TRIED:
+        best, ruined = min(means, key=lambda place: means[place]), math.isinf(max(means.values()))
+        if best == min(means) or math.isinf(means[best]):
+            done(min(means) - 1)
+        elif best == max(means) and not ruined:
+            done(best + 1)
+        else:
+            return
+
+
+def alike_places(runs: Mapping[int, Doubles | None]) -> list[int]:
+    """Return the places around the best that the rows cannot tell from it: worse by one standard error at most.
+
+    Their middle moves less by chance than the best one does: where the loss is flat, which is best is drawn by lot.
+
+    Args:
+        runs: Place -> [rows] losses, paired; None if it diverged.
+
+    Raises:
+        TrainingDiverged: If all did.
+    """
+    sound = {place: losses for place, losses in runs.items() if losses is not None}
+    if not sound:
+        raise TrainingDiverged(
+            "every learning rate that was tried made the loss infinite",
+            hint="give --learning-rate, and look at the texts and labels",
+        )
+    best = min(sound, key=lambda place: float(sound[place].mean()))
+    alike = [best]
+    for direction in (-1, 1):
+        place = best + direction
+        while place in sound and _near(sound[place] - sound[best]):
+            alike.append(place)
+            place += direction
+    return sorted(alike)
+
+
+def _near(differences: Doubles) -> bool:
+    return bool(differences.mean() <= differences.std() / math.sqrt(len(differences)))
+
+
+class _Trial:
+    """Short trainings from one start, on the same rows in the same order, judged on the same others.
+
+    Args:
+        tail: At its start.
+        features: Of all texts.
+        labels: Of all texts.
+        train: Texts to learn from.
+        settings: How.
+        class_weights: In the training loss.
+
+    Attributes:
+        kept_out: Training texts to judge by.
+        planned: Optimiser steps of the training itself.
+        steps: Of each run.
+    """
+
+    def __init__(
+        self,
+        tail: TailScorer,
+        features: Features,
+        labels: Indices,
+        *,
+        train: Indices,
+        settings: TailSettings,
+        class_weights: NDArray[np.float32] | None,
+    ) -> None:
+        self._tail, self._features, self._labels = tail, features, labels
+        self._settings = replace(settings, schedule="constant")
+        # A stream of its own: the order of the training is drawn from the seed alone.
+        self._order = np.random.default_rng((settings.seed, 1))
+        shuffled = self._order.permutation(train)
+        count = min(MOST_JUDGED, math.ceil(len(train) / 4)) if len(train) > 1 else 1
+        self.kept_out = np.sort(shuffled[:count])
+        learnt = shuffled[count:] if len(train) > 1 else shuffled
+        self._lessons = Lessons(
+            tail, features, labels, train=learnt, objective=settings.objective, class_weights=class_weights
+        )
+        self.planned = steps_of(len(features.windows.of(train)), settings)
+        self.steps = int(np.clip(SHARE * self.planned / MOST_TRIED, FEWEST_STEPS, MOST_STEPS))
+        self._start = copied(trained_weights(tail))
+        self._batches = list(self._drawn())
+
+    def _drawn(self) -> Iterator[Indices]:
+        """The windows of each step, the same in every run."""
+        each = self._settings.batch_size * self._settings.accumulation
+        windows: Indices = np.empty(0, dtype=np.int64)
+        for _ in range(self.steps):
+            if len(windows) < each:
+                windows = np.concatenate((windows, self._order.permutation(self._lessons.windows)))
+            yield windows[:each]
+            windows = windows[each:]
+
+    def run(self, rate: float) -> Doubles | None:
+        """Return [rows] losses after a short training at ``rate``, or None if it diverged."""
+        put(self._start, self._tail)
+        torch.manual_seed(self._settings.seed)
+        descent = Descent(self._lessons, replace(self._settings, learning_rate=rate), steps=self.steps)
+        try:
+            for batch in self._batches:
+                descent.step(batch)
+        except TrainingDiverged:
+            return None
+        losses = self.judge()
+        return losses if np.isfinite(losses).all() else None
+
+    def judge(self) -> Doubles:
+        """Return [rows] log losses of the tail as it is, on the texts kept out."""
+        return judged(self._tail, self._features, self._labels, self.kept_out)[0]
