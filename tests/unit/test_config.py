@@ -89,6 +89,22 @@ def test_weights_and_losses_are_taken_over(tmp_path: Path) -> None:
     assert resolve({"data": "x", "like": str(finished_run(tmp_path, method="tail", config=old))}).config.loss != "focal"
 
 
+def test_how_blocks_were_trained_is_taken_over(tmp_path: Path) -> None:
+    """Where blocks were kept; a rate that was found is not looked for again, and a lone probe is told none of it."""
+    told: dict[str, Any] = {"learning_rate": "auto", "ema": 0.9, "layer_decay": 0.8, "accumulation": 4}
+    config = TrainConfig(data="old.csv", **told).as_json()
+    found = {"chosen": 7e-4, "reason": "the best of 3 rates tried"}
+    run = finished_run(tmp_path, method="tail", config=config, learning_rate=found)
+    tail = resolve({"data": "x", "like": str(run)})
+    assert (tail.config.learning_rate, tail.origins["learning_rate"]) == (7e-4, f"like {run}")
+    assert (tail.config.ema, tail.config.layer_decay, tail.config.accumulation) == (0.9, 0.8, 4)
+    assert resolve({"data": "x", "like": str(run), "learning_rate": "auto"}).config.learning_rate == "auto"
+    for more in ({"learning_rate": found}, {}):  # a tail was tried and lost, or none was tried
+        probe = resolve({"data": "x", "like": str(finished_run(tmp_path, config=config, **more))}).config
+        assert (probe.method, probe.ema) == ("probe", None)
+        assert probe.learning_rate == (7e-4 if more else 1e-4)
+
+
 def test_two_names_for_balanced_weights() -> None:
     """--balance weights is --class-weights auto, alone or beside it."""
     assert TrainConfig(data="x", balance="weights").weighting == "auto"
@@ -109,6 +125,17 @@ def test_two_names_for_balanced_weights() -> None:
         ({"focal_gamma": 1.0}, "--focal-gamma 1 is of --loss focal"),
         ({"focal_gamma": -1.0, "loss": "focal"}, "expected a number, at least 0.0, got -1.0"),
         ({"label_smoothing": 1.0}, "expected a number, at least 0.0, below 1.0, got 1.0"),
+        ({"ema": 0.99, "average_last": 2}, "--ema 0.99 and --average-last 2 contradict each other"),
+        ({"ema": 0.99, "method": "probe"}, "--ema 0.99 is of trained blocks; a probe has none"),
+        ({"accumulation": 2, "method": "probe"}, "--accumulation 2 is of trained blocks; a probe has none"),
+        ({"learning_rate": "auto", "method": "probe"}, "--learning-rate auto is of trained blocks"),
+        ({"weight_decay_of": "matrices", "method": "probe"}, "--weight-decay-of matrices is of trained blocks"),
+        ({"layer_decay": 1.1}, "expected a number above 0, at most 1.0, got 1.1"),
+        ({"layer_decay": 0.0}, "expected a number above 0, at most 1.0, got 0.0"),
+        ({"ema": 1.0}, "expected a number or 'none' above 0, below 1.0, got 1.0"),
+        ({"average_last": 1}, "expected an integer or 'none', at least 2, got 1"),
+        ({"accumulation": 0}, "expected an integer, at least 1, got 0"),
+        ({"head_rate_factor": 0}, "expected a number above 0, got 0"),
     ],
 )
 def test_losses_that_cannot_be_are_refused(given: dict[str, Any], said: str) -> None:
@@ -211,9 +238,9 @@ def test_depth_is_a_word_or_a_number(text: str, depth: int | str) -> None:
         ("epochs", "0", "expected an integer, at least 1, got 0"),
         ("epochs", "1.5", "expected an integer, at least 1, got '1.5'"),
         ("epochs", True, "expected an integer, at least 1, got True"),
-        ("learning_rate", "0", "expected a number above 0, got 0.0"),
-        ("learning_rate", "nan", "expected a number above 0, got nan"),
-        ("learning_rate", "inf", "expected a number above 0, got inf"),
+        ("learning_rate", "0", "expected 'auto' or a number above 0, got 0.0"),
+        ("learning_rate", "nan", "expected 'auto' or a number above 0, got nan"),
+        ("learning_rate", "inf", "expected 'auto' or a number above 0, got inf"),
         ("warmup_fraction", "1", "expected a number, at least 0.0, below 1.0, got 1.0"),
         ("method", "svm", "expected 'auto' or 'probe' or 'tail' or 'lora' or 'full', got 'svm'"),
         ("depth", "middle", "expected 'auto' or 'last' or an integer, at least 0, got 'middle'"),
@@ -245,7 +272,7 @@ def test_the_dataclass_checks_itself() -> None:
     ("content", "said"),
     [
         ('epochs = "5"', "epochs: expected an integer, at least 1, got '5'"),
-        ("learning-rate = true", "learning-rate: expected a number above 0, got True"),
+        ("learning-rate = true", "learning-rate: expected 'auto' or a number above 0, got True"),
         ("quiet = 1", "quiet: expected true or false, got 1"),
         ("text-column = 3", "text-column: expected a text"),
         ("epochs = [5]", "got [5]"),
@@ -307,7 +334,8 @@ def test_json_and_back() -> None:
         {},
         optional={
             "epochs": st.integers(1, 1000),
-            "learning_rate": st.floats(1e-9, 10.0),
+            "learning_rate": st.just("auto") | st.floats(1e-9, 10.0),
+            "average_last": st.none() | st.integers(2, 9),
             "clip_norm": st.none() | st.floats(1e-3, 10.0),
             "depth": st.sampled_from(["auto", "last"]) | st.integers(0, 100),
             "seed": st.integers(0, 2**32 - 1),

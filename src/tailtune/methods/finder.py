@@ -27,16 +27,19 @@ from tailtune.progress import Progress, silent
 
 Doubles = NDArray[np.float64]
 
-# Between neighbouring rates: finer steps cost more runs than they bring, see docs/log.md.
+# Between neighbouring rates: in finer steps the same range would cost more runs.
 APART = 3.0
 # Rates tried at most: two steps beyond the three around the middle, so a guess that is wrong by 30 is made good.
 MOST_TRIED = 5
-# Steps of all runs together, as a share of those of the training; each run has at least the fewest and at most the
-# most steps: below ten, losses say little beyond the start of the head; above a hundred, nothing new (docs/log.md).
+# Steps of all runs together, as a share of those of the training; each run has at least the fewest: with ten the rates
+# of five seeds lay further apart (docs/log.md), and at most the most: a long training needs no longer search.
 SHARE = 0.15
-FEWEST_STEPS, MOST_STEPS = 10, 100
+FEWEST_STEPS, MOST_STEPS = 20, 100
 # Training rows kept out to judge by, at most; of few rows a quarter.
 MOST_JUDGED = 256
+# A rate that brings all of what the best one does but for a tenth is as good: the more so as the highest of them are
+# the ones nearest to ruin.
+TENTH = 0.1
 # Where the search starts, at a width of 576: a head alone, adapters, some blocks, a whole model. The best rate of Adam
 # falls as the width grows (Yang et al. 2022, arXiv 2203.03466).
 MIDDLES: Mapping[str, float] = {"head": 1e-2, "lora": 1e-3, "tail": 3e-4, "full": 1e-4}
@@ -50,7 +53,7 @@ class Tried:
     Attributes:
         rate: Its peak rate.
         loss: Mean log loss on the rows kept out, in nats; None if it diverged.
-        alike: Whether these rows cannot tell it from the best one.
+        alike: Whether it counts as good as the best one.
     """
 
     rate: float
@@ -84,7 +87,7 @@ class Found:
         alike = [one.rate for one in self.tried if one.alike]
         among = f"the best of {len(self.tried)} rates tried"
         if len(alike) > 1:
-            among = f"the middle of {alike[0]:.2g} to {alike[-1]:.2g}, which {self.rows} rows cannot tell apart"
+            among = f"the middle of {alike[0]:.2g} to {alike[-1]:.2g}, which are about as good on {self.rows} rows"
         failed = [one.rate for one in self.tried if one.loss is None]
         return f"{among}, {self.steps} steps each" + (f"; {failed[0]:.2g} diverged" if failed else "")
 
@@ -159,15 +162,15 @@ def find_rate(
     middle = MIDDLES[kind_of(tail)] * WIDTH / tail.decoder.config.width
 
     def told(place: int) -> Doubles | None:
-        progress("learning rate", len(runs), MOST_TRIED, "runs")
         runs[place] = losses = trial.run(middle * APART**place)
+        progress("learning rate", len(runs), MOST_TRIED, "runs")
         return losses
 
     runs: dict[int, Doubles | None] = {}
     with _given_back(tail):
         before = trial.judge()
         search(told)
-    alike = alike_places(runs)
+    alike = alike_places(runs, before)
     rate = middle * APART ** float(np.mean(alike))
     tried = tuple(
         Tried(
@@ -196,14 +199,8 @@ def _given_back(tail: TailScorer) -> Iterator[None]:
 
 
 def kind_of(tail: TailScorer) -> str:
-    """Return which of MIDDLES a start belongs to, by what is trained of it."""
-    trained = [tensor.requires_grad for tensor in tail.decoder.parameters()]
-    if not any(trained):
-        return "head"
-    if not all(trained):
-        return "lora"
-    whole = tail.cut == 0 and tail.depth == tail.decoder.config.blocks
-    return "full" if whole else "tail"
+    """Return which of MIDDLES a start belongs to: how its blocks are trained, or "head" where none of them are."""
+    return tail.kind if any(tensor.requires_grad for tensor in tail.decoder.parameters()) else "head"
 
 
 def search(run: Callable[[int], Doubles | None]) -> None:
@@ -235,13 +232,15 @@ def search(run: Callable[[int], Doubles | None]) -> None:
             return
 
 
-def alike_places(runs: Mapping[int, Doubles | None]) -> list[int]:
-    """Return the places around the best that the rows cannot tell from it: worse by one standard error at most.
+def alike_places(runs: Mapping[int, Doubles | None], before: Doubles) -> list[int]:
+    """Return the places around the best that are as good: worse by a tenth of the gain at most, or below it by chance.
 
-    Their middle moves less by chance than the best one does: where the loss is flat, which is best is drawn by lot.
+    Their middle moves less by chance than the best one does: where the loss is flat, which is best is drawn by lot. By
+    chance is within one standard error; above the best that does not count, since ruin lies on that side.
 
     Args:
         runs: Place -> [rows] losses, paired; None if it diverged.
+        before: [rows] losses before any step.
 
     Raises:
         TrainingDiverged: If all did.
@@ -253,17 +252,20 @@ def alike_places(runs: Mapping[int, Doubles | None]) -> list[int]:
             hint="give --learning-rate, and look at the texts and labels",
         )
     best = min(sound, key=lambda place: float(sound[place].mean()))
+    enough = TENTH * float((before - sound[best]).mean())
+
+    def near(place: int) -> bool:
+        worse = sound[place] - sound[best]
+        error = worse.std() / math.sqrt(len(worse)) if place < best else 0.0
+        return bool(worse.mean() <= max(enough, error))
+
     alike = [best]
     for direction in (-1, 1):
         place = best + direction
-        while place in sound and _near(sound[place] - sound[best]):
+        while place in sound and near(place):
             alike.append(place)
             place += direction
     return sorted(alike)
-
-
-def _near(differences: Doubles) -> bool:
-    return bool(differences.mean() <= differences.std() / math.sqrt(len(differences)))
 
 
 class _Trial:

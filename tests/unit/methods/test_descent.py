@@ -1,10 +1,11 @@
-"""How the optimiser is driven: groups and their rates, batches that make one step, averages that are judged and kept."""
+"""How the optimiser is driven: groups and their rates, batches that make one step, averages judged and kept."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from tailtune.features.store import Features, Indices
 from tailtune.methods.averages import trained_weights
 from tailtune.methods.descent import Descent, Epoch, Lessons, Step, TailSettings, fit_tail, judged
 from tailtune.methods.losses import Objective
+from tailtune.methods.rates import parameter_groups
 from tailtune.methods.scorers import TailScorer
 from tailtune.methods.tail import new_tail
 from tailtune.models.weights import load_decoder
@@ -53,6 +55,7 @@ def steps_taken(
     model: Path,
     features: Features,
     settings: TailSettings,
+    *,
     labels: Indices = LABELS,
     class_weights: NDArray[np.float32] | None = None,
     train: Indices = TRAIN,
@@ -89,12 +92,13 @@ def test_batches_of_one_step_are_one_large_batch(
         offsets = np.concatenate(([0], np.cumsum(COUNTS)))
         features.windows = Windows(offsets=offsets, lengths=COUNTS, full_lengths=COUNTS, merge="mean")
         labels, train = LABELS[: len(COUNTS)], np.arange(14)
+    taught: dict[str, Any] = {"labels": labels, "class_weights": weights, "train": train}
     # A rate of nearly nothing: the optimiser would blow up rounding, each gradient is compared at the same weights.
     large = TailSettings(epochs=1, batch_size=16, learning_rate=1e-12, objective=objective)
-    whole = steps_taken(tiny_llama, features, large, labels, weights, train)
+    whole = steps_taken(tiny_llama, features, large, **taught)
     for size, batches in ((8, 2), (4, 4), (1, 16)):
         settings = replace(large, batch_size=size, accumulation=batches)
-        parts = steps_taken(tiny_llama, features, settings, labels, weights, train)
+        parts = steps_taken(tiny_llama, features, settings, **taught)
         assert len(parts) == len(whole) == 3
         for (loss, gradient), (expected, wanted) in zip(parts, whole, strict=True):
             assert loss == pytest.approx(expected, rel=1e-6)
@@ -102,7 +106,7 @@ def test_batches_of_one_step_are_one_large_batch(
 
 
 def test_the_last_group_is_not_divided_by_the_full_number(tiny_llama: Path, features: Features) -> None:
-    """A loop that divides each batch's loss by the number of batches gets the last, smaller group wrong by that much."""
+    """A loop that divides each batch's loss by the number of batches gets the last, smaller group wrong by as much."""
     settings = TailSettings(epochs=1, batch_size=8, accumulation=2, learning_rate=1e-12)
     *_, (loss, gradient) = steps_taken(tiny_llama, features, settings)
     alone = replace(settings, accumulation=1)
@@ -146,13 +150,31 @@ def first_moves(model: Path, features: Features, settings: TailSettings) -> dict
 
 
 def test_lower_blocks_and_the_head_have_rates_of_their_own(tiny_llama: Path, features: Features) -> None:
-    """Each block learns at so much of the rate above it; final norm and head at the top's, the head times its factor."""
+    """Each block learns at so much of the rate above it; final norm and head at the top's, the head by its factor."""
     settings = TailSettings(learning_rate=1e-3, weight_decay=0.0, layer_decay=0.5, head_factor=4.0)
     moved = first_moves(tiny_llama, features, settings)
     for name, by in moved.items():
         share = 4.0 if name.startswith("head") else 0.5 if ".blocks.2." in name else 1.0
         assert by == pytest.approx(share * 1e-3, rel=2e-2), name
     assert {name.split(".")[2] for name in moved if ".blocks." in name} == {"2", "3"}
+
+
+@pytest.mark.parametrize("family", ["tiny_llama", "tiny_gpt2", "tiny_bert"])
+def test_embeddings_are_below_the_lowest_block(family: str, request: pytest.FixtureRequest) -> None:
+    """One step more of decay than it, positions and their norm too; every trained tensor is in one group."""
+    decoder = load_decoder(request.getfixturevalue(family))
+    tail = new_tail(decoder, blocks=4, depth=4, classes=3, seed=0, embeddings=True, kind="full")
+    groups = parameter_groups(tail, rate=1.0, layer_decay=0.5, head_factor=3.0, weight_decay=0.1, decayed="all")
+    rates = {id(tensor): group["lr"] for group in groups for tensor in group["params"]}
+    assert len(rates) == sum(len(group["params"]) for group in groups) == len(list(tail.parameters()))
+    for name, tensor in tail.named_parameters():
+        if name.startswith("head"):
+            expected = 3.0
+        elif ".blocks." in name:
+            expected = 0.5 ** (3 - int(name.split(".")[2]))
+        else:
+            expected = 1.0 if "final_norm" in name else 0.5**4
+        assert rates[id(tensor)] == expected, name
 
 
 def test_norms_and_biases_can_be_spared_decay(tiny_gpt2: Path, tmp_path: Path) -> None:
@@ -203,7 +225,7 @@ AVERAGED = TailSettings(epochs=6, batch_size=8, learning_rate=3e-3, seed=6)
 def test_what_is_judged_is_what_is_kept(
     tiny_llama: Path, features: Features, given: dict[str, float], patience: int | None
 ) -> None:
-    """The kept weights are the average at the best epoch, and score there what was reported; the steps go on as ever."""
+    """The kept weights are the average at the best epoch, and score what was reported; the steps go on as ever."""
     settings = replace(AVERAGED, patience=patience)
     _, plain_steps, _ = after_each_step(tiny_llama, features, replace(AVERAGED, epochs=12))
     tail, steps, epochs = after_each_step(tiny_llama, features, replace(settings, epochs=12, **given))  # type: ignore[arg-type]

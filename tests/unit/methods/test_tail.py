@@ -83,6 +83,7 @@ def whole_model_losses(
         trainable: What the optimizer gets.
         settings: Batch size, rates and the seed of the order.
     """
+    assert settings.learning_rate is not None
     optimizer = torch.optim.AdamW(trainable, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     order, losses = np.random.default_rng(settings.seed), []
     for _ in range(settings.epochs):
