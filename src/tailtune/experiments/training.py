@@ -110,7 +110,8 @@ def _descend(
     """Train in place and return the mean loss of each epoch; the last one is kept, as in the book."""
     settings = TailSettings(
         epochs=setting.epochs,
-        batch_size=setting.batch_size * setting.accumulation,
+        batch_size=setting.batch_size,
+        accumulation=setting.accumulation,
         learning_rate=rate,
         weight_decay=setting.weight_decay,
         seed=seed,

@@ -216,3 +216,13 @@ def test_rows_of_film_reviews(tiny_gpt2: Path, tiny_bert: Path, store: Path, tmp
     (encoder,) = run_all(replace(order, rows=rows, sizes={"medium": str(tiny_bert)}), store)
     assert encoder["tokens"]["pad"] is None
     assert encoder["learning_rate"] == 5e-6
+
+
+def test_eight_batches_of_one_are_a_batch_of_eight(
+    tiny_gpt2: Path, collection: Path, store: Path, tmp_path: Path
+) -> None:
+    """Rows 15 and 16 go down the same way; row 14, one text to a step, does not."""
+    order = order_of(["14", "15", "16"], tiny_gpt2, collection, tmp_path)
+    alone, accumulated, together = run_all(order, store)
+    assert accumulated["losses"] == pytest.approx(together["losses"], rel=1e-4)
+    assert alone["losses"] != pytest.approx(together["losses"], rel=1e-2)
