@@ -80,6 +80,7 @@ def _experiments(
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder of the results; what is there is not run again.")
     ] = _OUT,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Fetch weights that are not here.")] = False,
     table: Annotated[bool, typer.Option("--table", help="Run nothing; print the results in DIR as Markdown.")] = False,
     plots: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the plots of the table there.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Run nothing; say about how long it would take.")] = False,
@@ -108,6 +109,7 @@ def _experiments(
         seeds=_seeds(seeds),
         out=out,
         sizes=parse_sizes(sizes),
+        fetch=fetch,
     )
     with Screen(quiet=quiet) as screen:
         if dry_run:

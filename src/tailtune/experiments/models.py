@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tailtune.errors import ConfigError, SetupError
+from tailtune.errors import ConfigError
 from tailtune.experiments.scorer import usual_start, without_mask
 from tailtune.experiments.settings import SIZES, Row, Setting, Size
 from tailtune.features.passes import Passes
@@ -129,15 +129,10 @@ class Shelf:
         return self._known[reference]
 
     def _looked_up(self, reference: str, *, fetch: bool) -> Pretrained | Absent:
-        catalogued = catalog.find_entry(reference) is not None
-        if not fetch and catalogued and not catalog.is_cached(reference):
-            return Absent(why=f"weights of {reference} not at hand", mend=f"tailtune models pull {reference}")
-        try:
-            model = catalog.resolve(reference, progress=self._progress)
-        except SetupError as error:
-            if fetch:
-                raise
-            return Absent(why=f"weights of {reference} not at hand: {error.message}", mend=error.hint or "see above")
+        if not fetch and not _is_here(reference):
+            pull = f"tailtune models pull {reference}, or " if catalog.find_entry(reference) else ""
+            return Absent(why=f"weights of {reference} not at hand", mend=f"{pull}--fetch")
+        model = catalog.resolve(reference, progress=self._progress)
         shape = read_shape(read_json(model.path / "config.json"))
         return Pretrained(name=model.name, folder=model.path, shape=shape, weights=fingerprint(model.path))
 
@@ -163,6 +158,17 @@ class Shelf:
                 decoder, weights = without_mask(decoder), f"{weights}, no causal mask"
             self._passes[unmasked] = Passes(decoder, weights=weights, store=self._store, device="auto")
         return self._passes[unmasked]
+
+
+def _is_here(reference: str) -> bool:
+    """Whether a model needs no network: it is in our cache, a path, or in the hub's cache."""
+    if catalog.find_entry(reference) is not None:
+        return catalog.is_cached(reference)
+    if Path(reference).expanduser().exists():
+        return True
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(reference.partition("@")[0], "config.json"), str)
 
 
 def drawn(setting: Setting) -> bool:

@@ -43,6 +43,7 @@ class Order:
         seeds: Of head and order of texts.
         out: Folder of the results.
         sizes: Other sizes that are not those of the catalogue.
+        fetch: Whether weights that are not here are fetched, gigabytes for the larger sizes.
     """
 
     rows: tuple[Row, ...]
@@ -52,6 +53,7 @@ class Order:
     seeds: tuple[int, ...]
     out: Path
     sizes: dict[Size, str] = field(default_factory=dict)
+    fetch: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,7 +148,7 @@ def _model(order: Order, row: Row, shelf: Shelf) -> Pretrained | Absent:
     if isinstance(reference, Absent):
         return reference
     given = reference == order.model or reference in order.sizes.values()
-    model = shelf.look_up(reference, fetch=given)
+    model = shelf.look_up(reference, fetch=order.fetch or given)
     return model if isinstance(model, Absent) else _unfit(row, model) or model
 
 
@@ -242,7 +244,7 @@ def _by_model(job: Job, wanted: Wanted, shelf: Shelf, watch: Stopwatch, progress
     with watch.stage("pass"):
         features = passes.features(read.tokens, wanted, precision="fp32", progress=progress)
     with watch.stage("training"):
-        fitted = fit(setting, passes.decoder, features, job.texts, job.seed)
+        fitted = fit(setting, passes.decoder, features, job.texts, job.seed, progress=progress)
     with watch.stage("scoring"):
         parts = {part: outcome(fitted.scorer, features, job.texts, rows) for part, rows in job.texts.parts.items()}
     about = {

@@ -19,6 +19,7 @@ from tailtune.features.store import Features
 from tailtune.methods.descent import Epoch, TailSettings, fit_tail
 from tailtune.methods.scorers import probabilities, score_features
 from tailtune.models.parts import Part
+from tailtune.progress import Progress, silent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +56,9 @@ def blocks_of(setting: Setting, blocks: int) -> int:
     return blocks if setting.trained in ("all", "lora") else 0
 
 
-def fit(setting: Setting, decoder: Part, features: Features, texts: Texts, seed: int) -> Fitted:
+def fit(
+    setting: Setting, decoder: Part, features: Features, texts: Texts, seed: int, *, progress: Progress = silent
+) -> Fitted:
     """Return the trained row; of several learning rates that of the least validation loss.
 
     Args:
@@ -64,6 +67,7 @@ def fit(setting: Setting, decoder: Part, features: Features, texts: Texts, seed:
         features: Of all texts, token states below the trained blocks.
         texts: Under one split; its test part is not looked at.
         seed: Of head, updates and order.
+        progress: Told steps.
 
     Raises:
         TrainingDiverged: If the loss stops being finite, at every learning rate.
@@ -75,7 +79,7 @@ def fit(setting: Setting, decoder: Part, features: Features, texts: Texts, seed:
         scorer = _new(setting, decoder, len(texts.labels), seed)
         trained = trained_weights(scorer)
         try:
-            losses = _descend(scorer, setting, features, texts, rate=rate, seed=seed)
+            losses = _descend(scorer, setting, features, texts, rate=rate, seed=seed, progress=progress)
         except TrainingDiverged:
             if len(setting.learning_rates) == 1:
                 raise
@@ -105,7 +109,7 @@ def _new(setting: Setting, decoder: Part, classes: int, seed: int) -> RowScorer:
 
 
 def _descend(
-    scorer: RowScorer, setting: Setting, features: Features, texts: Texts, *, rate: float, seed: int
+    scorer: RowScorer, setting: Setting, features: Features, texts: Texts, *, rate: float, seed: int, progress: Progress
 ) -> tuple[float, ...]:
     """Train in place and return the mean loss of each epoch; the last one is kept, as in the book."""
     settings = TailSettings(
@@ -117,10 +121,15 @@ def _descend(
         seed=seed,
     )
     split = texts.split
-    happened = fit_tail(
+    losses = []
+    for event in fit_tail(
         scorer, features, texts.ids, train=split.train, validation=split.validation[:0], settings=settings
-    )
-    return tuple(event.train_loss for event in happened if isinstance(event, Epoch))
+    ):
+        if isinstance(event, Epoch):
+            losses.append(event.train_loss)
+        else:
+            progress("training", event.step, event.steps, "steps")
+    return tuple(losses)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -122,7 +122,10 @@ def test_weights_that_are_not_here_are_no_failure(tmp_path: Path) -> None:
     assert reference_of(row, "gpt2", {}) == "gpt2-xl"
     absent = Shelf(tmp_path).look_up("gpt2-xl", fetch=False)
     assert isinstance(absent, Absent)
-    assert absent.mend == "tailtune models pull gpt2-xl"
+    assert absent.mend == "tailtune models pull gpt2-xl, or --fetch"
+    hub = Shelf(tmp_path).look_up("nobody/has-this-model", fetch=False)
+    assert isinstance(hub, Absent)
+    assert hub.mend == "--fetch"
 
 
 def test_an_encoder_has_no_mask_to_lose(tiny_bert: Path, collection: Path, store: Path, tmp_path: Path) -> None:
