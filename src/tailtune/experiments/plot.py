@@ -43,7 +43,8 @@ def draw(section: Section) -> Markup:
         at = axes.across(value)
         parts += [svg.line((at, _HEAD), (at, bottom), "grid"), svg.text(at, bottom + 17, words)]
     parts.append(svg.text(svg.WIDTH / 2, height - 8, "right answers on the test part, %", "title"))
-    parts.append(svg.text(4, 14, "grey: the book", "other", anchor="start"))
+    if any(summary.published for summary in shown):
+        parts.append(svg.text(4, 14, "grey: the book", "other", anchor="start"))
     parts.append(svg.text(svg.WIDTH - 4, 14, f"blue: {section.model}", "name main", anchor="end"))
     for place, summary in enumerate(shown):
         parts += _line(axes, summary, _HEAD + _ROW * place)

@@ -123,7 +123,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         number="10b",
         name="random-small",
-        varies="random weights as small as GPT-2's at its start, all trained",
+        varies="random weights as small as GPT-2's, all trained",
         setting=replace(_FIRST, weights="small", trained="all"),
     ),
     Row(
