@@ -32,7 +32,7 @@ bench: .venv/.installed-bench
 	@$(BIN)/python bench/seeds.py
 
 # The chapter's rows that can be run here, on its splits and on one without leaks. What is done is kept: run it again to
-# go on after a break. The first line takes under an hour on two cores, the second a night: whole models, 1,024 pads.
+# go on after a break. On two cores the first line takes an hour or two, the second a night: whole models, 1,024 pads.
 EXPERIMENTS := --out bench/results/experiments --plots docs
 experiments: .venv/.installed-lora
 	@$(BIN)/tailtune experiments --rows $(SHORT_ROWS) --split all --seeds 0,1,2 $(EXPERIMENTS) > /dev/null

@@ -6,6 +6,7 @@ texts under each split after another.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 
 from tailtune.bench.machine import describe
-from tailtune.errors import ConfigError
+from tailtune.errors import ConfigError, TrainingDiverged
 from tailtune.experiments import results
 from tailtune.experiments.models import Absent, Pretrained, Shelf, drawn, reference_of
 from tailtune.experiments.reading import Read, read_texts
@@ -157,6 +158,8 @@ def _unfit(row: Row, model: Pretrained) -> Absent | None:
     setting = row.setting
     if not setting.causal and not model.shape.causal:
         return Absent(why=f"{model.name} has no causal mask", mend="take a decoder")
+    if setting.trained == "lora" and importlib.util.find_spec("peft") is None:
+        return Absent(why="low-rank updates need the package peft", mend="pip install 'tailtune[lora]'")
     whole = setting.trained in ("all", "lora") or drawn(setting)
     if isinstance(model.shape, GenericConfig) and (whole or not setting.causal):
         return Absent(why=f"{model.name} runs on the reference library, which is not changed", mend="a native family")
@@ -167,6 +170,8 @@ def run(
     jobs: Sequence[Job], out: Path, shelf: Shelf, *, say: Say = ignore, progress: Progress = silent
 ) -> Iterator[Result]:
     """Yield the result of every job that can be run, as soon as it is written; of those done before, at once.
+
+    A row whose training diverges has none, and is told.
 
     Args:
         jobs: From ``plan``.
@@ -188,7 +193,11 @@ def run(
             yield results.read(known)
             continue
         say(f"running {job.title}")
-        result = _run(job, wanted_of(jobs, job), shelf, progress)
+        try:
+            result = _run(job, wanted_of(jobs, job), shelf, progress)
+        except TrainingDiverged as error:  # one row's rate is no reason to leave the others undone
+            say(f"  no result: {error}")
+            continue
         results.write(out, job.row, result)
         yield result
 

@@ -229,3 +229,19 @@ def test_eight_batches_of_one_are_a_batch_of_eight(
     alone, accumulated, together = run_all(order, store)
     assert accumulated["losses"] == pytest.approx(together["losses"], rel=1e-4)
     assert alone["losses"] != pytest.approx(together["losses"], rel=1e-2)
+
+
+def test_a_row_that_diverges_leaves_the_others(tiny_gpt2: Path, collection: Path, store: Path, tmp_path: Path) -> None:
+    """It is told in one line and has no file; among several rates the one that diverges is left out."""
+    order = order_of(["4", "16"], tiny_gpt2, collection, tmp_path)
+    ruinous, fine = order.rows
+    rows = (replace(ruinous, setting=replace(ruinous.setting, learning_rates=(1e30,))), fine)
+    shelf, told = Shelf(store), list[str]()
+    found = list(run(plan(replace(order, rows=rows), shelf), tmp_path, shelf, say=told.append))
+    assert [result["learning_rate"] for result in found] == [5e-5]
+    assert len([note for note in told if note.startswith("  no result: the training loss became nan")]) == 1
+    assert len(list(tmp_path.iterdir())) == 1
+    rates = replace(ruinous, setting=replace(ruinous.setting, learning_rates=(1e30, 1e-3)))
+    (kept,) = run_all(replace(order, rows=(rates,)), store)
+    assert kept["learning_rate"] == 1e-3
+    assert kept["tried"][0] == {"rate": 1e30, "validation_loss": None}
