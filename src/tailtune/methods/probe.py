@@ -170,13 +170,13 @@ def fit_linear(
     centred: Floats = vectors - mean
     spread = np.sqrt(_mean(np.square(centred), shares))
     scale: Floats = np.where(spread > 1e-6 * (1.0 + np.abs(mean)), spread, 1.0).astype(np.float32)
-    if isinstance(labels.flat[0], np.floating):
+    if np.issubdtype(labels.dtype, np.floating):
         weight, bias = regress_on_shares(centred / scale, labels.astype(np.float64), penalty=penalty, of_rows=shares)
         return Linear(mean=mean, scale=scale, weight=weight, bias=bias)
-    of_rows = shares
+    ids, of_rows = labels.astype(np.int64, copy=False), shares
     if weights is not None:
-        of_rows = weights[labels] * (1.0 if shares is None else shares)
-    weight, bias = task_of(labels).regress(centred / scale, labels, penalty=penalty, classes=classes, of_rows=of_rows)
+        of_rows = weights[ids] * (1.0 if shares is None else shares)
+    weight, bias = task_of(ids).regress(centred / scale, ids, penalty=penalty, classes=classes, of_rows=of_rows)
     return Linear(mean=mean, scale=scale, weight=weight, bias=bias)
 
 

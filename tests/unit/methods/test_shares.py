@@ -22,9 +22,8 @@ def _rows(classes: int) -> tuple[np.ndarray, np.ndarray]:
 def test_whole_shares_are_labels(classes: int) -> None:
     """Probabilities equal those of scikit-learn's regression on the labels."""
     vectors, labels = _rows(classes)
-    settings = {"penalty": 0.3, "of_rows": None}
-    expected = OneLabel().regress(vectors, labels, classes=classes, **settings)
-    got = regress_on_shares(vectors, np.eye(classes)[labels], **settings)
+    expected = OneLabel().regress(vectors, labels, classes=classes, penalty=0.3, of_rows=None)
+    got = regress_on_shares(vectors, np.eye(classes)[labels], penalty=0.3, of_rows=None)
 
     def probabilities(found: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         scores = vectors @ found[0].T + found[1]
