@@ -1,7 +1,7 @@
 """What ``--method auto`` reaches on six public data sets within a time, beside TF-IDF and sentence embeddings.
 
-Each run is ``tailtune train`` with ``--time``; leak-free splits but for the chapter's. Needs TAILTUNE_DATA, and both models
-in the cache. Results are kept per set and seed in bench/results/marks.json; what is there is not run again.
+Each run is ``tailtune train`` with ``--time``; leak-free splits but for the chapter's. Needs TAILTUNE_DATA, and both
+models in the cache. Results are kept per set and seed in bench/results/marks.json; what is there is not run again.
 
     TAILTUNE_DATA=DIR .venv/bin/python bench/marks.py [--sets youtube clinc150] [--seeds 0 1 2 3 4]
     .venv/bin/python bench/marks.py --table
