@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from tailtune.errors import TrainingDiverged
 from tailtune.features.store import Features, Indices
-from tailtune.methods.averages import copied, put, trained_weights
+from tailtune.methods.averages import Weights, copied, put, trained_weights
 from tailtune.methods.descent import Descent, Lessons, TailSettings, judged, steps_of
 from tailtune.methods.scorers import TailScorer
 from tailtune.progress import Progress, silent
@@ -163,7 +163,7 @@ def find_rate(
     """
     trial = _Trial(tail, features, labels, train=train, settings=settings, class_weights=class_weights)
     middle = MIDDLES[kind_of(tail)] * WIDTH / tail.decoder.config.width
-    with _given_back(tail):
+    with _given_back(tail, trial.start):
         before = trial.judge()
         results = Results(before)
 
@@ -192,9 +192,8 @@ def find_rate(
 
 
 @contextlib.contextmanager
-def _given_back(tail: TailScorer) -> Iterator[None]:
-    """The tail is afterwards as it is now, and so is what random numbers are drawn next."""
-    start = copied(trained_weights(tail))
+def _given_back(tail: TailScorer, start: Weights) -> Iterator[None]:
+    """The tail is at its start afterwards, and the random numbers drawn next are those that would be drawn now."""
     with torch.random.fork_rng():
         try:
             yield
@@ -307,6 +306,7 @@ class _Trial:
         kept_out: Training texts to judge by.
         planned: Optimiser steps of the training itself.
         steps: Of each run.
+        start: The trained weights before any.
     """
 
     def __init__(
@@ -332,7 +332,7 @@ class _Trial:
         )
         self.planned = steps_of(len(features.windows.of(train)), settings)
         self.steps = int(np.clip(SHARE * self.planned / MOST_TRIED, FEWEST_STEPS, MOST_STEPS))
-        self._start = copied(trained_weights(tail))
+        self.start = copied(trained_weights(tail))
         self._batches = list(self._drawn())
 
     def _drawn(self) -> Iterator[Indices]:
@@ -347,7 +347,7 @@ class _Trial:
 
     def run(self, rate: float) -> Doubles | None:
         """Return [rows] losses after a short training at ``rate``, or None if it diverged."""
-        put(self._start, self._tail)
+        put(self.start, self._tail)
         torch.manual_seed(self._settings.seed)
         descent = Descent(self._lessons, replace(self._settings, learning_rate=rate), steps=self.steps)
         try:
