@@ -72,9 +72,13 @@ _TAKEN_OVER = (
 )  # fmt: skip
 # Not in every run's record: of earlier versions they have the default. The last ones a probe would refuse.
 _ADDED_LATER = ("weights", "class_weights", "long", "stride", "merge")
-_ADDED_FOR_TAILS = ("loss", "focal_gamma", "label_smoothing", *OF_BLOCKS)
-_ADDED_FOR_RANGES = ("from_depth",)
-_ADDED_FOR_LORA = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "lora_kind", "keep_adapter")
+_OF_TRAINED = ("loss", "focal_gamma", "label_smoothing", *OF_BLOCKS)
+_OF_LORA = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "lora_kind", "keep_adapter")
+_ADDED_FOR: Mapping[str, tuple[str, ...]] = {
+    "tail": _OF_TRAINED,
+    "lora": (*_OF_TRAINED, *_OF_LORA),
+    "full": _OF_TRAINED,
+}
 
 
 def _read_choices(run: Path) -> dict[str, Any]:
@@ -85,12 +89,13 @@ def _read_choices(run: Path) -> dict[str, Any]:
         config = metrics["config"]
         values = {name: config[name] for name in _TAKEN_OVER}
         method = metrics["method"]
-        later = _ADDED_LATER + (_ADDED_FOR_TAILS if method in ("tail", "lora", "full") else ())
-        later += (_ADDED_FOR_RANGES if method in ("lora", "full") else ()) + (
-            _ADDED_FOR_LORA if method == "lora" else ()
-        )
+        later = (*_ADDED_LATER, *_ADDED_FOR.get(method, ()))
         values |= {name: config[name] for name in later if name in config}
         values |= {name: metrics[name] for name in ("method", "depth", "precision")}
+        if method in _ADDED_FOR:  # earlier versions read a tail at one token, whatever they had been told
+            values["pooling"] = metrics.get("pooling", values["pooling"])
+        if method in ("lora", "full"):
+            values["from_depth"] = metrics["trained"]["first"]
         if values["learning_rate"] == "auto":  # what was found is not looked for again; a lone probe found none
             del values["learning_rate"]
             values |= {"learning_rate": found["chosen"]} if (found := metrics.get("learning_rate")) else {}
