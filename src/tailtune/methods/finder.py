@@ -34,8 +34,9 @@ Doubles = NDArray[np.float64]
 APART = 3.0
 # Rates tried at most: two steps beyond the three around the middle, so a guess that is wrong by 27 is made good.
 MOST_TRIED = 5
-# Steps of all runs together, as a share of those of the training. Each run has at least the fewest: with ten, the best
-# rate still hung on the head's start (docs/log.md). And at most the most: a longer training needs no longer search.
+# Steps of all runs together, as a share of those of the training. Each run has at least the fewest: with ten, a rate
+# three times as high was found, the shorter a run the more it flatters high ones (docs/log.md). And at most the most:
+# a longer training needs no longer search.
 SHARE = 0.15
 FEWEST_STEPS, MOST_STEPS = 20, 100
 # Training rows kept out to judge by, at most; of few rows a quarter.
