@@ -27,8 +27,18 @@ SOURCE = ROOT / "src" / "tailtune"
 MODULES = sorted(SOURCE.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}
 
-HEAVY = {"torch", "sklearn", "polars", "numpy", "transformers", "tokenizers", "gguf", "huggingface_hub", "safetensors"}
-HEAVY |= {"peft"}
+HEAVY = {
+    "torch",
+    "sklearn",
+    "polars",
+    "numpy",
+    "transformers",
+    "tokenizers",
+    "gguf",
+    "huggingface_hub",
+    "safetensors",
+    "peft",
+}
 
 # The tokenizers library raises Exception itself for a file it cannot read, and nothing narrower.
 BROAD_ALLOWED = ["src/tailtune/text/tokenizer.py"]
@@ -114,8 +124,8 @@ def test_predicting_loads_no_training_code() -> None:
     }
 
 
-def test_one_function_in_the_package_imports_transformers() -> None:
-    """It is an extra, the oracle of the tests, and costs seconds to import: models without a family here ask for it."""
+def test_one_module_each_imports_transformers_and_peft() -> None:
+    """Extras that cost seconds to import: models without a family here ask for the one, LoRA for the other."""
     imported = {
         (where(path), name)
         for path, tree in TREES.items()
@@ -123,9 +133,13 @@ def test_one_function_in_the_package_imports_transformers() -> None:
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
     }
-    importing = [place for place, name in imported if name.split(".")[0] == "transformers"]
-    assert importing == ["src/tailtune/models/generic/library.py"]
-    assert "transformers" not in run_python("import sys; import tailtune.models.parts; print(*sys.modules)").split()
+    importing = {(place, name.split(".")[0]) for place, name in imported}
+    assert {each for each in importing if each[1] in ("transformers", "peft")} == {
+        ("src/tailtune/models/generic/library.py", "transformers"),
+        ("src/tailtune/methods/lora.py", "peft"),
+    }
+    code = "import sys; import tailtune.models.parts, tailtune.methods.trained, tailtune.methods.adapter"
+    assert not {"transformers", "peft"} & set(run_python(f"{code}; print(*sys.modules)").split())
 
 
 def test_no_broad_except() -> None:

@@ -20,17 +20,10 @@ if TYPE_CHECKING:
 _FRACTIONS = (0.875, 0.125, 0.0)
 # Settings of a run that reads files, tests and writes a report; ignoring them would mislead.
 _FILES = {
-    "data",
-    "text_column",
-    "label_column",
-    "validation",
-    "test",
-    "group",
-    "time_column",
-    "folds",
-    "out_of_scope_texts",
+    *("data", "text_column", "label_column", "label_separator", "label_columns", "label_shares", "validation", "test"),
+    *("group", "time_column", "folds", "out", "recipe", "baselines", "track", "relabel", "doubts"),
+    *("teacher", "unlabelled", "out_of_scope_texts"),
 }
-_FILES |= {"label_separator", "label_columns", "out", "recipe", "baselines", "track", "relabel", "doubts"}
 _FILES |= {"highlights", "slice_by"}
 
 

@@ -67,6 +67,12 @@ class TrainConfig:
     label_columns: Annotated[
         str | None, "columns of 0 and 1, one per label, of texts that can have several: toxic,insult,threat"
     ] = None
+    label_shares: Annotated[
+        str | None, "columns with the votes or probabilities of labels: spam,ham; in JSON lines an object needs no flag"
+    ] = None
+    label_levels: Annotated[
+        str | None, "between the parts of labels that are paths, such as '/' in banking/transfer: scores at every level"
+    ] = None
     validation: Annotated[str | None, "file with the validation part, instead of splitting it off"] = None
     test: Annotated[str | None, "file with the test part, instead of splitting it off"] = None
     split_by: Annotated[
@@ -157,6 +163,12 @@ class TrainConfig:
         str | None, "class shares the probabilities are for, such as spam=0.134; 'data': those before balancing"
     ] = None
     measure_unused: Annotated[bool, "measure errors on the rows that undersampling leaves out too"] = False
+    teacher: Annotated[
+        str | None, "run or bundle whose probabilities are learnt beside the labels: distils a larger classifier"
+    ] = None
+    teacher_share: Annotated[float, "how much they count; the labels count the rest"] = 0.5
+    teacher_temperature: Annotated[float, "above 1 flattens them, so that small ones are learnt too"] = 1.0
+    unlabelled: Annotated[str | None, "file of texts without labels that the teacher answers, to be learnt too"] = None
     seed: Annotated[int, "of split, head and order of texts"] = 0
     epochs: Annotated[int, "times a tail sees each training text, at most"] = 5
     batch_size: Annotated[int, "texts per step of a tail"] = 8
@@ -220,6 +232,7 @@ class TrainConfig:
         _check_descent(self)
         _check_windows(self)
         _check_baselines(self)
+        _check_teacher(self)
         _check_choice(self)
 
     @property
@@ -305,6 +318,25 @@ def _check_windows(config: TrainConfig) -> None:
     if config.long == "windows" and config.out_of_scope:
         hint = "leave one of them out"
         raise ConfigError("--out-of-scope judges a text by one reading, --long windows reads it in several", hint=hint)
+
+
+def _check_teacher(config: TrainConfig) -> None:
+    """Refuse a teacher's settings without one, and one where it cannot teach."""
+    given = {
+        "--unlabelled": config.unlabelled is not None,
+        "--teacher-share": config.teacher_share != 0.5,
+        "--teacher-temperature": config.teacher_temperature != 1.0,
+    }
+    if config.teacher is None and (named := [flag for flag, there in given.items() if there]):
+        raise ConfigError(f"{named[0]} is of a --teacher", hint="add --teacher RUN, or leave it out")
+    elsewhere = {
+        "--folds": config.folds is not None,
+        "--class-weights": config.weighting not in (None, "none"),
+        "--loss focal": config.loss == "focal",
+        "--method ngrams": config.method == "ngrams",
+    }
+    if config.teacher is not None and (named := [flag for flag, there in elsewhere.items() if there]):
+        raise ConfigError(f"--teacher and {named[0]} contradict each other", hint="leave one of them out")
 
 
 def _check_baselines(config: TrainConfig) -> None:

@@ -18,10 +18,12 @@ from tailtune.data.several import ONE_NAME_OR_LIST, LabelForm
 from tailtune.errors import DataError
 from tailtune.evaluate.decisions import measure_rules
 from tailtune.evaluate.label_intervals import Draws, scored_labels
+from tailtune.evaluate.levels import level_scores
 from tailtune.evaluate.metrics import score
 from tailtune.evaluate.reliability import calibration_intervals, reliability
+from tailtune.label_levels import levels_of
 from tailtune.label_rules import LabelRules
-from tailtune.labels import SEVERAL
+from tailtune.labels import SEVERAL, LabelSet
 from tailtune.ledger import overlap, record, settings_hash, with_worth
 from tailtune.predict import Predictor
 from tailtune.progress import Progress, Say, ignore, silent
@@ -64,7 +66,7 @@ def evaluate_bundle(
     if isinstance(rules, LabelRules):
         scores = _of_labels(rules, rows, truth, names, groups=group_rows(dataset).ids)
     else:
-        scores = _of_label(rules, rows, truth, names)
+        scores = _of_label(rules, rows, truth, predictor.bundle.labels)
     read_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     reading = record(
         dataset.texts,
@@ -102,12 +104,13 @@ def _require_known(dataset: Dataset, names: Sequence[str]) -> None:
         )
 
 
-def _of_label(rules: Rules, rows: Doubles, truth: Indices, names: Sequence[str]) -> dict[str, Any]:
+def _of_label(rules: Rules, rows: Doubles, truth: Indices, labels: LabelSet) -> dict[str, Any]:
+    names, levels = labels.names, level_scores(truth, rows, levels_of(labels))
     about, measured = describe(rules, names), measure_rules(rules, rows, truth)
     test = score(truth, rows, names).as_json() | calibration_intervals(truth, rows)
     return {
         **{part: {**about[part], "test": found} for part, found in measured.items()},
-        "test": test | {"reliability": reliability(truth, rows)},
+        "test": test | {"reliability": reliability(truth, rows)} | ({"levels": levels} if levels else {}),
     }
 
 

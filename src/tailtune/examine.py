@@ -21,10 +21,12 @@ from tailtune.data.scripts import NO_LETTERS, languages_of, script_of
 from tailtune.data.split import Split
 from tailtune.evaluate.classes import ranking
 from tailtune.evaluate.curves import macro_f1_interval, mean_interval, row_losses
+from tailtune.evaluate.levels import level_scores
 from tailtune.evaluate.long import long_rows
 from tailtune.evaluate.metrics import confusion_matrix
 from tailtune.evaluate.scope import marked, told_apart
 from tailtune.evaluate.slices import slices, slices_by, worst_rows
+from tailtune.label_levels import levels_of
 from tailtune.learn import Learnt
 from tailtune.methods.learning import learning_curve
 from tailtune.methods.probe import Rows
@@ -153,6 +155,7 @@ def examine(part: Tested, split: Split, learnt: Learnt) -> dict[str, Any]:
         "slices": slices(truth, answers, part.lengths, part.names),
         "slices_by": {name: slices_by(truth, answers, values) for name, values in part.columns.items()},
         "long": _long(part, split, learnt),
+        "levels": level_scores(truth, answers, levels_of(learnt.labels)),
         "learning_curve": probe_learning_curve(split, learnt),
         "milliseconds_per_text": milliseconds_alone(part.texts, part.lengths, learnt),
     }

@@ -37,6 +37,7 @@ _ONE_LABEL_ONLY = {
     "out_of_scope": (False, ""),
     "relabel": (None, ""),
     "slice_by": (None, ""),
+    "label_levels": (None, ""),
 }
 
 

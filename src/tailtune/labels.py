@@ -27,10 +27,12 @@ class LabelSet:
     Attributes:
         names: Label names; a label's id is its position.
         several: Whether a text can have any number of them, none included.
+        separator: Between the parts of names that are paths, see ``tailtune.label_levels``; empty where they are none.
     """
 
     names: tuple[str, ...]
     several: bool = False
+    separator: str = ""
 
     def __post_init__(self) -> None:
         if not self.names or len(set(self.names)) != len(self.names):
@@ -94,16 +96,17 @@ class LabelSet:
         return self.names[number]
 
     def to_json(self) -> dict[str, Any]:
-        """Return ``{"id2label": {"0": name, …}}``, and ``problem_type`` where a text can have several labels."""
-        names = {"id2label": {str(number): name for number, name in enumerate(self.names)}}
-        return {**names, "problem_type": SEVERAL} if self.several else names
+        """Return ``{"id2label": {"0": name, …}}``, with ``problem_type`` and ``label_levels`` where needed."""
+        names: dict[str, Any] = {"id2label": {str(number): name for number, name in enumerate(self.names)}}
+        paths = {"label_levels": self.separator} if self.separator else {}
+        return {**names, **({"problem_type": SEVERAL} if self.several else {}), **paths}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Return the set that ``to_json`` wrote; the order of the JSON keys does not matter.
 
         Raises:
-            BundleError: If ids are not 0, 1, 2 …, names are not strings, two are the same, or the problem is another.
+            BundleError: If ids are not 0, 1, 2 …, names are no strings, two are the same, or the rest is not known.
         """
         problem = value.get("problem_type", ONE)
         if problem not in (ONE, SEVERAL):
@@ -115,7 +118,10 @@ class LabelSet:
         kept = tuple(name for name in names if isinstance(name, str))
         if len(kept) != len(table) or len(set(kept)) != len(kept):
             raise BundleError(f"id2label must give ids 0 to {len(table) - 1} distinct names, got {table}")
-        return cls(names=kept, several=problem == SEVERAL)
+        separator = value.get("label_levels", "")
+        if not isinstance(separator, str):
+            raise BundleError(f"label_levels must be a text, got {separator!r}")
+        return cls(names=kept, several=problem == SEVERAL, separator=separator)
 
 
 def order_labels(labels: Iterable[str]) -> tuple[str, ...]:

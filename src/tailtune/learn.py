@@ -23,6 +23,7 @@ from tailtune.data.split import Split
 from tailtune.features.backbone import Wanted
 from tailtune.features.store import Features
 from tailtune.label_aims import LabelAims, LabelsSettled, label_aims_of
+from tailtune.label_levels import with_levels
 from tailtune.label_rules import AnyRules
 from tailtune.labels import LabelSet
 from tailtune.methods import auto
@@ -137,6 +138,7 @@ def learn(
     counts: Mapping[str, int] | None = None,
     progress: Progress = silent,
     say: Say = ignore,
+    happened: Callable[[Event], None] = lambda event: None,
 ) -> Learnt:
     """Return a classifier fitted on the training rows and chosen on the held-out rows; labels of the test are not read.
 
@@ -149,18 +151,23 @@ def learn(
         counts: Class -> rows of the data before balancing; default: those of ``dataset``.
         progress: Told how far long stages are.
         say: Told what people should know.
+        happened: Told every step and epoch of a tail as it happens; what it raises ends the training.
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     limits_of(config)  # said before anything is computed
-    labels = dataset.label_set
+    labels = with_levels(dataset.label_set, config.label_levels)
     rows = rows_of(labels, dataset, split, config)
     aims = _aims(config, labels, rows, counts or dataset.counts)
     ready = make_ready(dataset, config, store=store, watch=watch, progress=progress, say=say)
     beside = beside_of(config, dataset, rows, weights=ready.source["sha256"], store=store, progress=progress)
     events: list[Event] = []
     found, chosen = _chosen(
-        *(ready, rows, config, beside), watch=watch, progress=progress, say=say, happened=events.append
+        *(ready, rows, config, beside),
+        watch=watch,
+        progress=progress,
+        say=say,
+        happened=_both(events.append, happened),
     )
     fitted, features, precision = chosen.fitted, chosen.features, chosen.precision
     with watch.stage("calibration"):
@@ -189,6 +196,14 @@ def learn(
         settled=settled,
         strangeness=strangeness,
     )
+
+
+def _both(first: Callable[[Event], None], second: Callable[[Event], None]) -> Callable[[Event], None]:
+    def told(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return told
 
 
 def _chosen(

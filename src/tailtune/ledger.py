@@ -207,11 +207,24 @@ def overlap(path: Path, texts: Sequence[str]) -> dict[str, int]:
         path: A run folder or the bundle inside; empty for a bundle that stands alone, or a run that kept no marks.
         texts: To look for.
     """
-    folder = path if (path / "bundle").is_dir() else path.resolve().parent
-    try:
-        seen = json.loads((folder / SEEN).read_text(encoding="utf-8"))
-        parts = {str(name): set(marks) for name, marks in seen.items()}
-    except (OSError, ValueError, AttributeError, TypeError):
-        return {}
+    parts = seen_marks(path)
     marks = row_marks(texts)
     return {name: sum(mark in held for mark in marks) for name, held in parts.items()}
+
+
+def seen_marks(path: Path) -> dict[str, frozenset[str]]:
+    """Return the marks of the texts of each part of a run, name -> marks.
+
+    Args:
+        path: A run folder or the bundle inside; empty for a bundle that stands alone, or a run that kept no marks.
+    """
+    try:
+        seen = json.loads((run_folder(path) / SEEN).read_text(encoding="utf-8"))
+        return {str(name): frozenset(marks) for name, marks in seen.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def run_folder(path: Path) -> Path:
+    """Return the run folder that ``path`` is, or is the bundle of; it need not be there."""
+    return path if (path / "bundle").is_dir() else path.resolve().parent

@@ -13,7 +13,7 @@ from tailtune.data import catalog
 from tailtune.data.chapter import chapter_split
 from tailtune.data.check import check_dataset, require_trainable
 from tailtune.data.corrections import relabelled
-from tailtune.data.dataset import Dataset
+from tailtune.data.dataset import Dataset, Finding
 from tailtune.data.folds import split_for_folds
 from tailtune.data.scripts import require_languages
 from tailtune.data.several import LabelForm
@@ -22,6 +22,9 @@ from tailtune.data.timed import split_by_time
 from tailtune.errors import ConfigError, DataError
 from tailtune.label_aims import refuse_one_label_settings
 from tailtune.progress import Progress, silent
+
+# With 30 rows an accuracy of 90 % has an interval from 74 to 97 %.
+FEW_TESTED = 30
 
 
 def prepare(config: TrainConfig, progress: Progress = silent) -> tuple[Dataset, Split]:
@@ -41,7 +44,17 @@ def prepare(config: TrainConfig, progress: Progress = silent) -> tuple[Dataset, 
         dataset = relabelled(dataset, split, Path(config.relabel))
     require_trainable(dataset)
     _require_parts(dataset, split, config.folds)
-    return replace(dataset, findings=check_dataset(dataset)), split
+    return replace(dataset, findings=(*check_dataset(dataset), *_few_tested(split, config.folds))), split
+
+
+def _few_tested(split: Split, folds: int | None) -> tuple[Finding, ...]:
+    """What is to be said of a test part that hardly tests."""
+    count = len(split.test)
+    if folds or not 0 < count < FEW_TESTED:
+        return ()
+    message = f"the test part has {count} rows, so its figures will say little; --folds 5 tests every row once"
+    means = "nine right of ten can be a classifier that is right in 60 % or in 98 %"
+    return (Finding(kind="few_tested", message=message, means=means, mend="add --folds 5"),)
 
 
 def _require_one_split(config: TrainConfig) -> None:
@@ -53,7 +66,7 @@ def _require_one_split(config: TrainConfig) -> None:
         "--time-column": config.time_column,
     }
     hash_split = config.split_by == "hash"
-    if config.recipe == "chapter" and (config.label_separator or config.label_columns):
+    if config.recipe == "chapter" and (config.label_separator or config.label_columns or config.label_shares):
         raise ConfigError("--recipe chapter is for one label per text", hint="leave the recipe away")
     elsewhere = [config.validation, config.test, config.time_column, hash_split, config.recipe == "chapter"]
     if config.folds and any(elsewhere):
@@ -77,7 +90,7 @@ def _read(config: TrainConfig, name: str, also: tuple[str | None, ...], progress
         text_column=config.text_column,
         label_column=config.label_column,
         others=others,
-        form=LabelForm.given(config.label_separator, config.label_columns),
+        form=LabelForm.given(config.label_separator, config.label_columns, config.label_shares),
         progress=progress,
     )
     _refuse_for_lists(config, read)
@@ -88,12 +101,24 @@ def _refuse_for_lists(config: TrainConfig, dataset: Dataset) -> None:
     """Refuse settings for one label per text before anything is computed of texts that can have several."""
     if dataset.sets is not None:
         refuse_one_label_settings(config)
+    if dataset.shares is not None:
+        _refuse_for_shares(config)
+
+
+def _refuse_for_shares(config: TrainConfig) -> None:
+    if config.relabel:
+        raise ConfigError("--relabel: soft labels are not corrected by name", hint="change their shares in the file")
+    named = {"--class-weights": config.weighting not in (None, "none"), "--loss focal": config.loss == "focal"}
+    for flag, given in named.items():
+        if given:
+            raise ConfigError(f"{flag}: these labels are shares, and it is for one label name per text")
 
 
 def _chapter(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
     named = catalog.locate(config.data, progress)
-    columns = {"text_column": config.text_column, "label_column": config.label_column}
-    dataset, split = chapter_split(named.path, **columns, progress=progress)
+    dataset, split = chapter_split(
+        named.path, text_column=config.text_column, label_column=config.label_column, progress=progress
+    )
     _refuse_for_lists(config, dataset)
     return catalog.with_source(dataset, named), split
 

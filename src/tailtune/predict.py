@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tailtune.bundle import Bundle, read_bundle, write_bundle
 from tailtune.errors import BundleError
 from tailtune.features.backbone import Piece
+from tailtune.label_levels import levels_of
 from tailtune.label_rules import LabelRules
 from tailtune.methods.members import place
 from tailtune.methods.scorers import NoScorer, Scorer, in_order, probabilities, score_tokens
@@ -56,6 +57,8 @@ class Prediction:
         rejected: Whether ``out_of_scope`` reaches what the caller allows; None where nothing was asked.
         thresholds: Label -> least probability with which it is given, above 1 for never; empty where a text has one.
         padded_to: Tokens that were read with the pads behind the text; None where the classifier reads texts alone.
+        levels: Where labels are paths the likeliest label of each level with its probability, the coarsest first. A
+            coarser label has the sum of those below it, so ``label`` need not lie below it.
     """
 
     label: str
@@ -72,11 +75,22 @@ class Prediction:
     rejected: bool | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
     padded_to: int | None = None
+    levels: tuple[tuple[str, float], ...] = ()
 
     @property
     def given(self) -> tuple[str, ...]:
         """The labels that the text is given: the one, or any number where it can have several."""
         return (self.label,)
+
+    def sure(self, least: float) -> tuple[str, float] | None:
+        """Return the finest label that is at least so probable, with its probability, of labels that are paths.
+
+        None where not even a coarsest one is, or labels are no paths.
+
+        Args:
+            least: Probability, in (0, 1].
+        """
+        return next((each for each in reversed(self.levels) if each[1] >= least), None)
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values, ready for json.dumps; what the classifier does not have leaves out its key."""
@@ -90,6 +104,8 @@ class Prediction:
             value["rule"] = self.rule
         if self.abstained is not None:
             value |= {"abstained": self.abstained, "labels": list(self.labels)}
+        if self.levels:
+            value["levels"] = [{"label": label, "confidence": share} for label, share in self.levels]
         if self.out_of_scope is not None:
             value["out_of_scope"] = self.out_of_scope
         if self.rejected is not None:
@@ -187,7 +203,7 @@ class Predictor:
         if isinstance(rules, LabelRules):
             found = [_with_labels(rules, self.labels, *each) for each in read]
         else:
-            found = [_with_label(rules, self.labels, *each) for each in read]
+            found = self._with_levels([_with_label(rules, self.labels, *each) for each in read], rows)
             if strange is not None:
                 shares = zip(found, strange.tolist(), strict=True)
                 found = [replace(each, out_of_scope=share) for each, share in shares]
@@ -195,6 +211,17 @@ class Predictor:
         if tokenizer.pad is None:
             return found
         return [replace(each, padded_to=tokenizer.max_tokens) for each in found]
+
+    def _with_levels(self, found: list[Prediction], rows: Probabilities) -> list[Prediction]:
+        levels = levels_of(self._bundle.labels)
+        if not levels:
+            return found
+        of_level = [(level.names, level.summed(rows)) for level in levels]
+        best = [
+            [(names[at], float(row[at])) for row, at in zip(sums, sums.argmax(1), strict=True)]
+            for names, sums in of_level
+        ]
+        return [replace(each, levels=own) for each, own in zip(found, zip(*best, strict=True), strict=True)]
 
     def predict_proba(self, texts: Sequence[str], *, progress: Progress = silent) -> Probabilities:
         """Return [texts, C] probabilities, columns in the order of ``labels``; of one label per text, rows sum to 1."""

@@ -193,6 +193,7 @@ def rows_of(labels: LabelSet, dataset: Dataset, split: Split, config: TrainConfi
         groups=split.groups,
         classes=len(labels),
         weights=None if labels.several else class_weights(config.weighting, labels, ids[split.train]),
+        targets=dataset.targets(labels),
     )
 
 

@@ -42,7 +42,7 @@ def resolve(flags: Mapping[str, Any], file: Path | None = None) -> Resolved:
     origins: dict[str, str] = {}
     for name, given in flags.items():
         if given is not None:
-            setting = _known(name, "argument")
+            setting = known_setting(name, "argument")
             values[name] = setting.parse(given) if isinstance(given, str) else given
             setting.check(values[name], setting.flag)
             origins[name] = "flag"
@@ -72,9 +72,13 @@ _TAKEN_OVER = (
 )  # fmt: skip
 # Not in every run's record: of earlier versions they have the default. The last ones a probe would refuse.
 _ADDED_LATER = ("weights", "class_weights", "long", "stride", "merge")
-_ADDED_FOR_TAILS = ("loss", "focal_gamma", "label_smoothing", *OF_BLOCKS)
-_ADDED_FOR_RANGES = ("from_depth",)
-_ADDED_FOR_LORA = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "lora_kind", "keep_adapter")
+_OF_TRAINED = ("loss", "focal_gamma", "label_smoothing", *OF_BLOCKS)
+_OF_LORA = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "lora_kind", "keep_adapter")
+_ADDED_FOR: Mapping[str, tuple[str, ...]] = {
+    "tail": _OF_TRAINED,
+    "lora": (*_OF_TRAINED, *_OF_LORA),
+    "full": _OF_TRAINED,
+}
 
 
 def _read_choices(run: Path) -> dict[str, Any]:
@@ -86,11 +90,12 @@ def _read_choices(run: Path) -> dict[str, Any]:
         values = {name: config[name] for name in _TAKEN_OVER}
         made = metrics.get("choice") or {name: metrics[name] for name in ("method", "depth", "precision")}
         method = made["method"]
-        later = _ADDED_LATER + (_ADDED_FOR_TAILS if method in ("tail", "lora", "full") else ())
-        later += (_ADDED_FOR_RANGES if method in ("lora", "full") else ()) + (
-            _ADDED_FOR_LORA if method == "lora" else ()
-        )
+        later = (*_ADDED_LATER, *_ADDED_FOR.get(method, ()))
         values |= {name: config[name] for name in later if name in config}
+        if method in _ADDED_FOR:  # earlier versions read a tail at one token, whatever they had been told
+            values["pooling"] = metrics.get("pooling", values["pooling"])
+        if method in ("lora", "full"):
+            values["from_depth"] = metrics["trained"]["first"]
         if values["learning_rate"] == "auto":  # what was found is not looked for again; a lone probe found none
             del values["learning_rate"]
             values |= {"learning_rate": found["chosen"]} if (found := metrics.get("learning_rate")) else {}
@@ -104,7 +109,12 @@ def _read_choices(run: Path) -> dict[str, Any]:
     return values
 
 
-def _known(name: str, where: str) -> Setting:
+def known_setting(name: str, where: str) -> Setting:
+    """Return the setting called ``name``.
+
+    Raises:
+        ConfigError: If there is none; it names ``where``, and the name that was meant if one is close.
+    """
     from difflib import get_close_matches
 
     if name in settings():
@@ -130,7 +140,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         ) from error
     values: dict[str, Any] = {}
     for key, value in content.items():
-        setting = _known(key.replace("-", "_"), str(path))
+        setting = known_setting(key.replace("-", "_"), str(path))
         if setting.name in values:
             raise ConfigError(f"{path}: {key!r} is given twice, with - and with _")
         spelled_none = value == "none" and setting.optional and str not in setting.types

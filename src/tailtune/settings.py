@@ -21,8 +21,8 @@ _AT_LEAST = {
     "accumulation": 1, "average_last": 2, "from_depth": 0, "lora_rank": 1, "lora_dropout": 0.0,
 }  # fmt: skip
 _ABOVE_ZERO = {"learning_rate", "clip_norm", "penalty", "max_false_positives", "min_precision", "abstain"}
-_ABOVE_ZERO |= {"layer_decay", "head_rate_factor", "ema", "lora_alpha"}
-_AT_MOST = {"layer_decay": 1.0}
+_ABOVE_ZERO |= {"layer_decay", "head_rate_factor", "ema", "lora_alpha", "teacher_share", "teacher_temperature"}
+_AT_MOST = {"layer_decay": 1.0, "teacher_share": 1.0}
 _BELOW = {
     "warmup_fraction": 1.0,
     "label_smoothing": 1.0,

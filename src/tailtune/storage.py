@@ -194,10 +194,15 @@ def append_line(path: Path, line: str) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     """Hold an exclusive lock on ``path`` (created when missing) against other processes.
 
+    Args:
+        path: The lock file.
+        wait: Until another process lets go of it.
+
     Raises:
+        BlockingIOError: If another process holds it and ``wait`` is false.
         SetupError: If the lock file cannot be made.
     """
     try:
@@ -206,7 +211,7 @@ def locked(path: Path) -> Iterator[None]:
     except OSError as error:
         raise setup_error(error, f"locking {path}") from error
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
 
 

@@ -47,6 +47,7 @@ from tailtune.report.page import render_page
 from tailtune.rivals import baselines_of, fetch_rivals
 from tailtune.runs import Run, Stopwatch, new_folder, peak_rss_mib, versions
 from tailtune.storage import canonical_json, folder_bytes, writing_folder
+from tailtune.teaching import teach
 from tailtune.tracking import record_of, required, tell
 
 
@@ -55,6 +56,7 @@ def train(
     *,
     origins: Mapping[str, str] | None = None,
     command: str | None = None,
+    swept: Mapping[str, Any] | None = None,
     progress: Progress = silent,
     say: Say = ignore,
 ) -> Run:
@@ -64,6 +66,7 @@ def train(
         config: What to do.
         origins: Where each value of ``config`` came from; recorded.
         command: How it was asked for; recorded.
+        swept: How a sweep chose the settings, where one did; recorded, and said in the report.
         progress: Told how far long stages are.
         say: Told what people should know, a line at a time.
 
@@ -81,29 +84,16 @@ def train(
             say(finding.message)
     used, parts = without_unused(dataset, split)
     with store_root(keep=config.cache) as root:
-        learnt = learn(
-            used,
-            parts,
-            config,
-            store=root,
-            watch=watch,
-            counts=dataset.counts,
-            progress=progress,
-            say=say,
-        )
+        with watch.stage("teacher"):
+            taught = teach(config, used, parts, progress=progress, say=say)
+        about = {"store": root, "watch": watch, "progress": progress, "say": say}
+        learnt = learn(taught.dataset, taught.split, config, counts=dataset.counts, **about)
         metrics = {"data": describe_data(dataset, split), **_describe(config, parts, learnt)}
         asked = {"run": folder.name, "settings": settings_hash(config.as_json(), dataset.sha256)}
-        results, part = _answered(
-            *(config, (dataset, split), (used, parts), learnt),
-            store=root,
-            asked=asked,
-            watch=watch,
-            progress=progress,
-            say=say,
-        )
+        results, part = _answered(config, (dataset, split), (used, parts), learnt, asked=asked, **about)
         with watch.stage("report"):
             metrics |= with_decided(results) | {"detail": part.detail(parts, learnt)}
-            metrics |= examine_scope(parts, learnt, outside)
+            metrics |= examine_scope(parts, learnt, outside) | taught.tested(parts.test, learnt.ids[parts.test])
         quoted = (
             quote(part, used, parts, learnt, config, watch=watch, say=say)
             if isinstance(part, Tested)
@@ -113,7 +103,8 @@ def train(
         if config.measure_unused and isinstance(learnt.settled, Settled):
             metrics |= _measure_unused(dataset, split, learnt, learnt.settled, watch=watch, progress=progress)
     metrics |= {"config": config.as_json(), "origins": dict(origins or {}), "command": command}
-    seen = marks_by_part(used.texts, {name: getattr(parts, name) for name in PARTS})
+    metrics |= {} if swept is None else {"sweep": dict(swept)}
+    seen = marks_by_part(taught.dataset.texts, {name: getattr(taught.split, name) for name in PARTS})
     rows = split_ids(dataset, split) | (folds_of(part) if isinstance(part, Tested) else {})
     _save(folder, metrics, learnt, rows, watch=watch, part=part, quoted=quoted, seen=seen)
     tell(trackers, record_of(folder, metrics, learnt.events), say)

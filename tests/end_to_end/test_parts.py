@@ -15,6 +15,7 @@ from support.command_line import call, json_lines, process, read_metrics, requir
 from support.texts import messages, write_csv
 from support.tiny_models import write_tiny_bert, write_tiny_gpt2, write_tiny_llama
 from tailtune.predict import Predictor
+from tailtune.resolving import resolve
 
 WRITERS: dict[str, Callable[..., Path]] = {"llama": write_tiny_llama, "gpt2": write_tiny_gpt2, "bert": write_tiny_bert}
 QUICK = ["--no-baselines", "--epochs", "4", "--learning-rate", "3e-3"]
@@ -81,6 +82,11 @@ def test_an_earlier_runs_choices_are_taken_over(
     two = trained(capsys, data, tiny_llama, tmp_path / "two", "--like", tmp_path / "one")
     assert two["trained"] == one["trained"]
     np.testing.assert_allclose(two["curves"]["steps"]["loss"], one["curves"]["steps"]["loss"], rtol=1e-6)
+    file = tmp_path / "one" / "metrics.json"
+    one["config"]["pooling"] = "last+mean"  # earlier versions recorded it, and read the last token all the same
+    file.write_text(json.dumps(one))
+    taken = resolve({"data": str(data), "like": str(tmp_path / "one")}).config
+    assert (taken.pooling, taken.from_depth, taken.lora_targets) == ("last", 2, "value")
 
 
 def test_random_weights_have_features_of_their_own(

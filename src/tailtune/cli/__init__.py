@@ -16,7 +16,7 @@ from typing import Annotated, cast
 import typer
 
 from tailtune import __version__
-from tailtune.cli import bench, cache, compare, ledger, models, predict, train
+from tailtune.cli import bench, cache, compare, experiments, label, ledger, models, predict, suggest, sweep, train
 from tailtune.cli import data as data
 from tailtune.cli import evaluate as evaluate
 from tailtune.cli import import_ as import_
@@ -53,9 +53,12 @@ def _common(
 
 
 train.register(app)
+sweep.register(app)
 predict.register(app)
 evaluate.register(app)
 compare.register(app)
+suggest.register(app)
+label.register(app)
 data.register(app)
 models.register(app)
 import_.register(app)
@@ -63,6 +66,7 @@ inspect.register(app)
 cache.register(app)
 ledger.register(app)
 bench.register(app)
+experiments.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -48,6 +48,14 @@ def _predict(
             help="Mark texts unlike the training texts; at most SHARE of texts like those, such as 0.05.",
         ),
     ] = None,
+    sure: Annotated[
+        float | None,
+        typer.Option(
+            "--sure",
+            metavar="SHARE",
+            help="Of labels that are paths, show the finest one at least so probable, such as 0.9.",
+        ),
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show which words the answer hangs on: each left out in turn.")
     ] = False,
@@ -66,40 +74,69 @@ def _predict(
         raise ConfigError("--resume needs --out", hint="only answers in a file can be gone on with")
     if reject is not None and not 0 < reject < 1:
         raise ConfigError(f"--reject-out-of-scope: expected a share above 0, below 1, got {reject}")
+    if sure is not None and not 0 < sure <= 1:
+        raise ConfigError(f"--sure: expected a share above 0, at most 1, got {sure}")
+    asked = Asked(reject=reject, sure=sure, explain=explain)
     chunks = _chunks(texts or [], file, text_column)
     with Screen(quiet=quiet) as screen:
         if out is not None:
-            _to_file(chunks, classifier, out, screen, reject=reject, resume=resume, explain=explain)
+            _to_file(chunks, classifier, out, screen, asked, resume=resume)
         else:
-            _to_stdout(chunks, classifier, screen, reject=reject, as_json=as_json, explain=explain)
+            _to_stdout(chunks, classifier, screen, asked, as_json=as_json)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """What every answer shall say besides.
+
+    Attributes:
+        reject: Share of texts like the training texts that may be marked as unlike them; None for no marks.
+        sure: Least probability of the label of a path that is shown; None for none.
+        explain: Whether to say which words the answer hangs on.
+    """
+
+    reject: float | None = None
+    sure: float | None = None
+    explain: bool = False
+
+    def require(self, predictor: Predictor) -> None:
+        """Refuse what the classifier cannot tell.
+
+        Raises:
+            BundleError: It says what to train it with.
+        """
+        if self.reject is not None and predictor.bundle.scope is None:
+            message = "--reject-out-of-scope: this classifier cannot tell texts that are unlike its training texts"
+            raise BundleError(message, hint="train it with --out-of-scope")
+        if self.sure is not None and not predictor.bundle.labels.separator:
+            raise BundleError("--sure: the labels of this classifier are no paths", hint="train it with --label-levels")
 
 
 def _to_stdout(
     chunks: Iterator[list[Record]],
     classifier: str,
     screen: Screen,
+    asked: Asked,
     *,
-    reject: float | None,
     as_json: bool,
-    explain: bool,
 ) -> None:
     from tailtune.cli import show
     from tailtune.predict import Predictor
 
     predictor = Predictor.load(classifier)
-    _require_scope(predictor, reject)
+    asked.require(predictor)
     _say_pads(predictor, screen)
     done = 0
     for chunk in chunks:
         # On a terminal the answers themselves show how far it is; a bar would run through them.
         if not sys.stdout.isatty():
             screen.progress("predicting", done, 0, "texts")
-        predictions = _predictions(predictor, chunk, reject)
-        for record, prediction, highlights in _explained(predictor, chunk, predictions, wanted=explain):
+        for record, prediction, highlights in _answered(predictor, chunk, asked):
             if as_json:
-                show.line(_json_line(record, prediction, highlights))
+                show.line(_json_line(record, prediction, highlights, sure=asked.sure))
             else:
-                show.prediction(record.text, prediction, highlights, long=predictor.bundle.tokenizer.long.kind)
+                long = predictor.bundle.tokenizer.long.kind
+                show.prediction(record.text, prediction, highlights, long=long, sure=asked.sure)
         sys.stdout.flush()
         done += len(chunk)
 
@@ -109,10 +146,9 @@ def _to_file(
     classifier: str,
     out: Path,
     screen: Screen,
+    asked: Asked,
     *,
-    reject: float | None,
     resume: bool,
-    explain: bool,
 ) -> None:
     """Write the answers chunk by chunk: memory does not grow with the input, and a kill loses one chunk."""
     from tailtune.cli.answers import Answers
@@ -120,7 +156,7 @@ def _to_file(
 
     with Answers(out, resume=resume) as answers:
         predictor = Predictor.load(classifier)
-        _require_scope(predictor, reject)
+        asked.require(predictor)
         _say_pads(predictor, screen)
         started, done, computed = time.monotonic(), 0, 0
         for chunk in chunks:
@@ -132,8 +168,8 @@ def _to_file(
                 continue
             if answers.kept and not computed:
                 screen.say(f"{answers.kept:,} answers kept; going on at line {chunk[len(held)].line:,}")
-            found = _explained(predictor, chunk, _predictions(predictor, chunk, reject), wanted=explain)
-            answers.write([_json_line(*each) for each in found])
+            found = _answered(predictor, chunk, asked)
+            answers.write([_json_line(*each, sure=asked.sure) for each in found])
             computed += len(chunk)
             screen.progress("predicting", done, 0, "texts")
         answers.publish()
@@ -150,12 +186,6 @@ def _predictions(predictor: Predictor, chunk: Sequence[Record], reject: float | 
     return [replace(each, rejected=(each.out_of_scope or 0.0) >= 1 - reject) for each in found]
 
 
-def _require_scope(predictor: Predictor, reject: float | None) -> None:
-    if reject is not None and predictor.bundle.scope is None:
-        message = "--reject-out-of-scope: this classifier cannot tell texts that are unlike its training texts"
-        raise BundleError(message, hint="train it with --out-of-scope")
-
-
 def _say_pads(predictor: Predictor, screen: Screen) -> None:
     """Texts with pads are read as nothing else here reads them, so it is said each time."""
     tokenizer = predictor.bundle.tokenizer
@@ -163,11 +193,12 @@ def _say_pads(predictor: Predictor, screen: Screen) -> None:
         screen.say(f"each text is padded to {tokenizer.max_tokens} tokens, and the last one read, pad or not")
 
 
-def _explained(
-    predictor: Predictor, chunk: Sequence[Record], predictions: Sequence[Prediction], *, wanted: bool
+def _answered(
+    predictor: Predictor, chunk: Sequence[Record], asked: Asked
 ) -> Iterator[tuple[Record, Prediction, Sequence[Highlight] | None]]:
     """Each record with its answer and, where wanted, the words that the answer hangs on."""
-    if not wanted:
+    predictions = _predictions(predictor, chunk, asked.reject)
+    if not asked.explain:
         for record, prediction in zip(chunk, predictions, strict=True):
             yield record, prediction, None
         return
@@ -192,8 +223,13 @@ def _require_same_answers(predictor: Predictor, chunk: Sequence[Record], held: S
             )
 
 
-def _json_line(record: Record, prediction: Prediction, highlights: Sequence[Highlight] | None = None) -> str:
+def _json_line(
+    record: Record, prediction: Prediction, highlights: Sequence[Highlight] | None = None, *, sure: float | None = None
+) -> str:
     answer = {"line": record.line, **record.kept, **prediction.as_json()}
+    if sure is not None:
+        found = prediction.sure(sure)
+        answer["sure"] = None if found is None else {"label": found[0], "confidence": found[1]}
     if highlights is not None:
         answer["highlights"] = [each.as_json() for each in highlights]
     return json.dumps(answer, ensure_ascii=False, allow_nan=False)

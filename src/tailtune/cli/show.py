@@ -14,6 +14,7 @@ from tailtune.report.losses import losses_lines
 from tailtune.report.reading import again_line, overlap_lines, worth_line
 from tailtune.report.scope import scope_lines
 from tailtune.report.several import is_several, rule_line
+from tailtune.report.swept import swept_line
 from tailtune.report.words import percent, percents
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def prediction(
     highlights: Sequence[Highlight] | None = None,
     *,
     long: str = "truncate-tail",
+    sure: float | None = None,
 ) -> None:
     """Print ``text``, shortened, above every category with its probability, the likeliest first; the label is bold.
 
@@ -60,6 +62,7 @@ def prediction(
         answer: What the classifier says of it.
         highlights: The words that the label hangs on, printed below in their order; None for none.
         long: The classifier's rule for long texts.
+        sure: Of labels that are paths the finest label so probable is shown; None for none.
     """
     title = " ".join(text.split())
     title = title if len(title) <= _TITLE_CHARACTERS else title[: _TITLE_CHARACTERS - 1] + "…"
@@ -77,6 +80,8 @@ def prediction(
         console.print(_text(f"  labels: {', '.join(answer.given) or 'none'}"))
     if answer.rule is not None:
         console.print(_text(f"  decided: {answer.label} ({answer.rule})"))
+    for line in _levels(answer, sure):
+        console.print(_text(line))
     if answer.abstained:
         console.print(_text(f"  too uncertain to answer; one of: {', '.join(answer.labels)}", "yellow"))
     if answer.rejected or (answer.out_of_scope or 0.0) >= 1 - _STRANGE:
@@ -87,6 +92,17 @@ def prediction(
         console.print(_text(said if highlights else "  no words to leave out", "dim"))
         console.print(_words(highlights))
     console.print()
+
+
+def _levels(answer: Prediction, sure: float | None) -> list[str]:
+    """Return the likeliest label above the finest level, level by level, and the finest that is probable enough."""
+    coarser = enumerate(answer.levels[:-1], start=1)
+    said = [f"  level {number}: {label} {100 * share:.1f} %" for number, (label, share) in coarser]
+    if sure is None:
+        return said
+    found = answer.sure(sure)
+    least = f"at least {100 * sure:g} %"
+    return [*said, f"  {least} sure of {found[0]}" if found else f"  no label is {least} probable"]
 
 
 def _threshold(answer: Prediction, label: str) -> tuple[str, ...]:
@@ -155,6 +171,7 @@ def training(metrics: Mapping[str, Any], folder: Path) -> None:
         *decision_lines(metrics),
         *scope_lines(metrics),
         long_line(metrics),
+        swept_line(metrics),
         again_line(metrics),
     ):
         if sentence:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,13 +17,15 @@ from tailtune.settings import Setting
 
 _GROUPS = {
     "Data": (
-        "text_column", "label_column", "label_separator", "label_columns", "relabel", "validation", "test", "split_by",
-        "near_duplicates", "group", "time_column", "folds", "balance", "class_weights", "recipe", "seed",
+        "text_column", "label_column", "label_separator", "label_columns", "label_shares", "label_levels", "relabel",
+        "validation", "test", "split_by", "near_duplicates", "group", "time_column", "folds", "balance",
+        "class_weights", "recipe", "seed",
     ),
     "Model and method": (
         "model", "weights", "method", "time", "ship", "depth", "precision", "budget", "smaller_than", "blocks",
         "from_depth", "pooling", "penalty", "like",
     ),
+    "Learning from another classifier": ("teacher", "teacher_share", "teacher_temperature", "unlabelled"),
     "Long texts": ("max_tokens", "long", "stride", "merge"),
     "Training blocks": (
         "epochs", "batch_size", "accumulation", "learning_rate", "layer_decay", "head_rate_factor", "weight_decay",
@@ -68,15 +71,20 @@ def _parameters() -> list[inspect.Parameter]:
     json = typer.Option("--json", help=about_json, rich_help_panel=_PANELS["json"])
     about_none = "The same as --baselines none."
     none = typer.Option("--no-baselines", help=about_none, rich_help_panel=_PANELS["no_baselines"])
-    given = {setting.name: _annotation(setting) for setting in settings().values()}
-    order = ["data", *(name for name in _PANELS if name in given)]
     return [
         _parameter("context", typer.Context, inspect.Parameter.empty),
-        *(_parameter(name, given[name], None) for name in order),
+        *setting_parameters(),
         _parameter("config", Annotated[Path | None, config], None),
         _parameter("json", Annotated[bool, json], False),
         _parameter("no_baselines", Annotated[bool, none], False),
     ]
+
+
+def setting_parameters(*, without: Collection[str] = ()) -> list[inspect.Parameter]:
+    """Return one parameter of a command per field of TrainConfig but those ``without``, in the order of the panels."""
+    given = {name: _annotation(setting) for name, setting in settings().items() if name not in without}
+    order = ["data", *(name for name in _PANELS if name in given)]
+    return [_parameter(name, given[name], None) for name in order]
 
 
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:

@@ -61,6 +61,8 @@ class Dataset:
         columns: Further columns that were asked for: name -> one value per row, "" where it has none.
         names: What the text and the label column are called in the source.
         sets: The label names of each row, in the order of ``label_set``, where a text can have several; else None.
+        shares: Label name -> its share of each row, summing to 1, where these are learnt; else None. ``labels`` are
+            what scores are measured by: of soft labels those with the largest share.
     """
 
     texts: tuple[str, ...]
@@ -72,6 +74,7 @@ class Dataset:
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     names: tuple[str, str] = ("text", "label")
     sets: tuple[tuple[str, ...], ...] | None = None
+    shares: tuple[Mapping[str, float], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -82,18 +85,24 @@ class Dataset:
         return tuple((label,) for label in self.labels) if self.sets is None else self.sets
 
     @property
+    def shared(self) -> tuple[Mapping[str, float], ...]:
+        """The share of each label in each row: all of the one label, where labels are not soft."""
+        return tuple({label: 1.0} for label in self.labels) if self.shares is None else self.shares
+
+    @property
     def label_set(self) -> LabelSet:
         """The distinct label names, integers in numeric order before the others in text order (1, 2, 10, ham, spam)."""
-        return LabelSet.of(self.labels) if self.sets is None else LabelSet.over(self.sets)
+        return LabelSet(names=self.classes, several=self.sets is not None)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of ``label_set``."""
-        return order_labels(self._names())
+        shared: Iterable[str] = () if self.shares is None else itertools.chain.from_iterable(self.shares)
+        return order_labels({*self._names(), *shared})
 
     @property
     def counts(self) -> Counter[str]:
-        """Label name -> rows that have it."""
+        """Label name -> rows that have it, of soft labels those in which its share is the largest."""
         return Counter(self._names())
 
     def _names(self) -> Iterable[str]:
@@ -117,6 +126,19 @@ class Dataset:
             raise DataError("these texts have lists of labels, expected one label per text", path=self.source)
         return labels.ids(self.labels)
 
+    def targets(self, labels: LabelSet) -> NDArray[np.float64] | None:
+        """Return float64[rows, C] the share of each of ``labels`` in each row; None where labels are not soft.
+
+        Raises:
+            DataError: If ``labels`` does not know a name.
+        """
+        if self.shares is None:
+            return None
+        found = np.zeros((len(self), len(labels)))
+        for row, own in enumerate(self.shares):
+            found[row, labels.ids(own)] = list(own.values())
+        return found
+
     def take(self, places: Sequence[int]) -> Dataset:
         """Return the rows at ``places``, in that order, with their columns."""
 
@@ -130,6 +152,7 @@ class Dataset:
             rows=taken(self.rows),
             columns={name: taken(values) for name, values in self.columns.items()},
             sets=None if self.sets is None else taken(self.sets),
+            shares=None if self.shares is None else taken(self.shares),
         )
 
 

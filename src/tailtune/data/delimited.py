@@ -30,6 +30,7 @@ class Records:
         findings: What parsing had to say.
         columns: The further columns that were wanted, one value per row.
         names: What the text and the label column are called.
+        left_out: Places of rows that have no label to learn from, as ``findings`` say.
     """
 
     texts: list[str]
@@ -38,6 +39,7 @@ class Records:
     findings: tuple[Finding, ...] = ()
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     names: tuple[str, str] = ("text", "label")
+    left_out: frozenset[int] = frozenset()
 
 
 def is_label_tab_text(text: str) -> bool:

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tailtune.data.annotations import looks_annotated, parse_annotations
 from tailtune.data.columns import Wanted
 from tailtune.data.dataset import Dataset, Finding, blank_texts, is_blank, similar_labels
 from tailtune.data.decode import read_text, require_file
 from tailtune.data.delimited import Records, is_label_tab_text, parse_delimited, parse_label_tab_text
 from tailtune.data.several import ONE_NAME_OR_LIST, LabelForm, never_used, read_sets, spell
+from tailtune.data.shares import likeliest, read_shares, spell_shares
 from tailtune.data.structured import parse_jsonl, parse_parquet, text_value
 from tailtune.errors import ConfigError, DataError
 from tailtune.progress import Progress, silent
 from tailtune.storage import canonical_json, sha256_bytes, sha256_file
 
-Form = Literal["parquet", "jsonl", "label-tab-text", "delimited"]
+Form = Literal["parquet", "jsonl", "annotations", "label-tab-text", "delimited"]
 
 _JSONL_SUFFIXES = {".jsonl", ".ndjson", ".json"}
 _PARQUET_SUFFIXES = {".parquet", ".pq"}
@@ -49,7 +51,7 @@ def read_dataset(
     form: LabelForm = ONE_NAME_OR_LIST,
     progress: Progress = silent,
 ) -> Dataset:
-    """Return the labelled texts of a CSV, TSV, JSONL, Parquet or "label TAB text" file.
+    """Return the labelled texts of a CSV, TSV, JSONL, Parquet or "label TAB text" file, or a labelling tool's export.
 
     Args:
         path: The file.
@@ -64,9 +66,9 @@ def read_dataset(
             If labels are not written as ``form`` says; with the rows.
         SetupError: If the operating system does not let it be read.
     """
-    labelled = not form.columns
+    labelled = not form.own_columns
     if not labelled and others is not None:
-        others = (*form.columns, *(name for name in others if name not in form.columns))
+        others = (*form.own_columns, *(name for name in others if name not in form.own_columns))
     wanted = Wanted(text_column=text_column, label_column=label_column, labelled=labelled, others=others)
     records, sha256, findings = _parse(Path(path), wanted, progress)
     return _assemble(records, source=str(path), sha256=sha256, findings=findings, form=form)
@@ -134,6 +136,8 @@ def _given_label(label: Any) -> str:
             "the labels are a matrix, expected one label per text, or a list of label names",
             hint="write [[name for name, flag in zip(names, row) if flag] for row in matrix]",
         )
+    if isinstance(label, dict):
+        return spell_shares({str(name): value for name, value in label.items()})
     return "" if label is None else str(label)
 
 
@@ -161,8 +165,8 @@ def is_parquet(path: Path) -> bool:
 def recognise(path: Path, text: str, wanted: Wanted) -> Form:
     """Return the form of a file that is not Parquet, by its extension, then by its text."""
     suffix = path.suffix.casefold()
-    if suffix in _JSONL_SUFFIXES or (suffix not in _TABLE_SUFFIXES and text.lstrip().startswith('{"')):
-        return "jsonl"
+    if suffix in _JSONL_SUFFIXES or (suffix not in _TABLE_SUFFIXES and text.lstrip().startswith(('{"', "[{", "[\n"))):
+        return "annotations" if looks_annotated(text) else "jsonl"
     if not wanted.named and is_label_tab_text(text):
         return "label-tab-text"
     return "delimited"
@@ -176,6 +180,8 @@ def _parse(path: Path, wanted: Wanted, progress: Progress) -> tuple[Records, str
     form = recognise(path, source.text, wanted)
     if form == "jsonl":
         records = parse_jsonl(source.text, path, wanted, progress)
+    elif form == "annotations":
+        records = parse_annotations(source.text, path, wanted)
     elif form == "label-tab-text":
         records = parse_label_tab_text(source.text, path, wanted)
     else:
@@ -193,15 +199,19 @@ def _assemble(
 ) -> Dataset:
     """Drop blank texts by row number, refuse blank labels, warn of labels that look alike."""
     blank = [at for at, text in enumerate(records.texts) if is_blank(text)]
-    dropped = set(blank)
+    dropped = records.left_out.union(blank)
     kept = [at for at in range(len(records.texts)) if at not in dropped]
     rows = tuple(at + 1 for at in kept)
     columns = {name: tuple(values[at] for at in kept) for name, values in records.columns.items()}
     labels = tuple(records.labels[at] for at in kept) if records.labels else ()
     sets = read_sets(labels, columns, form, rows, source)
+    shares = read_shares(labels, columns, form.shares, rows, source) if sets is None else None
     if sets is not None:
         labels = tuple(map(spell, sets))
-    no_names = {name for name in set(records.labels) if is_blank(name)} if sets is None else set()
+    elif shares is not None:
+        labels = tuple(map(likeliest, shares))
+    named = sets is None and shares is None
+    no_names = {name for name in set(records.labels) if is_blank(name)} if named else set()
     if no_names and (bad := next((at for at in kept if records.labels[at] in no_names), None)) is not None:
         raise DataError(
             "the label is blank",
@@ -221,7 +231,8 @@ def _assemble(
         source=source,
         sha256=sha256,
         findings=tuple(said),
-        columns={name: values for name, values in columns.items() if name not in form.columns},
+        columns={name: values for name, values in columns.items() if name not in form.own_columns},
         names=records.names,
         sets=sets,
+        shares=shares,
     )

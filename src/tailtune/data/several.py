@@ -29,29 +29,41 @@ class LabelForm:
     Attributes:
         separator: Between the names in the label column; None where it holds one name, or a list.
         columns: Names of columns that hold 1 or true where the text has the label of that name; empty for none.
+        shares: Names of columns that hold the share of the label of that name in the text; empty for none.
     """
 
     separator: str | None = None
     columns: tuple[str, ...] = ()
+    shares: tuple[str, ...] = ()
+
+    @property
+    def own_columns(self) -> tuple[str, ...]:
+        """Names of columns that stand for the label column."""
+        return self.columns or self.shares
 
     @classmethod
-    def given(cls, separator: str | None, columns: str | None) -> LabelForm:
-        """Return the form that ``--label-separator`` and ``--label-columns`` (names with commas) describe.
+    def given(cls, separator: str | None, columns: str | None, shares: str | None = None) -> LabelForm:
+        """Return the form that ``--label-separator``, ``--label-columns`` and ``--label-shares`` describe.
 
         Raises:
-            ConfigError: If both are given, or the names are not distinct and at least one.
+            ConfigError: If two are given, or names are not distinct, with commas between them, and at least one.
         """
-        if separator is not None and columns is not None:
-            raise ConfigError(
-                "--label-separator and --label-columns contradict each other", hint="leave one of them out"
-            )
-        names = tuple(name.strip() for name in columns.split(",")) if columns is not None else ()
-        if "" in names or len(set(names)) != len(names):
-            raise ConfigError(
-                f"--label-columns {columns!r}: expected distinct names with commas between them",
-                hint="write it as toxic,insult,threat",
-            )
-        return cls(separator=separator, columns=names)
+        given = {"--label-separator": separator, "--label-columns": columns, "--label-shares": shares}
+        if len(named := [flag for flag, value in given.items() if value is not None]) > 1:
+            raise ConfigError(f"{' and '.join(named)} contradict each other", hint="leave one of them out")
+        return cls(
+            separator=separator, columns=_names("--label-columns", columns), shares=_names("--label-shares", shares)
+        )
+
+
+def _names(flag: str, listed: str | None) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in listed.split(",")) if listed is not None else ()
+    if "" in names or len(set(names)) != len(names):
+        raise ConfigError(
+            f"{flag} {listed!r}: expected distinct names with commas between them",
+            hint="write it as toxic,insult,threat",
+        )
+    return names
 
 
 ONE_NAME_OR_LIST = LabelForm()

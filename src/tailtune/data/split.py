@@ -286,6 +286,7 @@ def _concatenate(parts: Sequence[Dataset]) -> Dataset:
         labels=tuple(label for part in parts for label in part.labels),
         rows=tuple(row for part in parts for row in part.rows),
         sets=None if parts[0].sets is None else tuple(names for part in parts for names in part.members),
+        shares=None if parts[0].shares is None else tuple(own for part in parts for own in part.shared),
         source=" + ".join(part.source for part in parts),
         sha256=joined,
         findings=tuple(

@@ -11,6 +11,7 @@ from tailtune.data.dataset import is_blank
 from tailtune.data.decode import require_file
 from tailtune.data.delimited import Records
 from tailtune.data.several import spell
+from tailtune.data.shares import spell_shares
 from tailtune.errors import DataError
 from tailtune.progress import Progress
 
@@ -74,7 +75,7 @@ def plain_value(value: Any) -> str:
 
 
 def load_json(line: str, path: Path | str, number: int) -> Any:
-    """Return the JSON value in ``line``.
+    """Return the JSON value in ``line``, or in a text that starts in line ``number``.
 
     Raises:
         DataError: If it is not JSON, or escapes spell half a character (a lone surrogate); with the line.
@@ -82,9 +83,8 @@ def load_json(line: str, path: Path | str, number: int) -> Any:
     try:
         value = json.loads(line)
     except json.JSONDecodeError as error:
-        raise DataError(
-            f"not JSON: {error.msg} at column {error.colno}", path=path, line=number, hint="write one object per line"
-        ) from error
+        message, at = f"not JSON: {error.msg} at column {error.colno}", number + error.lineno - 1
+        raise DataError(message, path=path, line=at, hint="write one object per line") from error
     except (ValueError, RecursionError) as error:
         raise DataError("not usable JSON: a number too long or nested too deep", path=path, line=number) from error
     # The bytes were valid UTF-8, so half a surrogate pair can only come from an escape.
@@ -155,10 +155,10 @@ def _get(value: dict[str, Any], key: str, path: Path, number: int) -> Any:
 
 
 def label_value(value: Any, path: Path | str, number: int) -> str:
-    """Return ``value`` as a label name; integers and booleans become their JSON text, and a list of names too.
+    """Return ``value`` as a label name; integers and booleans become their JSON text, a list or shares of names too.
 
     Raises:
-        DataError: If it is null, a fraction or an object, or one is in the list; with the line.
+        DataError: If it is null or a fraction, or one is in the list; with the line.
     """
     if isinstance(value, str):
         return value
@@ -168,7 +168,9 @@ def label_value(value: Any, path: Path | str, number: int) -> str:
         return str(value)
     if isinstance(value, list) and not any(isinstance(name, list) for name in value):
         return spell([label_value(name, path, number) for name in value])
-    message = f"the label is {_kind(value)}, expected a string, an integer or a list of them"
+    if isinstance(value, dict):
+        return spell_shares(value)
+    message = f"the label is {_kind(value)}, expected a string, an integer, a list of them or an object of shares"
     raise DataError(message, path=path, line=number)
 
 

@@ -22,6 +22,17 @@ from tailtune.text.windows import Windows
 _FIELDS: Mapping[Precision, Mapping[str, Any]] = {"fp32": {"dtype": "float32"}, "int8": {"dtype": "int8", "scheme": 1}}
 
 
+def store_of(root: Path, *, weights: str, precision: Precision) -> FeatureStore:
+    """Return the store of what frozen blocks with these weights give in that precision.
+
+    Args:
+        root: Parent folder of all stores.
+        weights: Hash of the pretrained weights.
+        precision: Of the products.
+    """
+    return FeatureStore(root, {"weights": weights, **_FIELDS[precision]})
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pass:
     """What one pass had to compute.
@@ -91,7 +102,7 @@ class Passes:
             windows: Which belong to which text; default: each is a text.
             progress: Told packed tokens done.
         """
-        store = FeatureStore(self._store, {"weights": self._weights, **_FIELDS[precision]})
+        store = store_of(self._store, weights=self._weights, precision=precision)
         backbone = self.backbone(precision)
         stored = replace(wanted, states=tuple(depth for depth in wanted.states if depth))
         features = store.features(backbone, tokens, stored, progress=progress).embedded_by(backbone)

@@ -119,6 +119,7 @@ def fit_tail(
     validation: Indices,
     settings: TailSettings,
     class_weights: NDArray[np.float32] | None = None,
+    targets: NDArray[np.float32] | None = None,
 ) -> Iterator[Step | Epoch]:
     """Train ``tail`` in place, yielding every Step and Epoch; it ends at its best validation loss.
 
@@ -130,11 +131,13 @@ def fit_tail(
         validation: Texts to choose the epoch by; when empty the last epoch is kept.
         settings: How.
         class_weights: [C] weights of the classes in the training loss.
+        targets: [texts, C] shares of the classes to learn instead of ``labels``, which held-out texts keep.
 
     Raises:
         TrainingDiverged: If the loss stops being finite, in training or on the validation texts; it names the step.
     """
-    lessons = Lessons(tail, features, labels, train=train, objective=settings.objective, class_weights=class_weights)
+    learnt = labels if targets is None else targets
+    lessons = Lessons(tail, features, learnt, train=train, objective=settings.objective, class_weights=class_weights)
     each = settings.batch_size * settings.accumulation
     descent = Descent(lessons, settings, steps=steps_of(len(lessons.windows), settings))
     order = np.random.default_rng(settings.seed)
@@ -187,7 +190,7 @@ class Lessons:
     Args:
         tail: Scores them.
         features: Token states at the tail's cut, or the token ids where it holds embeddings.
-        labels: [texts] class ids of all texts of ``features``, or [texts, C] 0/1.
+        labels: [texts] class ids of all texts of ``features``, [texts, C] 0/1, or [texts, C] fp32 shares of classes.
         train: Texts to learn from.
         objective: The loss of a batch.
         class_weights: [C] weights of the classes in it.
@@ -201,7 +204,7 @@ class Lessons:
         self,
         tail: TailScorer,
         features: Features,
-        labels: Indices,
+        labels: Indices | NDArray[np.float32],
         *,
         train: Indices,
         objective: Objective,
@@ -231,12 +234,14 @@ class Lessons:
         return torch.from_numpy(self._labels[windows]).to(self._device)
 
 
-def _taught(features: Features, labels: Indices, *, most: float) -> tuple[Indices, NDArray[np.float32] | None]:
-    """[windows] class ids, and weights whose mean over the training windows is 1; None where every text is one window.
+def _taught(
+    features: Features, labels: Indices | NDArray[np.float32], *, most: float
+) -> tuple[Indices | NDArray[np.float32], NDArray[np.float32] | None]:
+    """[windows] labels, and weights whose mean over the training windows is 1; None where every text is one window.
 
     Args:
         features: Of the windows of all texts.
-        labels: [texts] class ids, or [texts, C] 0/1.
+        labels: As for ``Lessons``.
         most: Weight of a text's only window: training windows per training text.
     """
     if features.windows.single:

@@ -115,6 +115,7 @@ def settle_rate(
     train: Indices,
     settings: TailSettings,
     class_weights: NDArray[np.float32] | None = None,
+    targets: NDArray[np.float32] | None = None,
     progress: Progress = silent,
 ) -> tuple[TailSettings, Found | None]:
     """Return settings with a learning rate: as they are where they have one, else with the one found.
@@ -126,12 +127,20 @@ def settle_rate(
         train: Texts to learn from.
         settings: How.
         class_weights: In the training loss.
+        targets: Learnt instead of the labels.
         progress: Told the runs done.
     """
     if settings.learning_rate is not None:
         return settings, None
     found = find_rate(
-        tail, features, labels, train=train, settings=settings, class_weights=class_weights, progress=progress
+        tail,
+        features,
+        labels,
+        train=train,
+        settings=settings,
+        class_weights=class_weights,
+        targets=targets,
+        progress=progress,
     )
     return replace(settings, learning_rate=found.rate), found
 
@@ -144,6 +153,7 @@ def find_rate(
     train: Indices,
     settings: TailSettings,
     class_weights: NDArray[np.float32] | None = None,
+    targets: NDArray[np.float32] | None = None,
     progress: Progress = silent,
 ) -> Found:
     """Return a peak learning rate for training ``tail`` with ``settings``, found on the training rows alone.
@@ -156,12 +166,13 @@ def find_rate(
         train: Texts to learn from; some of them are kept out to judge by.
         settings: How; the learning rate in them is not read.
         class_weights: [C] weights of the classes in the training loss.
+        targets: [texts, C] shares of the classes to learn instead of ``labels``.
         progress: Told the runs done.
 
     Raises:
         TrainingDiverged: If every rate tried does.
     """
-    trial = _Trial(tail, features, labels, train=train, settings=settings, class_weights=class_weights)
+    trial = _Trial(tail, features, labels, train=train, settings=settings, class_weights=class_weights, targets=targets)
     middle = MIDDLES[kind_of(tail)] * WIDTH / tail.decoder.config.width
     with _given_back(tail):
         before = trial.judge()
@@ -302,6 +313,7 @@ class _Trial:
         train: Texts to learn from.
         settings: How.
         class_weights: In the training loss.
+        targets: Learnt instead of the labels.
 
     Attributes:
         kept_out: Training texts to judge by.
@@ -318,6 +330,7 @@ class _Trial:
         train: Indices,
         settings: TailSettings,
         class_weights: NDArray[np.float32] | None,
+        targets: NDArray[np.float32] | None,
     ) -> None:
         self._tail, self._features, self._labels = tail, features, labels
         self._settings = replace(settings, schedule="constant")
@@ -328,7 +341,12 @@ class _Trial:
         self.kept_out = np.sort(shuffled[:count])
         learnt = shuffled[count:] if len(train) > 1 else shuffled
         self._lessons = Lessons(
-            tail, features, labels, train=learnt, objective=settings.objective, class_weights=class_weights
+            tail,
+            features,
+            labels if targets is None else targets,
+            train=learnt,
+            objective=settings.objective,
+            class_weights=class_weights,
         )
         self.planned = steps_of(len(features.windows.of(train)), settings)
         self.steps = int(np.clip(SHARE * self.planned / MOST_TRIED, FEWEST_STEPS, MOST_STEPS))

@@ -96,7 +96,7 @@ def _refit(features: Features, rows: Rows, scorer: ProbeScorer, learn: Indices, 
     scores = []
     for depth in scorer.depths:
         vectors = pool(features.pooled(depth), scorer.pooling)
-        windows, labels, shares = features.windows.rows(learn, rows.labels)
+        windows, labels, shares = rows.lessons(features.windows, learn)
         linear = fit_linear(
             vectors[windows], labels, penalty=penalty, classes=rows.classes, weights=rows.weights, shares=shares
         )

@@ -39,12 +39,13 @@ class Objective:
 
         Args:
             scores: [N, C] fp32 class scores.
-            targets: [N] int64 class ids; or [N, C] 0/1 where a text can have several: the binary cross-entropy, mean
-                over texts and labels, whatever else was asked for (which ``label_aims`` refuses).
+            targets: [N] int64 class ids; or [N, C] fp32 shares of the classes, for the cross-entropy without weights;
+                or [N, C] int64 0/1 where a text can have several: the binary cross-entropy, mean over texts and labels,
+                whatever else was asked for (which ``label_aims`` refuses).
             weights: [C] weights of the classes; None for equal ones.
             shares: [N] how much each row counts beside its class, 1 on average; None for alike.
         """
-        if targets.ndim == 2:
+        if targets.ndim == 2 and not targets.is_floating_point():
             return functional.binary_cross_entropy_with_logits(scores, targets.to(scores.dtype))
         if shares is None:
             return self._reduced(scores, targets, weights, "mean")

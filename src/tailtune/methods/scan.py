@@ -22,10 +22,11 @@ from tailtune.features.cost import middling, milliseconds, stored_bytes
 from tailtune.features.passes import Passes
 from tailtune.features.segments import Keys
 from tailtune.features.store import Indices, text_keys, whole_keys
-from tailtune.methods.probe import Candidate, HeldOut, Rows, one_standard_error
+from tailtune.methods.probe import Candidate, HeldOut, Rows, one_standard_error, steady
 from tailtune.methods.scorers import Pooling
 from tailtune.models.decoder import Decoder
 from tailtune.models.int8 import Precision, int8_is_faster
+from tailtune.models.parts import Shape
 from tailtune.progress import Progress, silent
 from tailtune.text.tokenizer import Tokens
 from tailtune.text.windows import Windows
@@ -42,6 +43,9 @@ _BOTH: tuple[Precision, ...] = ("int8", "fp32")
 MARGIN = 0.005
 # Most bytes of token states that the scan keeps for a tail.
 STATES_LIMIT = 512 * 1024**2
+# Where rows are too few to tell: with 8 to 64 per class depth 9 of 30 was better than 3 and 15 on SMS and SNIPS, or as
+# good (bench/few_labels.py). An encoder's top was not made to predict the next token, see ``auto.HIGHEST``.
+USUAL_SHARE = 0.3
 # Of a latency limit this much may be spent in the blocks; the rest is for the tokenizer and the head.
 BLOCKS_SHARE = 0.9
 
@@ -134,8 +138,11 @@ class Scan:
         limits = "" if all(point.within for point in self.points) else " within the limits"
         if self.hurried:
             return f"depth {self.chosen.depth}: {self.hurried}; {self.why_precision}"
+        allowed = [point.candidate for point in self.points if point.within]
+        shallowest = self.chosen.depth == one_standard_error(allowed).depth
+        which = "the shallowest" if shallowest else "for want of rows the most usual"
         return (
-            f"depth {self.chosen.depth}: the shallowest of depths {first} to {last}{limits} within one standard error "
+            f"depth {self.chosen.depth}: {which} of depths {first} to {last}{limits} within one standard error "
             f"of the best held-out log loss, {self.chosen.loss:.3f} on {self.rows} sampled rows; {self.why_precision}"
         )
 
@@ -241,7 +248,7 @@ def scan(
     fast = precision == "auto" and _int8_pays(passes)
     first: Precision = "int8" if fast or precision == "int8" else "fp32"
     points = scanner.curve(first, tuple(depths))
-    chosen = one_standard_error([point.candidate for point in points if point.within])
+    chosen = steady([point.candidate for point in points if point.within], usual=usual_depth(passes.decoder.config))
     if fast:
         used, why = scanner.compare(chosen.depths)
     else:
@@ -265,6 +272,11 @@ def within_time(found: Scan, *, deepest: float, why: str) -> Scan:
     allowed = [point.candidate for point in found.points if point.within]
     fitting = [candidate for candidate in allowed if candidate.depth <= deepest] or allowed[:1]
     return replace(found, chosen=one_standard_error(fitting), hurried=why)
+
+
+def usual_depth(shape: Shape) -> float:
+    """Return the depth that is best for classifying where no labels say which: 0.3 of a decoder, all of an encoder."""
+    return USUAL_SHARE * shape.blocks if shape.causal else shape.blocks
 
 
 def _int8_pays(passes: Passes) -> bool:

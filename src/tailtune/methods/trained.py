@@ -194,6 +194,7 @@ def _fit(
     happened: Callable[[Step | Epoch], None],
 ) -> tuple[dict[str, Any], Found | None]:
     weights = None if rows.weights is None else rows.weights.astype(np.float32)
+    targets = None if rows.targets is None else rows.targets.astype(np.float32)
     steps: list[Step] = []
     epochs: list[Epoch] = []
     with torch.random.fork_rng(devices=[]):
@@ -205,6 +206,7 @@ def _fit(
             train=rows.train,
             settings=settings,
             class_weights=weights,
+            targets=targets,
             progress=progress,
         )
         for event in fit_tail(
@@ -215,6 +217,7 @@ def _fit(
             validation=rows.validation,
             settings=settings,
             class_weights=weights,
+            targets=targets,
         ):
             happened(event)
             if isinstance(event, Step):

@@ -17,10 +17,13 @@ from tailtune.report.decisions import calibration_line, decisions_page
 from tailtune.report.folds import folds
 from tailtune.report.front_matter import front_matter
 from tailtune.report.ladder import ladder
+from tailtune.report.levels import levels
 from tailtune.report.long import limit_line, long_texts
 from tailtune.report.losses import drawn_weights, losses_lines
 from tailtune.report.reading import reading_line
 from tailtune.report.scope import scope_lines
+from tailtune.report.swept import swept_line
+from tailtune.report.taught import teacher
 from tailtune.report.words import (
     ABSENT,
     UNPRINTABLE,
@@ -60,16 +63,18 @@ def render_report(metrics: Metrics) -> str:
         _verdict(metrics),
         _test(metrics),
         _comparison(metrics),
-        _as_text(folds(metrics)),
+        as_text(folds(metrics)),
         _per_class(metrics),
         _confusion(metrics),
-        *map(_as_text, several.sections(metrics)),
-        *(_as_text(made(metrics)) for made in (ranks.ranking, sections.slices, long_texts, making.learning)),
+        as_text(levels(metrics)),
+        as_text(teacher(metrics)),
+        *map(as_text, several.sections(metrics)),
+        *(as_text(made(metrics)) for made in (ranks.ranking, sections.slices, long_texts, making.learning)),
         decisions_page(metrics, escape, table),
         "\n\n".join(map(escape, scope_lines(metrics))),
         _data(metrics),
         _depths(metrics),
-        _as_text(ladder(metrics)),
+        as_text(ladder(metrics)),
         _choices(metrics),
         _curves(metrics),
         _cost(metrics),
@@ -99,7 +104,7 @@ def model_card(metrics: Metrics) -> str:
         _test(metrics),
         _comparison(metrics),
         _per_class(metrics),
-        *(_as_text(made) for made in several.sections(metrics) if made.name in ("baselines", "labels")),
+        *(as_text(made) for made in several.sections(metrics) if made.name in ("baselines", "labels")),
         _data(metrics),
         _reproduce({key: metrics[key] for key in ("command", "seed") if key in metrics}),
     ]
@@ -184,7 +189,7 @@ def _test(metrics: Metrics) -> str:
     lines = [(title, *(show(scores.get(key)) for scores in columns)) for title, show, key in known]
     header = ("", "test", "validation")[: 1 + len(columns)]
     rule = calibration_line(metrics) or several.rule_line(metrics)
-    said = [escape(line) for line in (rule, *losses_lines(metrics), reading_line(metrics))]
+    said = [escape(line) for line in (rule, *losses_lines(metrics), reading_line(metrics), swept_line(metrics))]
     return _joined(["## Result", table(header, lines), _spread(metrics), *said, _recipe(metrics)]).rstrip("\n")
 
 
@@ -237,7 +242,7 @@ def _confusion(metrics: Metrics) -> str:
     return f"## Confusions\n\n{title}\n\n{table(('true class', 'predicted as', 'rows'), lines)}"
 
 
-def _as_text(section: Section | None) -> str:
+def as_text(section: Section | None) -> str:
     """Return the words and tables of a section of report.html; its plots are left to that."""
     if section is None:
         return ""

@@ -17,10 +17,13 @@ from tailtune.report import making, quotes, ranks, sections, several, trust
 from tailtune.report.blocks import Section
 from tailtune.report.folds import folds
 from tailtune.report.ladder import ladder
+from tailtune.report.levels import levels
 from tailtune.report.long import long_texts
 from tailtune.report.losses import drawn_weights
 from tailtune.report.reading import reading_line
 from tailtune.report.scope import scope
+from tailtune.report.swept import swept_line
+from tailtune.report.taught import teacher
 from tailtune.report.words import Metrics, has_model, one_line, part, parts_of
 
 if TYPE_CHECKING:
@@ -40,19 +43,59 @@ def render_page(metrics: Metrics, worst: Rows = (), doubtful: Rows = ()) -> str:
         worst: Test rows with their texts, see ``quotes.worst``.
         doubtful: Training and validation rows with their texts, see ``quotes.doubtful``.
     """
-    style = _file("page.css")
     verdict = part(metrics, "verdict")
-    page = _template().render(
-        # The sheet is allowed by its hash: no other style could be put in, not even by a text that were not escaped.
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        style=style,
+    return filled(
+        kicker="Tailtune report",
         source=one_line(part(metrics, "data").get("source") or "a classifier"),
         made=made_with(metrics),
         verdict=one_line(verdict.get("text") or ""),
         tone=_TONES.get(str(verdict.get("kind")), "even"),
-        read=reading_line(metrics),
+        read=f"{reading_line(metrics)} {swept_line(metrics)}".strip(),
         figures=several.headline(metrics) or making.headline(metrics),
         sections=sections_of(metrics, worst, doubtful),
+        footer="This page holds texts of the data; the bundle and metrics.json hold none.",
+    )
+
+
+def filled(
+    *,
+    kicker: str,
+    source: str,
+    made: str,
+    verdict: str,
+    tone: str,
+    read: str,
+    figures: Sequence[Mapping[str, str]],
+    sections: Sequence[Section],
+    footer: str,
+) -> str:
+    """Return one page that needs no network and no script.
+
+    Args:
+        kicker: What kind of page it is.
+        source: What it is about, its heading.
+        made: What was used, one line.
+        verdict: The sentence that matters most.
+        tone: "good", "bad" or "even".
+        read: Sentences below the figures.
+        figures: The numbers at the top: name, value, note.
+        sections: In order.
+        footer: Which texts stand in it.
+    """
+    style = _file("page.css")
+    page = _template().render(
+        # The sheet is allowed by its hash: no other style could be put in, not even by a text that were not escaped.
+        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        style=style,
+        kicker=kicker,
+        source=source,
+        made=made,
+        verdict=verdict,
+        tone=tone,
+        read=read,
+        figures=figures,
+        sections=sections,
+        footer=footer,
     )
     return page + "\n"
 
@@ -64,6 +107,8 @@ def _of_one(metrics: Metrics, worst: Rows, doubtful: Rows) -> list[Section | Non
         folds(metrics),
         sections.classes(metrics),
         sections.confusion(metrics),
+        levels(metrics),
+        teacher(metrics),
         quotes.worst(metrics, worst),
         quotes.doubtful(metrics, doubtful),
         trust.calibration(metrics),

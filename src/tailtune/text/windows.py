@@ -18,6 +18,7 @@ from tailtune.errors import BundleError, ConfigError
 
 Indices = NDArray[np.int64]
 Scores = TypeVar("Scores", NDArray[np.float32], NDArray[np.float64])
+Labels = TypeVar("Labels", NDArray[np.int64], NDArray[np.float64])
 Kind = Literal["truncate-tail", "truncate-head", "windows"]
 Merge = Literal["mean", "vote", "max"]
 
@@ -156,7 +157,7 @@ class Windows:
         ends = np.cumsum(counts)
         return np.repeat(starts - ends + counts, counts) + np.arange(counts.sum())
 
-    def rows(self, texts: Indices, labels: Indices) -> tuple[Indices, Indices, NDArray[np.float64] | None]:
+    def rows(self, texts: Indices, labels: Labels) -> tuple[Indices, Labels, NDArray[np.float64] | None]:
         """Return the windows of these texts as rows to learn from: which, their labels, and their weights.
 
         Every window has the label of its text and 1 / the number of its text's windows as its weight, so that every
@@ -164,12 +165,12 @@ class Windows:
 
         Args:
             texts: Which of the texts.
-            labels: [texts] of all of them.
+            labels: [texts], or [texts, C], of all of them.
         """
         if self.single:
             return texts, labels[texts], None
         counts = self.counts[texts]
-        return self.of(texts), np.repeat(labels[texts], counts), np.repeat(1.0 / counts, counts)
+        return self.of(texts), np.repeat(labels[texts], counts, axis=0), np.repeat(1.0 / counts, counts)
 
     def take(self, texts: Indices) -> Windows:
         """Return those of the given texts, in that order."""

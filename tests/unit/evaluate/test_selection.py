@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tailtune.evaluate.intervals import wilson
-from tailtune.evaluate.selection import best_of, expected_best
+from tailtune.evaluate.selection import best_of, best_of_rows, expected_best
 
 
 @pytest.mark.parametrize(("choices", "largest"), [(1, 0.0), (2, 0.5642), (5, 1.1630), (10, 1.5388), (50, 2.2491)])
@@ -55,3 +55,54 @@ def test_a_perfect_score_is_not_certain() -> None:
     assert found["optimism"] > 0
     assert found["interval"][0] < wilson(300, 300)[0]
     assert best_of(290, 300, 1)["optimism"] == 0
+
+
+def test_the_best_of_equals_is_no_better_than_they_are() -> None:
+    """Over 60 samples of ten equally good classifiers: the best looks better than it is, corrected it does not."""
+    random = np.random.default_rng(0)
+    apparent, corrected = [], []
+    for sample in range(60):
+        rows = random.exponential(0.5, size=(10, 200))
+        found = best_of_rows(rows, np.arange(200), smaller=True, seed=sample, draws=100)
+        assert found is not None
+        apparent.append(found["apparent"])
+        corrected.append(found["corrected"])
+        assert found["optimism"] == pytest.approx(max(0.0, found["corrected"] - found["apparent"]))
+    error = 0.5 / np.sqrt(200)
+    assert 0.5 - np.mean(apparent) == pytest.approx(1.5388 * error, rel=0.15)  # the mean of the best of ten
+    assert abs(np.mean(corrected) - 0.5) < 0.25 * error
+
+
+def test_a_clear_winner_keeps_its_score() -> None:
+    """Chosen in every draw, it owes nothing to chance, and is better than what there was by what it is."""
+    rows = np.stack([np.full(50, 0.9), np.full(50, 0.2), np.full(50, 0.5)])
+    rows += np.linspace(0, 0.1, 50)
+    found = best_of_rows(rows, np.arange(50), smaller=True, seed=0)
+    assert found is not None
+    assert found["corrected"] == pytest.approx(found["apparent"], abs=1e-3)
+    assert found["gain"] == pytest.approx(0.7)
+    assert found["gain_interval"] == pytest.approx([0.7, 0.7])
+
+
+def test_larger_can_be_better() -> None:
+    """Of accuracies the largest is taken, and its interval is in order."""
+    random = np.random.default_rng(1)
+    rows = (random.random((5, 300)) < np.array([[0.6], [0.7], [0.8], [0.85], [0.9]])).astype(np.float64)
+    found = best_of_rows(rows, np.arange(300), smaller=False, seed=0)
+    assert found is not None
+    assert found["apparent"] == pytest.approx(rows.mean(axis=1).max())
+    low, high = found["interval"]
+    assert low < found["corrected"] < high
+    assert found["gain"] == pytest.approx(0.3, abs=0.06)
+
+
+def test_near_duplicates_are_drawn_together() -> None:
+    """Rows that repeat each other ten times say no more than one of them: the interval is as wide."""
+    random = np.random.default_rng(2)
+    rows = random.exponential(0.5, size=(4, 60))
+    alone = best_of_rows(rows, np.arange(60), smaller=True, seed=0)
+    tenfold = best_of_rows(np.repeat(rows, 10, axis=1), np.repeat(np.arange(60), 10), smaller=True, seed=0)
+    assert alone is not None
+    assert tenfold is not None
+    assert tenfold["interval"] == pytest.approx(alone["interval"])
+    assert best_of_rows(rows, np.zeros(60, dtype=np.int64), smaller=True, seed=0) is None

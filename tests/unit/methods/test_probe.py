@@ -17,8 +17,10 @@ from tailtune.features.store import Features, Indices
 from tailtune.labels import LabelSet
 from tailtune.methods.probe import (
     DEPTH_WORK,
+    FEW_ROWS,
     PENALTIES,
     SCOUT,
+    TINY,
     Candidate,
     HeldOut,
     Linear,
@@ -27,6 +29,7 @@ from tailtune.methods.probe import (
     choose_probe,
     fit_linear,
     one_standard_error,
+    steady,
 )
 from tailtune.methods.scorers import Pooling, ProbeScorer, probabilities, score_features
 from tailtune.methods.tasks import TOLERANCE
@@ -223,6 +226,21 @@ def test_one_standard_error_prefers_the_shallowest_that_is_as_good() -> None:
     assert one_standard_error([beyond]) is beyond
 
 
+def test_few_rows_take_the_usual_depth_among_those_as_good() -> None:
+    """The nearest to it within one error; with rows enough, or where the usual one is worse, nothing changes."""
+    random = np.random.default_rng(0)
+    noise = random.random((3, FEW_ROWS))
+
+    def three(rows: int) -> list[Candidate]:
+        depths = zip((3, 9, 15), noise[:, :rows], strict=True)
+        return [candidate(depth, (losses - losses.mean() + 1.0).tolist()) for depth, losses in depths]
+
+    assert [steady(three(FEW_ROWS - 1), usual=usual).depth for usual in (1, 3, 8.4, 9, 30)] == [3, 3, 9, 9, 15]
+    assert steady(three(FEW_ROWS), usual=9).depth == 3
+    shallow, worse = candidate(3, [0.1, 0.2, 0.3]), candidate(9, [0.2, 0.3, 0.5])
+    assert steady([shallow, worse], usual=9) is shallow
+
+
 def test_the_error_is_that_of_the_difference() -> None:
     """Losses that vary much from row to row but agree between candidates leave little error."""
     best = candidate(2, [0.0, 5.0, 0.0, 5.0])
@@ -251,13 +269,23 @@ def test_folds_keep_groups_together() -> None:
 @pytest.mark.parametrize("why", ["work", "tiny class"])
 def test_validation_alone_judges_where_folding_is_dear_or_impossible(why: str) -> None:
     """Above the work limit, and when a class has fewer groups than folds, the two parts serve as they are."""
-    labels, most = np.arange(60) % 2, 8 * 60 - 1.0
+    labels, most = np.arange(100) % 2, 8 * 100 - 1.0
     if why == "tiny class":
-        labels, most = np.array([0] * 56 + [1] * 4)[np.random.default_rng(0).permutation(60)], DEPTH_WORK
-    rows = rows_of(labels, train=45, validation=15)
+        labels, most = np.array([0] * 96 + [1] * 4)[np.random.default_rng(0).permutation(100)], DEPTH_WORK
+    rows = rows_of(labels, train=60, validation=TINY)
     ((learn, judge),) = _folds(rows, 8, most)
     assert np.array_equal(learn, rows.train)
     assert np.array_equal(judge, rows.validation)
+
+
+def test_a_tiny_validation_part_does_not_judge_alone() -> None:
+    """With two to four groups of a class all rows are folded; with one the validation part is all there is."""
+    labels = np.array([0] * 20 + [1] * 3)[np.random.default_rng(0).permutation(23)]
+    folds = list(_folds(rows_of(labels, train=16, validation=7), 8, DEPTH_WORK))
+    assert len(folds) == 3
+    assert sorted(np.concatenate([judge for _, judge in folds])) == list(range(23))
+    ((learn, judge),) = _folds(rows_of([0] * 22 + [1], train=16, validation=7), 8, DEPTH_WORK)
+    assert (len(learn), len(judge)) == (16, 7)
 
 
 def test_without_validation_the_training_rows_are_folded() -> None:

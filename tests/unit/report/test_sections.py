@@ -95,6 +95,26 @@ def test_a_far_baseline_is_named_not_drawn() -> None:
     assert len(table.rows) == 4
 
 
+def lead(gain: float, *, before: int = 1951) -> str:
+    """What is said of more labels after such a gain from ``before`` to 3,902 rows, to a log loss of 0.05."""
+    metrics: dict[str, Any] = copy.deepcopy(METRICS)
+    curve = metrics["detail"]["learning_curve"]
+    curve["last_step"] = {"gain": gain, "interval": [gain / 2, 2 * gain]}
+    curve["points"][-2]["rows"] = before
+    curve["points"][-1] |= {"rows": 3902, "log_loss": 0.05}
+    section = making.learning(metrics)
+    assert section is not None
+    return section.lead
+
+
+def test_twice_the_labels() -> None:
+    """Half of a clear gain by a doubling is expected again, between none and all of it; of a steeper curve nothing."""
+    said = "With twice the labels, 7,804, expect a log loss of about 0.040, half of this gain again"
+    assert f"{said} (0.030 if all of it came again, 0.050 if none)." in lead(0.02)
+    assert "With twice the labels" not in lead(0.02, before=1500)
+    assert "With twice the labels" not in lead(0.06)
+
+
 @pytest.mark.parametrize(
     ("bounds", "said"), [((0.01, 0.03), "Probably yes."), ((-0.01, 0.03), "Not clear."), ((-0.03, -0.01), "Not by")]
 )
@@ -105,6 +125,7 @@ def test_more_labels(bounds: tuple[float, float], said: str) -> None:
     section = making.learning(metrics)
     assert section is not None
     assert section.lead.startswith(said)
+    assert ("With twice the labels" in section.lead) == (bounds[0] > 0)
     metrics["detail"]["learning_curve"]["points"][-2]["rows"] = 976
     far = making.learning(metrics)
     assert far is not None
