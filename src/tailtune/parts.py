@@ -119,8 +119,9 @@ def _refuse_for_shares(config: TrainConfig) -> None:
 
 def _chapter(config: TrainConfig, progress: Progress) -> tuple[Dataset, Split]:
     named = catalog.locate(config.data, progress)
-    columns = {"text_column": config.text_column, "label_column": config.label_column}
-    dataset, split = chapter_split(named.path, **columns, progress=progress)
+    dataset, split = chapter_split(
+        named.path, text_column=config.text_column, label_column=config.label_column, progress=progress
+    )
     _refuse_for_lists(config, dataset)
     return catalog.with_source(dataset, named), split
 

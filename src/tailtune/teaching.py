@@ -25,6 +25,7 @@ from tailtune.ledger import overlap
 from tailtune.predict import Predictor
 from tailtune.progress import Progress, Say
 from tailtune.rules import Doubles, Indices
+from tailtune.runs import Stopwatch
 
 # Shares below this are not worth remembering: of 150 classes most have less.
 SMALLEST = 1e-4
@@ -61,13 +62,16 @@ class Taught:
         return {"teacher": {**self.about, "test": kept}}
 
 
-def teach(config: TrainConfig, dataset: Dataset, split: Split, *, progress: Progress, say: Say) -> Taught:
+def teach(
+    config: TrainConfig, dataset: Dataset, split: Split, *, watch: Stopwatch, progress: Progress, say: Say
+) -> Taught:
     """Return what is to be learnt: labels, soft labels, or a teacher's answers mixed with them.
 
     Args:
         config: Says who teaches, on which further texts, and how much the teacher counts beside the labels.
         dataset: The rows that serve a part.
         split: Of them.
+        watch: Given the seconds of the teacher.
         progress: Told how far the teacher is.
         say: Told how many unlabelled texts are used.
 
@@ -77,7 +81,15 @@ def teach(config: TrainConfig, dataset: Dataset, split: Split, *, progress: Prog
     """
     if config.teacher is None:
         return Taught(dataset=dataset, split=split)
-    teacher = Predictor.load(config.teacher, device=config.device)
+    with watch.stage("teacher"):
+        teacher = Predictor.load(config.teacher, device=config.device)
+        return _by_teacher(teacher, config, dataset, split, progress=progress, say=say)
+
+
+def _by_teacher(
+    teacher: Predictor, config: TrainConfig, dataset: Dataset, split: Split, *, progress: Progress, say: Say
+) -> Taught:
+    assert config.teacher is not None
     _require_fits(config.teacher, teacher, dataset, split)
     extended, parts, left_out = _with_unlabelled(config, dataset, split, progress)
     count = len(extended) - len(dataset)

@@ -84,9 +84,8 @@ def train(
             say(finding.message)
     used, parts = without_unused(dataset, split)
     with store_root(keep=config.cache) as root:
-        with watch.stage("teacher"):
-            taught = teach(config, used, parts, progress=progress, say=say)
-        about = {"store": root, "watch": watch, "progress": progress, "say": say}
+        taught = teach(config, used, parts, watch=watch, progress=progress, say=say)
+        about: Any = {"store": root, "watch": watch, "progress": progress, "say": say}
         learnt = learn(taught.dataset, taught.split, config, counts=dataset.counts, **about)
         metrics = {"data": describe_data(dataset, split), **_describe(config, parts, learnt)}
         asked = {"run": folder.name, "settings": settings_hash(config.as_json(), dataset.sha256)}

@@ -16,7 +16,20 @@ from typing import Annotated, cast
 import typer
 
 from tailtune import __version__
-from tailtune.cli import bench, cache, compare, label, ledger, models, predict, suggest, sweep, train, zero_shot
+from tailtune.cli import (
+    bench,
+    cache,
+    compare,
+    experiments,
+    label,
+    ledger,
+    models,
+    predict,
+    suggest,
+    sweep,
+    train,
+    zero_shot,
+)
 from tailtune.cli import data as data
 from tailtune.cli import evaluate as evaluate
 from tailtune.cli import import_ as import_
@@ -67,6 +80,7 @@ inspect.register(app)
 cache.register(app)
 ledger.register(app)
 bench.register(app)
+experiments.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -33,6 +35,28 @@ def wilson(correct: int, rows: int, level: float = 0.95) -> tuple[float, float]:
     half = z * math.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows)) / shrink
     # At the two ends the formula gives 0 and 1 only up to rounding.
     return (0.0 if correct == 0 else middle - half, 1.0 if correct == rows else middle + half)
+
+
+def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Return Student's interval (low, high) of the mean of what repetitions of one experiment gave.
+
+    It says how far another set of repetitions would differ, not how far other texts would.
+
+    Args:
+        values: At least 2.
+        level: Coverage asked for, in (0, 1).
+
+    Raises:
+        ValueError: If there are fewer, or ``level`` lies outside (0, 1).
+    """
+    from scipy.special import stdtrit
+
+    if len(values) < 2:
+        raise ValueError(f"want at least 2 values, got {len(values)}")
+    _require_level(level)
+    mean = statistics.fmean(values)
+    half = float(stdtrit(len(values) - 1, (1 + level) / 2)) * statistics.stdev(values) / math.sqrt(len(values))
+    return mean - half, mean + half
 
 
 def difference_interval(correct: int, rows: int, other_correct: int, other_rows: int) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from tailtune.features.store import Features
 from tailtune.labels import LabelSet
 from tailtune.methods.scan import usual_depth
 from tailtune.methods.scorers import (
+    NoScorer,
     Pooling,
     ProbeScorer,
     in_order,
@@ -67,7 +68,7 @@ def classifier_view(bundle: Bundle, texts: Sequence[str], *, store: Path, progre
     tokens, windows = bundle.tokenizer.read(texts)
     backbone = Backbone(bundle.decoder, device=choose_device("auto", bundle.precision))
     weights, scorer = bundle.about.get("model", {}).get("sha256"), bundle.scorer
-    if isinstance(scorer, ProbeScorer) and weights:
+    if isinstance(scorer, ProbeScorer) and weights and bundle.blend is None:
         kept = store_of(store, weights=weights, precision=bundle.precision)
         features = kept.features(backbone, tokens, scorer.wanted, progress=progress)
         features.windows = windows
@@ -77,6 +78,8 @@ def classifier_view(bundle: Bundle, texts: Sequence[str], *, store: Path, progre
             vectors=_pooled(features, scorer.depth, scorer.pooling), labels=bundle.labels, probabilities=answers
         )
     answers = Predictor(bundle).predict_proba(texts, progress=progress)
+    if isinstance(scorer, NoScorer):  # n-grams alone: what they say of the texts is all there is to compare
+        return View(vectors=answers.astype(np.float32), labels=bundle.labels, probabilities=answers)
     cut, pooled = scorer.wanted.depth, []
     for piece in backbone.run(tokens, Wanted(pooled=(cut,))):
         pooled.append((piece.batch.texts, pool(piece.pooled[cut], "last+mean")))

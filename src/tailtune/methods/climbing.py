@@ -190,8 +190,8 @@ class _Frozen:
             self._ladder.skip(name, title, why)
             return
         with self._ladder.timed():
-            judged = self._rows.judge_mixed([self._scores[each] for each in names])
             mix = self._weights(names)
+            judged = self._rows.judge_mixed([self._scores[each] for each in mix.names])
         title = " + ".join(f"{mix.weights[each]:.2f} {self.party.title(each)}" for each in mix.names)
         if self._step(name, title, judged, besides="" if OWN in mix.names else self._given.needs_model):
             self.party.mix = mix

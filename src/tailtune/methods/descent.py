@@ -11,7 +11,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -247,7 +247,8 @@ def _taught(
     if features.windows.single:
         return labels, None
     counts = features.windows.counts
-    return np.repeat(labels, counts, axis=0), np.repeat(most / counts, counts).astype(np.float32)
+    repeated: Any = np.repeat(labels, counts, axis=0)
+    return repeated, np.repeat(most / counts, counts).astype(np.float32)
 
 
 class Descent:

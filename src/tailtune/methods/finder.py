@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from tailtune.errors import TrainingDiverged
 from tailtune.features.store import Features, Indices
-from tailtune.methods.averages import copied, put, trained_weights
+from tailtune.methods.averages import Weights, copied, put, trained_weights
 from tailtune.methods.descent import Descent, Lessons, TailSettings, judged, steps_of
 from tailtune.methods.scorers import TailScorer
 from tailtune.progress import Progress, silent
@@ -34,8 +34,9 @@ Doubles = NDArray[np.float64]
 APART = 3.0
 # Rates tried at most: two steps beyond the three around the middle, so a guess that is wrong by 27 is made good.
 MOST_TRIED = 5
-# Steps of all runs together, as a share of those of the training. Each run has at least the fewest: with ten, the best
-# rate still hung on the head's start (docs/log.md). And at most the most: a longer training needs no longer search.
+# Steps of all runs together, as a share of those of the training. Each run has at least the fewest: with ten, a rate
+# three times as high was found, the shorter a run the more it flatters high ones (docs/log.md). And at most the most:
+# a longer training needs no longer search.
 SHARE = 0.15
 FEWEST_STEPS, MOST_STEPS = 20, 100
 # Training rows kept out to judge by, at most; of few rows a quarter.
@@ -174,7 +175,7 @@ def find_rate(
     """
     trial = _Trial(tail, features, labels, train=train, settings=settings, class_weights=class_weights, targets=targets)
     middle = MIDDLES[kind_of(tail)] * WIDTH / tail.decoder.config.width
-    with _given_back(tail):
+    with _given_back(tail, trial.start):
         before = trial.judge()
         results = Results(before)
 
@@ -203,9 +204,8 @@ def find_rate(
 
 
 @contextlib.contextmanager
-def _given_back(tail: TailScorer) -> Iterator[None]:
-    """The tail is afterwards as it is now, and so is what random numbers are drawn next."""
-    start = copied(trained_weights(tail))
+def _given_back(tail: TailScorer, start: Weights) -> Iterator[None]:
+    """The tail is at its start afterwards, and the random numbers drawn next are those that would be drawn now."""
     with torch.random.fork_rng():
         try:
             yield
@@ -319,6 +319,7 @@ class _Trial:
         kept_out: Training texts to judge by.
         planned: Optimiser steps of the training itself.
         steps: Of each run.
+        start: The trained weights before any.
     """
 
     def __init__(
@@ -350,7 +351,7 @@ class _Trial:
         )
         self.planned = steps_of(len(features.windows.of(train)), settings)
         self.steps = int(np.clip(SHARE * self.planned / MOST_TRIED, FEWEST_STEPS, MOST_STEPS))
-        self._start = copied(trained_weights(tail))
+        self.start = copied(trained_weights(tail))
         self._batches = list(self._drawn())
 
     def _drawn(self) -> Iterator[Indices]:
@@ -365,7 +366,7 @@ class _Trial:
 
     def run(self, rate: float) -> Doubles | None:
         """Return [rows] losses after a short training at ``rate``, or None if it diverged."""
-        put(self._start, self._tail)
+        put(self.start, self._tail)
         torch.manual_seed(self._settings.seed)
         descent = Descent(self._lessons, replace(self._settings, learning_rate=rate), steps=self.steps)
         try:

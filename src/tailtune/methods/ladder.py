@@ -37,7 +37,7 @@ FEWEST = 300
 # Part of a budget of time that is left for calibration, the test and the report.
 KEPT = 0.1
 # Weights below this share of all of them are not worth another reading of each text.
-SLIGHT = 0.03
+SLIGHT = 0.08
 
 Rows = Literal["folds", "validation"]
 

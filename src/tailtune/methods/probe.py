@@ -178,16 +178,19 @@ def fit_linear(
     centred: Floats = vectors - mean
     spread = np.sqrt(_mean(np.square(centred), shares))
     scale: Floats = np.where(spread > 1e-6 * (1.0 + np.abs(mean)), spread, 1.0).astype(np.float32)
-    soft, of_rows = isinstance(labels.flat[0], np.floating), shares
-    if weights is not None and not soft:
-        of_rows = weights[labels] * (1.0 if shares is None else shares)
-    settings: Any = {"penalty": penalty, "of_rows": of_rows}
-    if soft or given is not None:
-        targets = labels.astype(np.float64) if soft else np.eye(classes)[labels]
-        weight, bias, strength = regress_on_shares(centred / scale, targets, given=given, **settings)
-        return Linear(mean=mean, scale=scale, weight=weight, bias=bias, strength=strength)
-    weight, bias = task_of(labels).regress(centred / scale, labels, classes=classes, **settings)
-    return Linear(mean=mean, scale=scale, weight=weight, bias=bias)
+    standard: Floats = centred / scale
+    if np.issubdtype(labels.dtype, np.floating):
+        targets, of_rows = labels.astype(np.float64), shares
+    else:
+        ids, of_rows = labels.astype(np.int64, copy=False), shares
+        if weights is not None:
+            of_rows = weights[ids] * (1.0 if shares is None else shares)
+        if given is None:
+            weight, bias = task_of(ids).regress(standard, ids, penalty=penalty, classes=classes, of_rows=of_rows)
+            return Linear(mean=mean, scale=scale, weight=weight, bias=bias)
+        targets = np.eye(classes)[ids]
+    weight, bias, strength = regress_on_shares(standard, targets, penalty=penalty, of_rows=of_rows, given=given)
+    return Linear(mean=mean, scale=scale, weight=weight, bias=bias, strength=strength)
 
 
 def _mean(vectors: Floats, shares: Doubles | None) -> Doubles:

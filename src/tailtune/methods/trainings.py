@@ -277,6 +277,7 @@ class Trainer:
         if len(texts) < FEWEST or not others:
             mix = party.mix if OWN in party.mix.names else ALONE
             return mix, party.judged(mix, own, self._rows)
-        scores = [own.scores(texts), *(party.entrant(name).scores(texts) for name in others)]
-        weights = dict(zip([OWN, *others], self._rows.weights(scores), strict=True))
-        return (Mix(weights) if weights[OWN] > 0 else party.mix), self._rows.judge_mixed(scores)
+        scores = {OWN: own.scores(texts), **{name: party.entrant(name).scores(texts) for name in others}}
+        weights = dict(zip(scores, self._rows.weights(list(scores.values())), strict=True))
+        mix = Mix(weights if weights[OWN] > 0 else {OWN: 1.0})  # without its part there would be nothing to compare
+        return mix, self._rows.judge_mixed([scores[name] for name in mix.names])

@@ -70,6 +70,18 @@ def test_the_chapters_leaks_are_counted_and_said(chapter: tuple[Dataset, Split])
     assert "not_the_chapters_rows" not in {finding.kind for finding in dataset.findings}
 
 
+def test_the_bonus_split_shuffles_the_same_rows_once_more(sms_spam: Path, chapter: tuple[Dataset, Split]) -> None:
+    """That of the bonus experiments: other parts of the same rows, 141 ham and 159 spam to test with."""
+    dataset, split = chapter_split(sms_spam, bonus=True)
+    main = chapter[1]
+    assert split.kind == "bonus"
+    assert counts(dataset, split.test) == (141, 159)
+    assert (split.unused == main.unused).all()
+    drawn, others = (np.concatenate([each.train, each.validation, each.test]) for each in (split, main))
+    assert sorted(drawn) == sorted(others)
+    assert not (drawn == others).all()
+
+
 def test_other_line_ends_change_nothing(sms_spam: Path, chapter: tuple[Dataset, Split], tmp_path: Path) -> None:
     """A copy with CR LF holds the chapter's rows too."""
     copy = tmp_path / "SMSSpamCollection.tsv"

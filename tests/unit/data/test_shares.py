@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -73,4 +72,4 @@ def test_names_stay_names() -> None:
     with pytest.raises(ConfigError, match="--label-columns and --label-shares contradict each other"):
         LabelForm.given(None, "a", "b")
     assert dataset_from_lists(["a"], ["ham"]).targets(dataset_from_lists(["a"], ["ham"]).label_set) is None
-    assert np.array_equal(dataset_from_lists(["a"], ["ham"]).shared, [{"ham": 1.0}])
+    assert dataset_from_lists(["a"], ["ham"]).shared == ({"ham": 1.0},)

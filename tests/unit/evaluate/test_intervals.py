@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tailtune.evaluate.intervals import mcnemar_p, wilson
+from tailtune.evaluate.intervals import mcnemar_p, mean_interval, wilson
 
 
 def test_wilson_of_a_published_result() -> None:
@@ -86,3 +86,21 @@ def test_mcnemar_refuses_other_rows() -> None:
     """Vectors of different length are a ValueError."""
     with pytest.raises(ValueError, match="want two arrays"):
         mcnemar_p(np.array([True]), np.array([True, False]))
+
+
+@pytest.mark.parametrize("values", [[0.9, 0.8], [0.95, 0.96, 0.94, 0.95], [1.0, 1.0, 1.0]])
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_mean_interval_equals_scipy(values: list[float], level: float) -> None:
+    """Student's interval of a mean; a point where all values are one."""
+    from scipy.stats import sem, t
+
+    reference = (
+        t.interval(level, len(values) - 1, loc=np.mean(values), scale=sem(values)) if len(set(values)) > 1 else (1, 1)
+    )
+    assert mean_interval(values, level) == pytest.approx(reference)
+
+
+def test_mean_interval_needs_two_values() -> None:
+    """One run says nothing about another."""
+    with pytest.raises(ValueError, match="at least 2 values"):
+        mean_interval([0.9])

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from support.classifiers import (
+    blended_bundle,
     int8_bundle,
+    ngrams_bundle,
     padded_bundle,
     probe_bundle,
     ruled_bundle,
@@ -25,7 +27,24 @@ from tailtune.labelling.view import classifier_view, model_view
 from tailtune.predict import Predictor
 
 TEXTS = [*messages(12)[0], "a long one " * 20, "ok"]
-KINDS = [probe_bundle, tail_bundle, ruled_bundle, windows_bundle, several_bundle, padded_bundle, int8_bundle]
+
+
+def mixed_bundle(model: Path) -> Bundle:
+    """Return a blend whose members read the same model."""
+    return blended_bundle(model, model)
+
+
+KINDS = [
+    probe_bundle,
+    tail_bundle,
+    ruled_bundle,
+    windows_bundle,
+    several_bundle,
+    padded_bundle,
+    int8_bundle,
+    ngrams_bundle,
+    mixed_bundle,
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -49,7 +68,7 @@ def test_it_says_what_the_classifier_predicts(
     assert view.labels == bundle.labels
     assert np.isfinite(view.vectors).all()
     kept = [each for each in stores(tmp_path) if each.texts]
-    assert bool(kept) == (named and kind not in (tail_bundle, padded_bundle))
+    assert bool(kept) == (named and kind not in (tail_bundle, padded_bundle, ngrams_bundle, mixed_bundle))
 
 
 def test_a_pretrained_model_is_looked_at_on_its_way_up(tmp_path: Path, tiny_llama: Path, tiny_bert: Path) -> None:

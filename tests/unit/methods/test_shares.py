@@ -22,16 +22,15 @@ def _rows(classes: int) -> tuple[np.ndarray, np.ndarray]:
 def test_whole_shares_are_labels(classes: int) -> None:
     """Probabilities equal those of scikit-learn's regression on the labels."""
     vectors, labels = _rows(classes)
-    settings = {"penalty": 0.3, "of_rows": None}
-    expected = OneLabel().regress(vectors, labels, classes=classes, **settings)
-    got = regress_on_shares(vectors, np.eye(classes)[labels], **settings)
+    expected = OneLabel().regress(vectors, labels, classes=classes, penalty=0.3, of_rows=None)
+    got = regress_on_shares(vectors, np.eye(classes)[labels], penalty=0.3, of_rows=None)
 
     def probabilities(found: tuple[np.ndarray, ...]) -> np.ndarray:
         scores = vectors @ found[0].T + found[1]
         powers = np.exp(scores - scores.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
-    assert probabilities(got) == pytest.approx(probabilities(expected), abs=3e-3)
+    assert probabilities(got[:2]) == pytest.approx(probabilities(expected), abs=3e-3)
 
 
 def test_a_shared_row_is_two_weighed_rows() -> None:
