@@ -26,6 +26,7 @@ from tailtune.predict import Predictor
 from tailtune.progress import Progress, Say
 from tailtune.rules import Doubles, Indices
 from tailtune.runs import Stopwatch
+from tailtune.template import Template
 
 # Shares below this are not worth remembering: of 150 classes most have less.
 SMALLEST = 1e-4
@@ -90,7 +91,7 @@ def _by_teacher(
     teacher: Predictor, config: TrainConfig, dataset: Dataset, split: Split, *, progress: Progress, say: Say
 ) -> Taught:
     assert config.teacher is not None
-    _require_fits(config.teacher, teacher, dataset, split)
+    _require_fits(config.teacher, teacher, config, dataset, split)
     extended, parts, left_out = _with_unlabelled(config, dataset, split, progress)
     count = len(extended) - len(dataset)
     if config.unlabelled:
@@ -123,7 +124,12 @@ def _mixed(said: Mapping[str, float], labelled: Mapping[str, float], share: floa
     return {name: value / total for name, value in kept.items()}
 
 
-def _require_fits(path: str, teacher: Predictor, dataset: Dataset, split: Split) -> None:
+def _joined_by(template: Template | None) -> tuple[tuple[str, ...], ...] | None:
+    """What a text is made of where that is several columns; the words around it are each classifier's own."""
+    return (template.columns, template.between) if template is not None and template.joins else None
+
+
+def _require_fits(path: str, teacher: Predictor, config: TrainConfig, dataset: Dataset, split: Split) -> None:
     if teacher.bundle.labels.several or dataset.sets is not None:
         raise ConfigError("--teacher is for one label per text", hint="leave it away")
     if teacher.labels != dataset.label_set.names:
@@ -132,6 +138,9 @@ def _require_fits(path: str, teacher: Predictor, dataset: Dataset, split: Split)
             f"{', '.join(map(repr, dataset.label_set.names[:10]))}",
             hint="teach with a classifier of the same labels",
         )
+    if _joined_by(teacher.bundle.tokenizer.template) != _joined_by(config.made_by):
+        said = f"--teacher {path} reads texts of other columns, or joined in another way, than --template makes here"
+        raise ConfigError(said, hint="teach with a classifier of the same template")
     learnt = overlap(Path(path), [dataset.texts[at] for at in split.test.tolist()])
     if seen := sum(count for part, count in learnt.items() if part != "test"):
         raise DataError(
@@ -147,7 +156,9 @@ def _with_unlabelled(
     """The rows with the unlabelled texts behind them, in training; and how many were left out."""
     if config.unlabelled is None:
         return dataset, split, 0
-    read = read_texts(Path(config.unlabelled), text_column=config.text_column, progress=progress).texts
+    read = read_texts(
+        Path(config.unlabelled), text_column=config.text_column, template=config.made_by, progress=progress
+    ).texts
     texts = [text for text in read if not is_blank(text)]
     chains = find_near((*dataset.texts, *texts), config.near_duplicates).chains()
     held_out = chains[np.concatenate((split.validation, split.test))]

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tailtune.bundle import Bundle, read_bundle
 from tailtune.data.catalog import open_dataset
 from tailtune.data.dataset import Dataset
 from tailtune.data.marks import row_marks
 from tailtune.data.several import LabelForm
-from tailtune.errors import TailtuneError
+from tailtune.errors import ConfigError, TailtuneError
 from tailtune.ledger import run_folder, seen_marks
 from tailtune.progress import Progress, silent
 from tailtune.storage import read_json
+from tailtune.template import Template
 
 _LEARNT = ("train", "validation")
 
@@ -31,6 +33,21 @@ class Known:
     marks: frozenset[str]
     texts: tuple[str, ...] = ()
     learnt: Dataset | None = None
+
+
+def classifier_of(path: Path) -> Bundle:
+    """Return the classifier saved at ``path``, where it reads texts as they are labelled here: from one text column.
+
+    Raises:
+        BundleError: If it cannot be used.
+        ConfigError: If its template names columns: what is written for people to label would lack them.
+    """
+    bundle = read_bundle(path)
+    template = bundle.tokenizer.template
+    if template is not None and template.text_column is not None:
+        said = f"{path}: its template reads {', '.join(template.columns)}, and texts to label are one column"
+        raise ConfigError(said, hint="take a classifier of {text}, or --model instead of one")
+    return bundle
 
 
 def known_of(path: Path, *, progress: Progress = silent) -> Known:
@@ -58,6 +75,7 @@ def _dataset(config: dict[str, Any], progress: Progress) -> Dataset:
         config["data"],
         text_column=config["text_column"],
         label_column=config["label_column"],
-        form=LabelForm.given(config["label_separator"], config["label_columns"]),
+        form=LabelForm.given(config["label_separator"], config["label_columns"], config.get("label_shares")),
+        template=Template.parse(config["template"]) if config.get("template") else None,
         progress=progress,
     )

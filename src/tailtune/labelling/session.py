@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tailtune.bundle import Bundle, read_bundle
+from tailtune.bundle import Bundle
 from tailtune.data.read import TextRows
 from tailtune.errors import ConfigError, DataError
 from tailtune.labelling.answers_file import AnswersFile
 from tailtune.labelling.choosing import By, choose, directions, uncertainty
-from tailtune.labelling.known import Known, known_of
+from tailtune.labelling.known import Known, classifier_of, known_of
 from tailtune.labelling.pool import pool_of
 from tailtune.labelling.view import View, classifier_view, model_view
 from tailtune.labels import LabelSet
@@ -199,7 +199,7 @@ def open_session(
         DataError: If ``out`` holds something else or other labels, or nothing is left to label.
         BundleError: If the classifier cannot be used.
     """
-    bundle = None if classifier is None else read_bundle(Path(classifier))
+    bundle = None if classifier is None else classifier_of(Path(classifier))
     labels = _labels(names, bundle)
     answers = AnswersFile(out)
     _require_known(answers, labels)

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tailtune.bundle import Bundle, read_bundle
+from tailtune.bundle import Bundle
 from tailtune.data.read import TextRows
 from tailtune.errors import ConfigError
 from tailtune.labelling.choosing import By, Measure, choose, directions, uncertainty
-from tailtune.labelling.known import Known, known_of
+from tailtune.labelling.known import Known, classifier_of, known_of
 from tailtune.labelling.pool import pool_of
 from tailtune.labelling.view import View, classifier_view, model_view
 from tailtune.labels import LabelSet
@@ -104,7 +104,7 @@ def suggest(
         raise ConfigError(f"--count {count}: expected 1 or more")
     if classifier is None and by not in (None, "diversity"):
         raise ConfigError(f"--by {by}: nothing knows any label yet", hint="give a run or bundle, or --by diversity")
-    bundle = None if classifier is None else read_bundle(Path(classifier))
+    bundle = None if classifier is None else classifier_of(Path(classifier))
     known = Known(marks=frozenset()) if classifier is None else known_of(Path(classifier), progress=progress)
     pool = pool_of(texts.texts, labelled=(*known.texts, *labelled), seen=known.marks)
     if note := pool.note():

@@ -21,7 +21,6 @@ from tailtune.features.store import Features, Indices
 from tailtune.methods.scorers import Pooling, ProbeScorer, pool, vectors_of
 from tailtune.methods.softmax import regress_on_shares
 from tailtune.methods.tasks import Task, task_of
-from tailtune.methods.words import GuidedProbe, WordScorer
 from tailtune.progress import Progress, silent
 from tailtune.text.windows import Windows
 
@@ -364,42 +363,21 @@ def choose_probe(
     """
     # A single penalty needs no folds: the fit on the training rows, which is needed anyway, is judged on the others.
     held_out = held_out or HeldOut(features, rows, pooling, work=PENALTY_WORK if len(penalties) > 1 else 0.0)
-    linears, chosen, tried = _chosen(held_out, depths, penalties, progress)
-    return _averaged(linears, chosen.depths, pooling), chosen, tried
+    linears, chosen, tried = best_linears(held_out, depths, penalties, progress)
+    return averaged(linears, chosen.depths, pooling), chosen, tried
 
 
-def choose_guided(
-    words: WordScorer,
-    features: Features,
-    rows: Rows,
-    *,
-    depths: Sequence[int],
-    pooling: Pooling,
-    penalties: Sequence[float] = PENALTIES,
-    progress: Progress = silent,
-) -> tuple[GuidedProbe, Candidate, list[Candidate]]:
-    """Return the probe that adds to the scores of ``words``, chosen and fitted as by ``choose_probe``.
+def best_linears(
+    held_out: HeldOut, depths: Sequence[int], penalties: Sequence[float], progress: Progress
+) -> tuple[list[Linear], Candidate, list[Candidate]]:
+    """Return the regressions of all depths with the best penalty, fitted on the training rows; its scores; all tried.
 
     Args:
-        words: Reads one of the depths.
-        features: As for ``choose_probe``.
-        rows: As for ``choose_probe``; each text has one label.
+        held_out: Judges them.
         depths: As for ``choose_probe``.
-        pooling: As for ``choose_probe``.
         penalties: As for ``choose_probe``.
         progress: As for ``choose_probe``.
     """
-    given = words.score(features.pooled(words.depth))
-    held_out = HeldOut(features, rows, pooling, work=PENALTY_WORK if len(penalties) > 1 else 0.0, given=given)
-    linears, chosen, tried = _chosen(held_out, depths, penalties, progress)
-    strength = float(np.mean([linear.strength for linear in linears]))
-    return GuidedProbe(probe=_averaged(linears, chosen.depths, pooling), words=words, strength=strength), chosen, tried
-
-
-def _chosen(
-    held_out: HeldOut, depths: Sequence[int], penalties: Sequence[float], progress: Progress
-) -> tuple[list[Linear], Candidate, list[Candidate]]:
-    """The regressions of all depths with the best penalty, fitted on the training rows; its scores; all tried."""
     tried: list[Candidate] = []
     for penalty in penalties:
         tried.append(held_out.candidate(tuple(depths), penalty))
@@ -408,7 +386,8 @@ def _chosen(
     return [held_out.final(depth, chosen.penalty) for depth in chosen.depths], chosen, tried
 
 
-def _averaged(linears: Sequence[Linear], depths: tuple[int, ...], pooling: Pooling) -> ProbeScorer:
+def averaged(linears: Sequence[Linear], depths: tuple[int, ...], pooling: Pooling) -> ProbeScorer:
+    """Return the probe whose class scores are the mean of those of regressions, one per depth."""
     return ProbeScorer(
         depths=depths,
         pooling=pooling,
