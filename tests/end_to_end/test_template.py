@@ -117,6 +117,10 @@ def test_words_around_one_text(capsys: pytest.CaptureFixture[str], tiny_gpt2: Pa
         (["--label-words", "a=b"], "--label-words is of the LM head"),
         (["--calibrate-prior"], "--calibrate-prior is of the LM head"),
         (["--head-init", "lm"], "--head-init lm: --method auto starts no head at the top"),
+        (["--method", "zero-shot", "--weights", "random"], "--weights random draws the model"),
+        (["--method", "tail", "--head-init", "lm", "--pooling", "mean"], "the LM head reads the last token"),
+        (["--method", "zero-shot", "--loss", "focal"], "--loss focal is of a tail; zero-shot fits nothing"),
+        (["--method", "zero-shot", "--ema", "0.9"], "--ema 0.9 is of trained blocks; --method zero-shot has none"),
         (["--method", "zero-shot", "--label-words", "ham=a"], "no words for 'spam'"),
         (["--method", "zero-shot", "--label-words", "ham=home;spam=homely"], "begin with the same token"),
         (["--method", "tail", "--head-init", "lm", "--calibrate-prior"], "a head without a bias has no room for it"),
@@ -133,3 +137,56 @@ def test_settings_that_cannot_be_are_refused(
     assert said in require_refusal(outcome, outcome.code)
     assert outcome.code in (2, 3)
     assert not out.exists()
+
+
+def test_members_of_a_blend_read_the_texts_that_the_template_makes(
+    capsys: pytest.CaptureFixture[str], mail: Path, tiny_llama: Path, tmp_path: Path
+) -> None:
+    """n-grams count the joined columns, in training as in prediction; words around them are the language model's."""
+    out, blended = tmp_path / "run", ["--ship", "language-model=0.5,char=0.5", "--template", TEMPLATE]
+    outcome = call(
+        *(capsys, "train", mail, "--label-column", "kind", "--model", tiny_llama, "--out", out),
+        *(*QUICK, *PROBE, *blended),
+    )
+    assert outcome.code == 0, outcome.err
+    assert json.loads((out / "bundle" / "bundle.json").read_text())["classifier"]["method"] == "blend"
+    names = json.loads((out / "bundle" / "member-1.json").read_text(encoding="utf-8"))["vocabulary"]
+    assert any(": " in name for name in names)  # what stands between the columns
+    assert not any("bout" in name for name in names)  # what stands before them
+    answers = json_lines(call(capsys, "predict", out, "--file", mail, "--json").out)
+    for answer in json_lines((out / "predictions.jsonl").read_text()):
+        again = list(answers[answer["row"] - 1]["probabilities"].values())
+        assert answer["probabilities"] == pytest.approx(again, abs=1e-5)
+
+
+def test_a_teacher_reads_what_its_student_reads(
+    capsys: pytest.CaptureFixture[str], run: Path, mail: Path, tiny_llama: Path, tmp_path: Path
+) -> None:
+    """Unlabelled rows are joined like the others; a student whose texts are joined otherwise is refused."""
+    train = ["train", mail, "--label-column", "kind", "--model", tiny_llama, "--teacher", run, *QUICK, *PROBE]
+    more = tmp_path / "more.csv"
+    more.write_text("subject,body\nprize,claim your reward now\nhome,see you for dinner\n", encoding="utf-8")
+    plain = ["--template", "{subject}: {body}", "--unlabelled", more]
+    outcome = call(capsys, *train, "--out", tmp_path / "student", *plain)
+    assert outcome.code == 0, outcome.err
+    assert read_metrics(tmp_path / "student")["teacher"]["unlabelled"] == 2
+    other = call(capsys, *train, "--out", tmp_path / "other", "--template", "{body} {subject}")
+    assert "reads texts of other columns, or joined in another way" in require_refusal(other, 2)
+
+
+def test_texts_to_label_are_one_column(
+    capsys: pytest.CaptureFixture[str], run: Path, tiny_llama: Path, tmp_path: Path
+) -> None:
+    """Words around a text are fine; a classifier of columns is refused by both commands."""
+    texts, labels = messages(110)
+    pool = write_csv(tmp_path / "pool.csv", texts[80:], labels[80:])
+    for command in (["suggest", run, pool], ["label", pool, "--with", run]):
+        outcome = call(capsys, *command)
+        assert "its template reads subject, body, and texts to label are one column" in require_refusal(outcome, 2)
+    data = write_csv(tmp_path / "a.csv", texts[:80], labels[:80])
+    around = ["--template", r"Message: {text}\nThis message is"]
+    trained = call(capsys, "train", data, "--model", tiny_llama, "--out", tmp_path / "around", *around, *QUICK, *PROBE)
+    assert trained.code == 0, trained.err
+    found = call(capsys, "suggest", tmp_path / "around", pool, "--count", "3", "--format", "jsonl", "--quiet")
+    assert found.code == 0, found.err
+    assert len(json_lines(found.out)) == 3

@@ -101,7 +101,7 @@ def test_a_run_without_training_is_measured_like_any_other(
     assert read_metrics(tmp_path / "again")["config"]["label_words"] == WORDS[1]
 
 
-@pytest.mark.parametrize("method", ["tail", "probe"])
+@pytest.mark.parametrize("method", ["tail", "probe", "lora", "full"])
 def test_heads_start_from_the_lm_head(
     capsys: pytest.CaptureFixture[str], data: Path, tiny_llama: Path, tmp_path: Path, method: str
 ) -> None:

@@ -363,6 +363,8 @@ def test_text_and_typed_flags_mean_the_same(values: dict[str, Any]) -> None:
         ({"method": "tail", "from_depth": 3}, "--from-depth is of --method lora and full, not of tail"),
         ({"method": "probe", "from_depth": 3}, "--from-depth is of --method lora and full, not of probe"),
         ({"method": "lora", "blocks": 2}, "--blocks is of a tail, not of --method lora"),
+        ({"method": "ngrams", "head_init": "lm"}, "--head-init is of a language model, and --method ngrams uses none"),
+        ({"method": "zero-shot", "teacher": "run"}, "--teacher and --method zero-shot contradict each other"),
         (
             {"method": "full", "budget": "5ms"},
             "--budget limits the depth that is searched, and --method full searches none",
