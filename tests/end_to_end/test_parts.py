@@ -128,6 +128,6 @@ def test_what_does_not_fit_is_refused(
 ) -> None:
     """In one line, before anything is computed."""
     flags, told = case
-    outcome = call(capsys, "train", data, "--model", tiny_llama, "--out", tmp_path / "run", *flags)
+    outcome = call(capsys, "train", data, "--model", tiny_llama, "--out", tmp_path / "run", "--quiet", *flags)
     assert told in require_refusal(outcome, 2)
     assert not (tmp_path / "run").exists()

@@ -11,7 +11,7 @@ import pytest
 from support.command_line import call, read_metrics, require_refusal
 from tailtune.predict import Predictor
 
-FAST = ("--method", "probe", "--depth", "2", "--no-baselines", "--no-doubts")
+FAST = ("--method", "probe", "--depth", "2", "--no-baselines", "--no-doubts", "--quiet")
 
 
 def _noise(random: np.random.Generator) -> str:
