@@ -147,14 +147,10 @@ def test_class_shares_are_those_asked_for(
         assert moved["baselines"][name]["log_loss"] > 1.05 * plain["baselines"][name]["log_loss"], name
 
 
+@pytest.mark.usefixtures("own_home")
 @pytest.mark.parametrize("more", [(), ("--folds", "3")])
 def test_random_weights_are_a_baseline(
-    capsys: pytest.CaptureFixture[str],
-    data: Path,
-    own_home: Path,
-    tiny_llama: Path,
-    tmp_path: Path,
-    more: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str], data: Path, tiny_llama: Path, tmp_path: Path, more: tuple[str, ...]
 ) -> None:
     """The same model without its pretraining, read at the same depth; other weights, so other answers."""
     run = tmp_path / "run"
