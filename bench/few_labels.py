@@ -24,7 +24,7 @@ from labelled_material import SETS, Indices, Material, draw, material
 from tailtune.config import DEFAULT_MODEL
 from tailtune.data.split import split_dataset
 from tailtune.evaluate.baselines import COUNTED, TITLES, fit_baselines
-from tailtune.methods.probe import SCOUT, Candidate, HeldOut, Rows, choose_probe, one_standard_error, steady
+from tailtune.methods.probe import PENALTIES, SCOUT, Candidate, HeldOut, Rows, choose_probe, one_standard_error, steady
 from tailtune.methods.scan import usual_depth
 from tailtune.methods.scorers import probabilities, score_features
 from tailtune.runs import versions
@@ -108,15 +108,15 @@ def ngrams(given: Material, drawn: Indices, *, name: str) -> Doubles:
     return np.asarray(fitted[name].classify([texts[row] for row in given.test]))
 
 
+# Variants of a probe choose among the penalties that are tried however many rows there are.
+_fixed = functools.partial(functools.partial, probe, penalties=PENALTIES)
+
 METHODS: dict[str, Method] = {
     "probe": probe,
-    "probe, an eighth held out": functools.partial(probe, held_out=True, cut=shallowest),
-    "probe, shallowest within one error": functools.partial(probe, cut=shallowest),
-    "probe, depth of the lowest loss": functools.partial(probe, cut=lowest_loss),
-    **{
-        f"probe, depth {place} of the scan's": functools.partial(probe, cut=functools.partial(fixed, place=place))
-        for place in (1, 3, 5)
-    },
+    "probe, an eighth held out": _fixed(held_out=True, cut=shallowest),
+    "probe, shallowest within one error": _fixed(cut=shallowest),
+    "probe, depth of the lowest loss": _fixed(cut=lowest_loss),
+    **{f"probe, depth {place} of the scan's": _fixed(cut=functools.partial(fixed, place=place)) for place in (1, 3, 5)},
     **{
         f"probe, depth 3 of the scan's, penalty {penalty:g}": functools.partial(
             probe, cut=functools.partial(fixed, place=3), penalties=(penalty,)

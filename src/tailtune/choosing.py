@@ -82,7 +82,7 @@ def beside_of(
     texts, asked = dataset.texts, config.asked_baselines
     counted = tuple(Counted(kind=kind, texts=texts, rows=rows, seed=config.seed) for kind in ("word", "char"))
     embedded = None
-    if "minilm" in asked or (asked != ("tfidf",) and is_cached(MODEL)):
+    if "minilm" in asked or ("tfidf" not in asked and is_cached(MODEL)):
         folder = pull(MODEL, progress=progress).path
         own = fingerprint(folder)
         if "minilm" in asked or own != weights:

@@ -23,7 +23,7 @@ DEFAULT_MODEL = "smollm2-135m-instruct"
 MODEL_VARIABLE = "TAILTUNE_MODEL"
 # Among the columns of ``slice_by``: not a column, but what py3langid takes a text for.
 DETECTED_LANGUAGE = "detected-language"
-BASELINES = ("tfidf", "minilm")
+BASELINES = ("tfidf", "minilm", "random")
 # The template of texts whose next word is asked for, where none is given.
 NEXT_WORD = "{text}\\nCategory:"
 
@@ -234,7 +234,7 @@ class TrainConfig:
     highlights: Annotated[bool, "shade the words that doubtful and wrong answers hang on; --no-highlights: none"] = True
     baselines: Annotated[
         Literal["auto", "none"] | str | bool,
-        "cheap classifiers beside it: tfidf, minilm, or both; 'auto' takes minilm where it is in the cache",
+        "beside it: tfidf, minilm, random (weights, what pretraining brings); 'auto': tfidf, minilm where in the cache",
     ] = "auto"
 
     def __post_init__(self) -> None:

@@ -165,7 +165,7 @@ def _fold(
     settled = learnt.settled
     assert isinstance(settled, Settled)  # of several labels per text no folds are made: see label_aims
     answers = settled.rules.apply(raw)
-    fitted = baselines_of(config, used, parts, learnt, progress=progress)
+    fitted = baselines_of(config, used, parts, learnt, store=store, progress=progress)
     texts = [used.texts[row] for row in parts.test]
     return Fold(
         rows=split.test,

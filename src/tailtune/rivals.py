@@ -1,4 +1,4 @@
-"""The cheap classifiers that stand beside the one that was trained: n-grams, and a probe on sentence embeddings.
+"""What stands beside the classifier that was trained: n-grams, probes on sentence embeddings and on random weights.
 
 All are fitted on the same training rows with the same class weights. The embeddings go through the feature store, so
 that they cost once. Knows nothing about files of texts and reports.
@@ -7,6 +7,7 @@ that they cost once. Knows nothing about files of texts and reports.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -15,10 +16,13 @@ from tailtune.choosing import MODEL
 from tailtune.config import TrainConfig
 from tailtune.data.dataset import Dataset
 from tailtune.data.split import Split
-from tailtune.evaluate.baselines import COUNTED, SENTENCES, TITLES, Baseline, brought_to_shares, fit_baselines
+from tailtune.evaluate.baselines import COUNTED, SENTENCES, TITLES, UNTAUGHT, Baseline, brought_to_shares, fit_baselines
+from tailtune.examine import seen_rows
+from tailtune.features.passes import Passes
 from tailtune.learn import Learnt
-from tailtune.methods.entrants import Counted, Embedded
+from tailtune.methods.entrants import Counted, Embedded, Encoder
 from tailtune.methods.scorers import probabilities, score_features
+from tailtune.models.random_weights import random_fingerprint, random_part
 from tailtune.models.sources.catalog import pull
 from tailtune.progress import Progress, silent
 from tailtune.rules import Doubles, Indices
@@ -42,7 +46,7 @@ def fetch_rivals(config: TrainConfig, *, progress: Progress = silent) -> None:
 
 
 def baselines_of(
-    config: TrainConfig, dataset: Dataset, split: Split, learnt: Learnt, *, progress: Progress = silent
+    config: TrainConfig, dataset: Dataset, split: Split, learnt: Learnt, *, store: Path, progress: Progress = silent
 ) -> dict[str, Baseline]:
     """Return the baselines fitted on the training rows, by name; none where none are wanted.
 
@@ -55,6 +59,7 @@ def baselines_of(
         dataset: Of the texts.
         split: Its parts.
         learnt: On the same parts: classes are weighed as there, and brought back to the same shares.
+        store: Folder of the feature stores.
         progress: Told how far they are.
     """
     asked = config.asked_baselines
@@ -71,7 +76,10 @@ def baselines_of(
         counted = [_counted(entrant, several=learnt.labels.several) for entrant in others]
         fitted |= {baseline.name: baseline for baseline in counted}
     if learnt.beside.embedded is not None and (asked == ("auto",) or "minilm" in asked):
-        fitted[SENTENCES] = _embedded(learnt.beside.embedded, several=learnt.labels.several)
+        fitted[SENTENCES] = _embedded(learnt.beside.embedded, SENTENCES, several=learnt.labels.several)
+    if "random" in asked:
+        untaught = _untaught(config, dataset, split, learnt, store=store, progress=progress)
+        fitted[UNTAUGHT] = _embedded(untaught, UNTAUGHT, several=learnt.labels.several)
     settled = learnt.settled
     if isinstance(settled, Settled) and settled.moved is not None:
         return brought_to_shares(fitted, settled.moved, *of(split.validation))
@@ -89,8 +97,28 @@ def _counted(entrant: Counted, *, several: bool) -> Baseline:
     )
 
 
-def _embedded(entrant: Embedded, *, several: bool) -> Baseline:
-    """A probe on sentence embeddings, its penalty chosen as the classifier's own is."""
+def _untaught(
+    config: TrainConfig, dataset: Dataset, split: Split, learnt: Learnt, *, store: Path, progress: Progress
+) -> Embedded:
+    """The language model as it was before its pretraining, at the depth of the classifier: what that brings."""
+    bundle, seed = learnt.language_model.bundle, config.seed
+    shape, depth = bundle.decoder.config, max(1, learnt.fitted.scorer.depth)
+
+    def drawn() -> Encoder:
+        passes = Passes(
+            random_part(shape, depth=depth, seed=seed, final_norm=False),
+            weights=random_fingerprint(shape, seed),
+            store=store,
+            device=config.device,
+        )
+        return Encoder(model="random weights", tokenizer=bundle.tokenizer, passes=passes)
+
+    rows = seen_rows(split, learnt)
+    return Embedded(open=drawn, base="random", texts=dataset.texts, rows=rows, progress=progress)
+
+
+def _embedded(entrant: Embedded, name: str, *, several: bool) -> Baseline:
+    """A probe on the mean of each text's states, its penalty chosen as the classifier's own is."""
     way = entrant.way("top")
 
     def classify(texts: Sequence[str]) -> Doubles:
@@ -99,4 +127,4 @@ def _embedded(entrant: Embedded, *, several: bool) -> Baseline:
         features = entrant.encoder.features(texts, way.depths)  # from the store: all texts of the data set were read
         return probabilities(score_features(way.scorer, features, np.arange(len(texts))), several=several)
 
-    return Baseline(name=SENTENCES, title=TITLES[SENTENCES], seconds=way.seconds, converged=True, classify=classify)
+    return Baseline(name=name, title=TITLES[name], seconds=way.seconds, converged=True, classify=classify)

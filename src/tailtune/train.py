@@ -194,7 +194,7 @@ def _test(
 ) -> tuple[dict[str, Any], Tested | TestedLabels]:
     """Read the test part: everything is chosen by now, and nothing is changed after."""
     with watch.stage("baselines"):
-        fitted = baselines_of(config, dataset, split, learnt, progress=progress)
+        fitted = baselines_of(config, dataset, split, learnt, store=store, progress=progress)
     with watch.stage("test"):
         read_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         say(f"everything is chosen; the test part ({len(split.test)} rows) is read now, {read_at}")

@@ -145,3 +145,18 @@ def test_class_shares_are_those_asked_for(
     moved = trained(capsys, data, tiny_llama, tmp_path / "moved", "--prevalence", "spam=0.05")
     for name in ("word_tfidf_lr", "minilm_lr"):
         assert moved["baselines"][name]["log_loss"] > 1.05 * plain["baselines"][name]["log_loss"], name
+
+
+@pytest.mark.usefixtures("own_home")
+@pytest.mark.parametrize("more", [(), ("--folds", "3")])
+def test_random_weights_are_a_baseline(
+    capsys: pytest.CaptureFixture[str], data: Path, tiny_llama: Path, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    """The same model without its pretraining, read at the same depth; other weights, so other answers."""
+    run = tmp_path / "run"
+    outcome = call(capsys, "train", data, "--model", tiny_llama, "--out", run, *PROBE, "--baselines", "random", *more)
+    assert outcome.code == 0, outcome.err
+    metrics = read_metrics(run)
+    assert set(metrics["baselines"]) == {"majority", "random_lr"}
+    assert metrics["baselines"]["random_lr"]["log_loss"] != metrics["test"]["log_loss"]
+    assert "the same model with random weights" in (run / "report.md").read_text(encoding="utf-8")

@@ -20,14 +20,15 @@ from tailtune.progress import Progress, silent
 from tailtune.rules import Indices, Step, softmax
 from tailtune.text.ngrams import Kind
 
-SENTENCES = "minilm_lr"
+SENTENCES, UNTAUGHT = "minilm_lr", "random_lr"
 TITLES = {
     "majority": "most frequent class",
     "word_tfidf_lr": "word TF-IDF + logistic regression",
     "char_tfidf_lr": "character TF-IDF + logistic regression",
     SENTENCES: "MiniLM embeddings + logistic regression",
+    UNTAUGHT: "the same model with random weights + logistic regression",
 }
-HOW = {SENTENCES: "--model minilm-l6 --method probe"}
+HOW = {SENTENCES: "--model minilm-l6 --method probe", UNTAUGHT: "--weights random --method probe"}
 """How to have Tailtune make one: those that are no n-grams."""
 COUNTED = ("majority", "word_tfidf_lr", "char_tfidf_lr")
 """Those that count classes, words and letters, fitted here."""
