@@ -165,7 +165,7 @@ def test_unknown_baselines_are_refused(given: str) -> None:
     """The name is said, and those that are known."""
     with pytest.raises(ConfigError, match="is not known") as caught:
         TrainConfig(data="x", baselines=given)
-    assert caught.value.hint == "known: tfidf, minilm; auto and none stand alone"
+    assert caught.value.hint == "known: tfidf, minilm, random; auto and none stand alone"
 
 
 def test_a_tails_penalty_is_left_open(tmp_path: Path) -> None:

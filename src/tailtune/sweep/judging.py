@@ -18,7 +18,6 @@ from tailtune.data.split import Split, without_unused
 from tailtune.errors import ConfigError, DataError, TrainingDiverged
 from tailtune.learn import Event, Learnt, learn
 from tailtune.methods.descent import Epoch
-from tailtune.methods.scorers import score_features
 from tailtune.methods.tasks import task_of
 from tailtune.parts import prepare
 from tailtune.progress import Progress, silent
@@ -186,7 +185,7 @@ class Judge:
     def _complete(self, learnt: Learnt, steps: int, seconds: float) -> Judged:
         held_out = self.served.split.validation
         truth = learnt.ids[held_out]
-        logits = score_features(learnt.fitted.scorer, learnt.features, held_out).astype(np.float64)
+        logits = learnt.fitted.scores(learnt.features, held_out)
         losses, correct = task_of(learnt.ids).judge(logits, truth)
         told = learnt.settled.score(learnt.raw(held_out), truth, learnt.labels.names)
         of_rows = {"log-loss": losses, "accuracy": correct}.get(self.objective)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tailtune.config import TrainConfig, settings
+from tailtune.contradictions import OF_BLOCKS
 from tailtune.errors import ConfigError
 from tailtune.methods.auto import plan
 from tailtune.methods.descent import TailSettings
@@ -75,10 +76,16 @@ IDLE = frozenset(name for name, why in REFUSED.items() if why in (_ROWS, _UNSEEN
 """Settings that change no trial but through the texts and their parts."""
 
 OF_TAILS = frozenset(
-    {field.name for kind in (TailSettings, Objective) for field in dataclasses.fields(kind)} | {"blocks"}
+    {field.name for kind in (TailSettings, Objective) for field in dataclasses.fields(kind)} | {"blocks", *OF_BLOCKS}
 ) - {"seed"}
 """Settings that a probe has no use for: not drawn in a trial of one."""
 OF_PROBES = frozenset({"penalty"})
+_IDLE_FOR: Mapping[str, frozenset[str]] = {
+    "probe": OF_TAILS,
+    "tail": OF_PROBES,
+    **dict.fromkeys(("lora", "full"), OF_PROBES | {"blocks"}),
+    **dict.fromkeys(("zero-shot", "ngrams"), OF_PROBES | OF_TAILS),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,7 +141,7 @@ _RANGES: Mapping[str, Domain] = {
     "warmup_fraction": Numbers(low=0.0, high=0.3),
     "weight_decay": Numbers(low=0.0, high=0.3),
 }
-_WORDS: Mapping[str, tuple[Value, ...]] = {"class_weights": ("none", "auto")}
+_WORDS: Mapping[str, tuple[Value, ...]] = {"class_weights": ("none", "auto"), "method": ("probe", "tail")}
 _MOST_BLOCKS = 4
 _OF_DEFAULT_PROBE = ("depth", "pooling", "penalty")
 _OF_DEFAULT_TAIL = ("learning_rate", "blocks", "weight_decay", "warmup_fraction", "label_smoothing")
@@ -147,7 +154,9 @@ def default_names(method: str) -> tuple[str, ...]:
     """
     if method == "probe":
         return _OF_DEFAULT_PROBE
-    return _OF_DEFAULT_TAIL if method == "tail" else ("method", "pooling", "penalty", *_OF_DEFAULT_TAIL)
+    if method == "auto":
+        return ("method", "pooling", "penalty", *_OF_DEFAULT_TAIL)
+    return tuple(name for name in _OF_DEFAULT_TAIL if name not in _IDLE_FOR[method])
 
 
 def read_space(
@@ -185,15 +194,14 @@ def read_space(
 
 def drawn(space: Space, method: object) -> list[str]:
     """Return which settings of ``space`` matter to a trial with this ``method``."""
-    idle = OF_TAILS if method == "probe" else OF_PROBES if method == "tail" else ()
-    return [name for name in space if name not in idle]
+    return [name for name in space if name not in _IDLE_FOR.get(str(method), ())]
 
 
 def _refuse_idle(name: str, where: str, config: TrainConfig, *, varied: bool) -> None:
     if name in REFUSED:
         raise ConfigError(f"{where}: {_dashed(name)} cannot be swept: {REFUSED[name]}")
     if not varied and name not in drawn({name: Choice(values=())}, config.method):
-        other = "tail" if config.method == "probe" else "probe"
+        other = "probe" if name in OF_PROBES else "tail"
         hint = f"take --method {other}, or vary method=probe,tail as well"
         raise ConfigError(f"{where}: {_dashed(name)} is of a {other}, and --method {config.method} is fixed", hint=hint)
 

@@ -115,7 +115,7 @@ def test_what_makes_no_sense_is_refused(vary: str, said: str) -> None:
         ("blocks = {low = true, high = 3}", "low: expected an integer, at least 1, got True"),
         ("blocks = {low = 1, high = 3, log = 1}", "log: expected true or false, got 1"),
         ("blocks = [1, [2]]", "expected an integer, at least 1, got [2]"),
-        ("learning-rate = {low = 1e-5, high = inf}", "high: expected a number above 0, got inf"),
+        ("learning-rate = {low = 1e-5, high = inf}", "high: expected 'auto' or a number above 0, got inf"),
     ],
 )
 def test_a_broken_file_is_refused(toml: str, said: str, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_what_is_fixed_cannot_be_varied(tmp_path: Path) -> None:
         space_of("penalty=auto", method="tail")
 
 
-@pytest.mark.parametrize("method", ["auto", "probe", "tail"])
+@pytest.mark.parametrize("method", ["auto", "probe", "tail", "lora", "full"])
 def test_the_default_space_fits_method_and_model(tiny_llama: Path, tiny_bert: Path, method: str) -> None:
     """Depths and blocks of the model, poolings of its kind; what is fixed is left out."""
     space = space_of(method=method, model=str(tiny_llama))
@@ -156,6 +156,23 @@ def test_the_default_space_fits_method_and_model(tiny_llama: Path, tiny_bert: Pa
     if method == "tail":
         assert space["blocks"] == Numbers(low=1, high=4, step=1)
         assert "learning_rate" not in space_of(method=method, model=str(tiny_llama), learning_rate=1e-4)
+    if method in ("lora", "full"):
+        assert not {"blocks", "penalty"} & set(space)  # they would be refused in every trial
+        assert "learning_rate" in space
+
+
+@pytest.mark.parametrize("method", ["zero-shot", "ngrams"])
+def test_what_trains_nothing_has_no_default_space(method: str) -> None:
+    """There is nothing that could be varied."""
+    with pytest.raises(ConfigError, match="all of the default space is fixed"):
+        space_of(method=method)
+
+
+@pytest.mark.parametrize("name", ["template", "head-init", "label-words", "calibrate-prior"])
+def test_how_texts_are_made_and_what_the_model_says_are_not_swept(name: str) -> None:
+    """They are flags of all trials."""
+    with pytest.raises(ConfigError, match=f"{name} cannot be swept"):
+        space_of(f"{name}=a,b" if name != "calibrate-prior" else f"{name}=true,false")
 
 
 def test_a_trial_draws_what_matters_to_its_method(tiny_llama: Path) -> None:
