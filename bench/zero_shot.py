@@ -1,7 +1,7 @@
 """The LM head as a classifier: without training, and as the start of a probe's and a tail's head, by number of labels.
 
-Writes bench/results/zero_shot.json. Templates and words were written once, before anything was measured. About ten
-minutes on two cores; the features are computed once and kept in the cache.
+Writes bench/results/zero_shot.json. Templates and words were written once, before anything was measured. Half an
+hour on two cores that other work shares; the features are computed once and kept in the cache.
 
     .venv/bin/python bench/zero_shot.py FOLDER [--again | --table]
 """
