@@ -13,6 +13,7 @@ from tailtune.config import TrainConfig
 from tailtune.data.dataset import Dataset
 from tailtune.data.split import Split
 from tailtune.errors import ConfigError
+from tailtune.features.backbone import Wanted
 from tailtune.features.cost import blocks_per_second
 from tailtune.features.passes import Passes
 from tailtune.labels import LabelSet
@@ -179,7 +180,9 @@ def settle(
     validation, total = len(rows.validation), int(reading.tokens.offsets[-1])
     if budget.given:
         speed = blocks_per_second(passes.backbone(found.precision), reading.tokens, clock=budget.clock)
-        deepest = PASS_SHARE * budget.left * speed / total
+        wanted = Wanted(pooled=found.chosen.depths)
+        lacking = passes.lacking_tokens(reading.tokens, wanted, precision=found.precision)
+        deepest = PASS_SHARE * budget.left * speed / max(1, lacking)
         why = f"a deeper one would take more than {100 * PASS_SHARE:g} % of the time that is left"
         found = within_time(found, deepest=deepest, why=why)
     say(f"depth scan: {found.reason}")

@@ -122,6 +122,16 @@ class Passes:
         )
         return features
 
+    def lacking_tokens(self, tokens: Tokens, wanted: Wanted, *, precision: Precision) -> int:
+        """Return how many tokens a pass would have to compute, see ``FeatureStore.lacking_tokens``.
+
+        Args:
+            tokens: Ragged token ids of the texts, or of their windows.
+            wanted: Depths of pooled vectors and token states.
+            precision: Of the frozen products.
+        """
+        return store_of(self._store, weights=self._weights, precision=precision).lacking_tokens(tokens, wanted)
+
     def below(self, depth: int, precision: Precision) -> Part:
         """Return the backbone of ``depth`` blocks, ready for a bundle."""
         part = self.decoder.below(depth)

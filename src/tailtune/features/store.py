@@ -280,6 +280,16 @@ class FeatureStore:
         features.spared_tokens = backbone.shared(tokens) * max(0, len(missing) - 1)
         return features
 
+    def lacking_tokens(self, tokens: Tokens, wanted: Wanted) -> int:
+        """Return the tokens of the distinct texts that are not there, which ``features`` would compute.
+
+        Args:
+            tokens: Ragged token ids of the texts.
+            wanted: Depths of pooled vectors and token states.
+        """
+        distinct, first = np.unique(text_keys(tokens), return_index=True)
+        return int(tokens.lengths[first[self._known(distinct, wanted).lacking]].sum())
+
     def _known(self, distinct: Keys, wanted: Wanted) -> Places:
         """What lies in whole segments; a damaged one counts as absent. Those that are read count as used now."""
         places = Places(distinct, wanted)

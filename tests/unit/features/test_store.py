@@ -62,6 +62,15 @@ def test_a_second_call_computes_nothing(model: Backbone, store: FeatureStore) ->
     assert np.array_equal(again.pooled(3), first.pooled(3)[[3, 1, 0]])
 
 
+def test_what_is_lacking_is_what_would_be_computed(model: Backbone, store: FeatureStore) -> None:
+    """Tokens of distinct texts that are not there, at all depths that are wanted."""
+    tokens = random_tokens([5, 3, 9, 3])
+    assert store.lacking_tokens(tokens, WANTED) == 20
+    store.features(model, tokens.take(np.array([0, 2])), WANTED)
+    assert store.lacking_tokens(tokens, WANTED) == 6
+    assert store.lacking_tokens(tokens, Wanted(pooled=(2,))) == 20
+
+
 def test_added_texts_alone_are_computed(tiny_llama: Path, model: Backbone, store: FeatureStore) -> None:
     """Twenty texts more cost twenty texts; repeated texts cost nothing."""
     texts, _ = messages(80)
