@@ -51,7 +51,7 @@ class Desk:
 
     def training(self, data: object, *more: object) -> list[object]:
         """Return the arguments of a training on ``data``."""
-        return ["train", data, "--model", self.model, "--out", self.folder / "run", *PROBE, *more]
+        return ["train", data, "--model", self.model, "--out", self.folder / "run", *PROBE, "--quiet", *more]
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_wrong_settings_are_refused(desk: Desk, flags: list[str], expected: list
 
 def test_a_misspelt_model_is_told_apart(desk: Desk) -> None:
     """Exit code 2, and the name that was meant."""
-    outcome = desk.train(desk.good, "--model", "smollm2-135m-instrct")
+    outcome = desk.train(desk.good, "--model", "smollm2-135m-instrct", "--quiet")
     require_refusal(outcome, 2)
     assert "hint: did you mean smollm2-135m-instruct?" in outcome.err
 
@@ -187,7 +187,7 @@ def test_a_device_that_is_not_there_is_refused(desk: Desk) -> None:
     import torch
 
     absent = "mps" if not torch.backends.mps.is_available() else "cuda"
-    line = require_refusal(desk.train(desk.good, "--device", absent), 5)
+    line = require_refusal(desk.train(desk.good, "--device", absent, "--quiet"), 5)
     assert "available: cpu" in line
 
 
