@@ -23,7 +23,8 @@ from labelled_material import SETS, Indices, Material, material
 from tailtune.config import DEFAULT_MODEL
 from tailtune.features.backbone import Floats
 from tailtune.labelling.choosing import By, Measure, choose, directions, uncertainty
-from tailtune.methods.probe import SCOUT, fit_linear
+from tailtune.methods.linear import fit_linear
+from tailtune.methods.probe import SCOUT
 from tailtune.methods.scorers import pool, probabilities
 from tailtune.runs import versions
 from tailtune.storage import write_json

@@ -28,7 +28,8 @@ from tailtune.features.passes import Passes
 from tailtune.features.store import Features
 from tailtune.labels import LabelSet
 from tailtune.methods.familiar import fit_scope
-from tailtune.methods.probe import Rows, fit_linear
+from tailtune.methods.linear import fit_linear
+from tailtune.methods.probe import Rows
 from tailtune.methods.scorers import pool
 from tailtune.models.sources.catalog import resolve
 from tailtune.models.weights import fingerprint, load_decoder

@@ -16,7 +16,8 @@ import numpy as np
 
 from labelled_material import SETS, Material, material
 from tailtune.config import DEFAULT_MODEL
-from tailtune.methods.probe import SCOUT, fit_linear
+from tailtune.methods.linear import fit_linear
+from tailtune.methods.probe import SCOUT
 from tailtune.methods.scorers import pool
 from tailtune.methods.tasks import task_of
 from tailtune.runs import versions

@@ -19,7 +19,8 @@ from tailtune.labelling.known import Known, classifier_of, known_of
 from tailtune.labelling.pool import pool_of
 from tailtune.labelling.view import View, classifier_view, model_view
 from tailtune.labels import LabelSet
-from tailtune.methods.probe import SCOUT, fit_linear
+from tailtune.methods.linear import fit_linear
+from tailtune.methods.probe import SCOUT
 from tailtune.methods.scorers import probabilities
 from tailtune.preparing import store_root
 from tailtune.progress import Progress, Say, ignore, silent

@@ -20,8 +20,9 @@ from tailtune.methods.blend import Blend
 from tailtune.methods.descent import Epoch, Step, TailSettings
 from tailtune.methods.finder import Found
 from tailtune.methods.guided import choose_guided
+from tailtune.methods.linear import Doubles
 from tailtune.methods.lora import LoraSettings
-from tailtune.methods.probe import PENALTIES, Doubles, Rows, choose_probe
+from tailtune.methods.probe import PENALTIES, Rows, choose_probe
 from tailtune.methods.scan import Scan
 from tailtune.methods.scorers import Kind, Pooling, Scorer, own_pooling, score_features
 from tailtune.methods.trained import Trained, train_part

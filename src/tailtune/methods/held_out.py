@@ -14,7 +14,8 @@ import numpy as np
 
 from tailtune.features.backbone import Floats
 from tailtune.features.store import Features, Indices
-from tailtune.methods.probe import FOLDS, PENALTIES, Doubles, Linear, Rows, fit_linear
+from tailtune.methods.linear import Doubles, Linear, fit_linear
+from tailtune.methods.probe import FOLDS, PENALTIES, Rows
 from tailtune.methods.scorers import Pooling, ProbeScorer, Scorer, pool, probabilities, vectors_of
 
 # The strongest penalty: a probe that follows single rows less is led less by their wrong labels.

@@ -17,7 +17,8 @@ from tailtune.evaluate.curves import mean_interval
 from tailtune.evaluate.intervals import wilson
 from tailtune.features.backbone import Floats
 from tailtune.features.store import Features, Indices
-from tailtune.methods.probe import Doubles, Rows, fit_linear
+from tailtune.methods.linear import Doubles, fit_linear
+from tailtune.methods.probe import Rows
 from tailtune.methods.scorers import ProbeScorer, pool, score_features
 
 # Shares of the training rows, descending: each part holds the next one.

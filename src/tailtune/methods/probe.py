@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 
 from tailtune.features.backbone import Floats
 from tailtune.features.store import Features, Indices
+from tailtune.methods.linear import Doubles, Linear, fit_linear
 from tailtune.methods.scorers import Pooling, ProbeScorer, pool, vectors_of
-from tailtune.methods.softmax import regress_on_shares
 from tailtune.methods.tasks import Task, task_of
 from tailtune.progress import Progress, silent
 from tailtune.text.windows import Windows
 
-Doubles = NDArray[np.float64]
 # (texts to learn from, texts to judge), one pair after the other.
 Folds = tuple[tuple[Indices, Indices], ...]
 
@@ -46,6 +45,9 @@ DEPTH_WORK = 2e7
 # decided between depths 3 and 12. Folds then judge all rows, four or two as well as five.
 TINY = 40
 PENALTY_WORK = 3e6
+# Above so many the penalty is chosen at the cut alone: seven depths under four penalties are 28 fits, and of 43,410
+# comments with 28 labels each takes the better part of a minute.
+HEAVY_WORK = 3e8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,73 +134,6 @@ class Candidate:
         }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Linear:
-    """One fitted logistic regression on standardised vectors: mean [F], scale [F], weight [C, F], bias [C].
-
-    ``strength`` is how much scores that were given beside the vectors count.
-    """
-
-    mean: Floats
-    scale: Floats
-    weight: Floats
-    bias: Floats
-    strength: float = 0.0
-
-    def scores(self, vectors: Floats, given: Floats | None = None) -> Floats:
-        """Return [rows, C] scores of vectors [rows, F], with scores given [rows, C] where it was fitted with some."""
-        own = np.asarray(((vectors - self.mean) / self.scale) @ self.weight.T + self.bias, dtype=np.float32)
-        return own if given is None else own + np.float32(self.strength) * given
-
-
-def fit_linear(
-    vectors: Floats,
-    labels: Indices | Doubles,
-    *,
-    penalty: float,
-    classes: int,
-    weights: Doubles | None = None,
-    shares: Doubles | None = None,
-    given: Floats | None = None,
-) -> Linear:
-    """Return a logistic regression fitted on these rows.
-
-    Args:
-        vectors: [rows, F] pooled vectors.
-        labels: [rows] class ids, or [rows, C] 0/1, see ``Task.regress``; or [rows, C] float64 shares of the classes.
-        penalty: C, the inverse strength of the L2 penalty.
-        classes: Number of all classes.
-        weights: [C] weights of the classes, 1 on average over the rows so that the penalty keeps its meaning; None for
-            equal ones.
-        shares: [rows] how much each row counts beside its class, a window less than a whole text; None for alike.
-        given: [rows, C] class scores that it adds to; None for none.
-    """
-    # Summed in fp64: the fp32 mean of 5,000 equal numbers is off by 4e-5 of them, which would pass for spread.
-    mean = _mean(vectors, shares).astype(np.float32)
-    centred: Floats = vectors - mean
-    spread = np.sqrt(_mean(np.square(centred), shares))
-    scale: Floats = np.where(spread > 1e-6 * (1.0 + np.abs(mean)), spread, 1.0).astype(np.float32)
-    standard: Floats = centred / scale
-    if np.issubdtype(labels.dtype, np.floating):
-        targets, of_rows = labels.astype(np.float64), shares
-    else:
-        ids, of_rows = labels.astype(np.int64, copy=False), shares
-        if weights is not None:
-            of_rows = weights[ids] * (1.0 if shares is None else shares)
-        if given is None:
-            weight, bias = task_of(ids).regress(standard, ids, penalty=penalty, classes=classes, of_rows=of_rows)
-            return Linear(mean=mean, scale=scale, weight=weight, bias=bias)
-        targets = np.eye(classes)[ids]
-    weight, bias, strength = regress_on_shares(standard, targets, penalty=penalty, of_rows=of_rows, given=given)
-    return Linear(mean=mean, scale=scale, weight=weight, bias=bias, strength=strength)
-
-
-def _mean(vectors: Floats, shares: Doubles | None) -> Doubles:
-    if shares is None:
-        return np.asarray(vectors.mean(axis=0, dtype=np.float64))
-    return np.asarray(shares @ vectors / shares.sum())
-
-
 class HeldOut:
     """Held-out scores per depth and penalty, each computed once; mixtures of depths are then averages.
 
@@ -213,6 +148,7 @@ class HeldOut:
     Attributes:
         folds: (texts to learn from, texts to judge), one pair where rows are not folded.
         judged: Texts that are judged, fold after fold.
+        work: Multiply-adds of one pass over the training rows.
     """
 
     def __init__(
@@ -234,6 +170,7 @@ class HeldOut:
         width = round(features.pooled_width * vectors_of(pooling) * features.windows.counts.mean())
         self.folds = tuple(_folds(rows, width, work)) if folds is None else folds
         self.judged = np.concatenate([judge for _, judge in self.folds])
+        self.work = float(len(rows.train)) * width * (1 if rows.classes == 2 else rows.classes)
 
     def candidate(self, depths: tuple[int, ...], penalty: float) -> Candidate:
         """Return the averaged probes of these depths, judged on the held-out rows."""
@@ -379,11 +316,15 @@ def best_linears(
         penalties: As for ``choose_probe``.
         progress: As for ``choose_probe``.
     """
+    scouted = tuple(depths) if held_out.work <= HEAVY_WORK else tuple(depths[-1:])
     tried: list[Candidate] = []
     for penalty in penalties:
-        tried.append(held_out.candidate(tuple(depths), penalty))
+        tried.append(held_out.candidate(scouted, penalty))
         progress("probe", len(tried), len(penalties), "settings")
     chosen = min(tried, key=lambda candidate: candidate.loss)
+    if scouted != tuple(depths):
+        chosen = held_out.candidate(tuple(depths), chosen.penalty)
+        tried.append(chosen)
     return [held_out.final(depth, chosen.penalty) for depth in chosen.depths], chosen, tried
 
 

@@ -11,7 +11,8 @@ from support.features import pooled_features, rows_of
 from tailtune.features.store import Indices
 from tailtune.methods import held_out
 from tailtune.methods.held_out import dealt, held_out_answers, probe_without
-from tailtune.methods.probe import FOLDS, Doubles, choose_probe
+from tailtune.methods.linear import Doubles
+from tailtune.methods.probe import FOLDS, choose_probe
 from tailtune.methods.scorers import score_features
 
 

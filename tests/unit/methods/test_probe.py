@@ -15,6 +15,7 @@ from tailtune.class_values import class_weights
 from tailtune.features.backbone import Floats
 from tailtune.features.store import Features, Indices
 from tailtune.labels import LabelSet
+from tailtune.methods.linear import Linear, fit_linear
 from tailtune.methods.probe import (
     DEPTH_WORK,
     FEW_ROWS,
@@ -23,11 +24,9 @@ from tailtune.methods.probe import (
     TINY,
     Candidate,
     HeldOut,
-    Linear,
     Rows,
     _folds,
     choose_probe,
-    fit_linear,
     one_standard_error,
     steady,
 )
@@ -325,3 +324,16 @@ def test_a_fit_cut_short_is_no_warning() -> None:
         warnings.simplefilter("error")
         fitted = fit_linear(vectors, (vectors[:, 0] > 0).astype(np.int64), penalty=1e9, classes=2)
     assert np.isfinite(fitted.weight).all()
+
+
+def test_heavy_rows_choose_the_penalty_at_the_cut(
+    two_depths: tuple[Features, Rows], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then one candidate per penalty reads the cut alone; what is kept reads all depths, with the best penalty."""
+    features, rows = two_depths
+    monkeypatch.setattr("tailtune.methods.probe.HEAVY_WORK", 0.0)
+    scorer, chosen, tried = choose_probe(features, rows, depths=(2, 5), pooling="mean", penalties=PENALTIES)
+    assert [candidate.depths for candidate in tried] == [(5,)] * len(PENALTIES) + [(2, 5)]
+    assert chosen is tried[-1]
+    assert chosen.penalty == min(tried[:-1], key=lambda candidate: candidate.loss).penalty
+    assert scorer.depths == (2, 5)

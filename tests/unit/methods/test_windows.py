@@ -19,7 +19,8 @@ from tailtune.features.passes import Passes
 from tailtune.features.store import Features, Indices, text_keys, whole_keys
 from tailtune.methods.descent import Step, TailSettings, fit_tail
 from tailtune.methods.learning import _refit
-from tailtune.methods.probe import SCOUT, HeldOut, Rows, choose_probe, fit_linear
+from tailtune.methods.linear import fit_linear
+from tailtune.methods.probe import SCOUT, HeldOut, Rows, choose_probe
 from tailtune.methods.scan import Limits, scan
 from tailtune.methods.scorers import probabilities, score_features
 from tailtune.methods.tail import new_tail
