@@ -321,13 +321,13 @@ def test_blank_label(tmp_path: Path, name: str, content: str, line: int) -> None
     [
         ("null", "the label is null"),
         ('["a", ["b"]]', "the label is a list"),
-        ('{"a": 1}', "the label is an object"),
+        ('[{"a": 1}, {"b": ["c"]}, null]', "the label is null"),
         ("0.5", "the label is a number"),
         ("NaN", "the label is a number"),
     ],
 )
 def test_json_labels_refused(tmp_path: Path, value: str, part: str) -> None:
-    """A label is one string, integer or boolean."""
+    """A label is a string, an integer, a boolean, a list of them, or an object of shares."""
     path = write(tmp_path, "a.jsonl", f'{{"text": "a", "label": 1}}\n{{"text": "b", "label": {value}}}\n')
     assert f"{path}:2: {part}" in refusal(path)
 
