@@ -1,4 +1,4 @@
-"""(c) and (d) Tailtune itself, as a user calls it: the recipe's maths, or ``auto``."""
+"""(c) and (d) Tailtune itself, as a user calls it: the recipe's maths, or ``auto`` without what may stand beside it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tailtune.runs import Stopwatch, peak_rss_mib
 
 METHODS: Mapping[str, Mapping[str, Any]] = {
     "same": {"method": "tail", "depth": "last", "precision": "fp32"},
-    "auto": {"method": "auto"},
+    "auto": {"method": "auto", "ship": "language-model"},
 }
 """What a run is told besides data, model and recipe."""
 
