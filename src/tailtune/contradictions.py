@@ -145,7 +145,11 @@ def _check_choice(config: TrainConfig) -> None:
         parse_shares(config.ship, "--ship")
     if config.time is None:
         return
-    parse_seconds(config.time, "--time")
+    try:
+        parse_seconds(config.time, "--time")
+    except ConfigError as error:
+        hint = f"{error.hint}; a column with the time of each row is --time-column {config.time}"
+        raise ConfigError(error.message, hint=hint) from error
     if config.method != "auto":
         given = f"--like {config.like}" if config.like else f"--method {config.method}"
         said = f"--time {config.time} is for --method auto, which tries what fits into it; given was {given}"

@@ -28,11 +28,9 @@ from tailtune.storage import read_json
 # English in the tokens of the default model: 3.2 for the SMS collection, 4.0 for GoEmotions.
 CHARACTERS_PER_TOKEN = 3.6
 # What the frozen pass reaches of the same products alone (docs/performance.md: 79 %).
-_PASS_SHARE = 0.79
-# Small steps of a tail reach less, and AdamW moves 28 bytes per weight and step.
+PASS_SHARE = 0.79
+# Small steps of a tail reach less.
 _STEP_SHARE = 0.4
-_ADAMW_BYTES = 28
-_MEMORY_BYTES_PER_SECOND = 10e9
 _TRAINED_SHARE = 0.7
 # Of one repetition of the probe; all of them, in two libraries, take 0.2 s at 100 GFLOP/s.
 _PROBE_OPERATIONS = 2e9
@@ -197,7 +195,7 @@ def _estimate(shape: Shape, lengths: Sequence[int], operations_per_second: float
     tokens = sum(read)
     # Causal attention: each token meets half of its text on average, in two products of the width.
     attention = 2 * shape.blocks * shape.width * sum(length * length for length in read)
-    passed = (2 * shape.block_weights * tokens + attention) / (_PASS_SHARE * operations_per_second)
+    passed = (2 * shape.block_weights * tokens + attention) / (PASS_SHARE * operations_per_second)
     trained = _tail_seconds(shape, _TRAINED_SHARE * tokens, _TRAINED_SHARE * len(read), operations_per_second)
     return Estimate(
         texts=len(read),
@@ -211,12 +209,12 @@ def _estimate(shape: Shape, lengths: Sequence[int], operations_per_second: float
 
 def _tail_seconds(shape: Shape, tokens: float, texts: float, operations_per_second: float) -> float:
     """One block: keys and values for every token, forward and for their weights; the rest for one token of a text."""
+    from tailtune.features.cost import update_seconds
+
     default = TrainConfig(data="texts")
     weights = shape.block_weights / shape.blocks
     keys = min(float(shape.key_value_weights), weights)
     operations = 4 * keys * tokens + 6 * (weights - keys) * texts
     steps = texts / default.batch_size
-    seconds = operations / (_STEP_SHARE * operations_per_second) + steps * _ADAMW_BYTES * weights / (
-        _MEMORY_BYTES_PER_SECOND
-    )
+    seconds = operations / (_STEP_SHARE * operations_per_second) + steps * update_seconds(weights)
     return default.epochs * seconds

@@ -153,7 +153,7 @@ def learn(
     rows = rows_of(labels, dataset, split, config)
     aims = _aims(config, labels, rows, counts or dataset.counts)
     ready = make_ready(dataset, config, store=store, watch=watch, progress=progress, say=say)
-    with watch.stage("words"):
+    with watch.stage("model"):
         words = words_of(ready, labels, config)
     beside = beside_of(config, dataset, rows, weights=ready.source["sha256"], store=store, progress=progress)
     events: list[Event] = []

@@ -13,6 +13,7 @@ from tailtune.config import MODEL_VARIABLE, RECIPES, TrainConfig, default_model,
 from tailtune.contradictions import OF_BLOCKS
 from tailtune.errors import ConfigError
 from tailtune.settings import Setting
+from tailtune.storage import read_toml
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,18 +130,7 @@ def known_setting(name: str, where: str) -> Setting:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     """Return the settings in a TOML file, checked; names with ``_``, "none" as None, integers for numbers as floats."""
-    import tomllib
-
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(
-            f"{path}: broken TOML: {error}", hint='lines read like: learning-rate = 5e-5 or model = "name"'
-        ) from error
+    content = read_toml(path, hint='lines read like: learning-rate = 5e-5 or model = "name"')
     values: dict[str, Any] = {}
     for key, value in content.items():
         setting = known_setting(key.replace("-", "_"), str(path))

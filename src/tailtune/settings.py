@@ -10,6 +10,7 @@ import math
 import re
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,10 +133,7 @@ def parse_milliseconds(text: str, name: str) -> float:
     Raises:
         ConfigError: If it is no time above 0.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(us|ms|s)", text.strip().casefold())
-    if found is None or not float(found.group(1)):
-        raise ConfigError(f"{name} {text!r} is no time above 0", hint="write it as 5ms or 0.5s")
-    return float(found.group(1)) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[found.group(2)]
+    return _time(text, name, {"us": 1e-3, "ms": 1.0, "s": 1e3}, "5ms or 0.5s")
 
 
 def parse_seconds(text: str, name: str) -> float:
@@ -146,13 +144,16 @@ def parse_seconds(text: str, name: str) -> float:
         name: Of the setting, said in the error.
 
     Raises:
-        ConfigError: If it is no time above 0; a column was named so once, the hint says how it is now.
+        ConfigError: If it is no time above 0.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(s|m|min|h)", text.strip().casefold())
+    return _time(text, name, {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}, "90s, 5m or 1h")
+
+
+def _time(text: str, name: str, units: Mapping[str, float], written: str) -> float:
+    found = re.fullmatch(rf"(\d+(?:\.\d+)?) ?({'|'.join(units)})", text.strip().casefold())
     if found is None or not float(found.group(1)):
-        hint = f"write it as 90s, 5m or 1h; a column with the time of each row is {name}-column {text}"
-        raise ConfigError(f"{name} {text!r} is no time above 0", hint=hint)
-    return float(found.group(1)) * {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}[found.group(2)]
+        raise ConfigError(f"{name} {text!r} is no time above 0", hint=f"write it as {written}")
+    return float(found.group(1)) * units[found.group(2)]
 
 
 def parse_shares(text: str, name: str) -> dict[str, float | None]:

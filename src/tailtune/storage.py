@@ -230,6 +230,30 @@ def require_room(folder: Path, needed: int, doing: str) -> None:
         )
 
 
+def read_toml(path: Path, *, said: str | None = None, hint: str) -> dict[str, Any]:
+    """Return what the TOML file ``path`` holds.
+
+    Args:
+        path: The file.
+        said: What it is called in errors; default: its path.
+        hint: How its lines read, for errors.
+
+    Raises:
+        ConfigError: If it cannot be read, or is no TOML.
+    """
+    import tomllib
+
+    where = said or path
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{where}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{where}: not UTF-8 at byte {error.start}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where}: broken TOML: {error}", hint=hint) from error
+
+
 def read_json(path: Path, error: type[TailtuneError] = ModelError) -> dict[str, Any]:
     """Return the JSON object in ``path``.
 

@@ -91,7 +91,8 @@ def _by_teacher(
     teacher: Predictor, config: TrainConfig, dataset: Dataset, split: Split, *, progress: Progress, say: Say
 ) -> Taught:
     assert config.teacher is not None
-    _require_fits(config.teacher, teacher, config, dataset, split)
+    _require_fits(config.teacher, teacher, config, dataset)
+    _require_unseen(config.teacher, [dataset.texts[at] for at in split.test.tolist()], say)
     extended, parts, left_out = _with_unlabelled(config, dataset, split, progress)
     count = len(extended) - len(dataset)
     if config.unlabelled:
@@ -129,7 +130,7 @@ def _joined_by(template: Template | None) -> tuple[tuple[str, ...], ...] | None:
     return (template.columns, template.between) if template is not None and template.joins else None
 
 
-def _require_fits(path: str, teacher: Predictor, config: TrainConfig, dataset: Dataset, split: Split) -> None:
+def _require_fits(path: str, teacher: Predictor, config: TrainConfig, dataset: Dataset) -> None:
     if teacher.bundle.labels.several or dataset.sets is not None:
         raise ConfigError("--teacher is for one label per text", hint="leave it away")
     if teacher.labels != dataset.label_set.names:
@@ -141,10 +142,15 @@ def _require_fits(path: str, teacher: Predictor, config: TrainConfig, dataset: D
     if _joined_by(teacher.bundle.tokenizer.template) != _joined_by(config.made_by):
         said = f"--teacher {path} reads texts of other columns, or joined in another way, than --template makes here"
         raise ConfigError(said, hint="teach with a classifier of the same template")
-    learnt = overlap(Path(path), [dataset.texts[at] for at in split.test.tolist()])
+
+
+def _require_unseen(path: str, texts: Sequence[str], say: Say) -> None:
+    learnt = overlap(Path(path), texts)
+    if not learnt:
+        say(f"--teacher {path} kept no account of its texts: whether it learnt from test rows cannot be told")
     if seen := sum(count for part, count in learnt.items() if part != "test"):
         raise DataError(
-            f"--teacher {path} learnt from or was chosen by {seen} of the {len(split.test)} test rows, so its answers "
+            f"--teacher {path} learnt from or was chosen by {seen} of the {len(texts)} test rows, so its answers "
             "would give their labels away",
             hint="train the teacher on the same parts: the same data, settings of the split and --seed",
         )

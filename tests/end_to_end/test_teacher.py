@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,11 @@ def test_a_student_learns_from_its_teacher(
     assert about["test"]["accuracy"] == read_metrics(teacher)["test"]["accuracy"]
     for report in ("report.md", "report.html"):
         assert "Beside its teacher" in (student / report).read_text(encoding="utf-8")
+    shutil.copytree(teacher / "bundle", tmp_path / "alone")
+    more = ("--teacher", tmp_path / "alone")
+    told = [flag for flag in FAST if flag != "--quiet"]
+    outcome = call(capsys, "train", files["labelled"], "--model", tiny_llama, "--out", tmp_path / "other", *told, *more)
+    assert "whether it learnt from test rows cannot be told" in outcome.err
     texts = ["claim the prize now", "lunch with a friend", "nothing of this"]
     plain = tmp_path / "plain"
     _train(capsys, files["labelled"], tiny_llama, plain, *FAST)

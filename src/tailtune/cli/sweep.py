@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +12,8 @@ import typer
 
 from tailtune.cli.screen import Screen
 from tailtune.cli.train import setting_parameters
-from tailtune.errors import ConfigError
 from tailtune.resolving import resolve
+from tailtune.settings import parse_seconds
 
 _HELP = """Try settings of train on DATA and keep the best on the validation part; the test part is not read.
 
@@ -130,19 +129,3 @@ def _show(result: Mapping[str, Any], folder: Path) -> None:
         show.line(line)
     show.line(f"best settings: {folder / 'best.toml'}")
     show.line(f"report: {folder / 'report.html'}")
-
-
-def parse_seconds(text: str, name: str) -> float:
-    """Return the seconds that a time such as 90s, 10m or 1.5 h means.
-
-    Args:
-        text: The time, with its unit.
-        name: Of the flag, said in the error.
-
-    Raises:
-        ConfigError: If it is no time above 0.
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(s|m|min|h)", text.strip().casefold())
-    if found is None or not float(found.group(1)):
-        raise ConfigError(f"{name} {text!r} is no time above 0", hint="write it as 90s, 10m or 2h")
-    return float(found.group(1)) * {"s": 1, "m": 60, "min": 60, "h": 3600}[found.group(2)]

@@ -11,23 +11,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tailtune.estimate import speed
+from tailtune.estimate import PASS_SHARE, speed
 from tailtune.evaluate.metrics import FloatArray
 from tailtune.experiments.models import Absent, Pretrained
 from tailtune.experiments.reading import Read
 from tailtune.experiments.session import Job, read_job, wanted_of
 from tailtune.experiments.settings import Setting
 from tailtune.experiments.training import blocks_of
+from tailtune.features.cost import update_seconds
 from tailtune.features.store import text_keys
 from tailtune.models.generic.config import GenericConfig
 from tailtune.models.sources.facts import read_shapes
 
-# What the frozen pass reaches of the same products alone (docs/performance.md: 79 %), and steps of training: the
-# chapter's loop, 960 positions at once, 70 %; few tokens at once 40 %, where AdamW moves 28 bytes per weight and step.
-_PASS_SHARE = 0.79
+# What steps of training reach of the same products alone: the chapter's loop, 960 positions at once, 70 %; few tokens
+# at once 40 %.
 _STEP_SHARES = ((500, 0.7), (0, 0.4))
-_ADAMW_BYTES = 28
-_MEMORY_BYTES_PER_SECOND = 10e9
 
 Speed = Callable[[int], float]
 
@@ -87,7 +85,7 @@ def estimate(jobs: Sequence[Job], operations_per_second: Speed = speed) -> list[
                 Cost(
                     job=job,
                     status="to run",
-                    pass_seconds=reading / (_PASS_SHARE * speeds[width]),
+                    pass_seconds=reading / (PASS_SHARE * speeds[width]),
                     training_seconds=_training_seconds(job, job.model, read, speeds[width]),
                     tokens=read.total,
                 )
@@ -125,7 +123,7 @@ def _training_seconds(job: Job, model: Pretrained, read: Read, per_second: float
     if setting.trained == "all":
         moved += model.shape.vocabulary * model.shape.width
     steps = math.ceil(texts / together)
-    epoch = operations / (share * per_second) + steps * _ADAMW_BYTES * moved / _MEMORY_BYTES_PER_SECOND
+    epoch = operations / (share * per_second) + steps * update_seconds(moved)
     scoring = operations / 3 * len(read.tokens) / texts / (share * per_second)
     return len(setting.learning_rates) * (setting.epochs * epoch + scoring)
 

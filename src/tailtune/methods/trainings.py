@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tailtune.errors import TrainingDiverged
+from tailtune.features.cost import update_seconds
 from tailtune.features.store import Features
 from tailtune.methods.auto import TELLING, Plan, entry_of
 from tailtune.methods.descent import Epoch, Step, TailSettings
@@ -25,11 +26,9 @@ from tailtune.models.mapped import shapes_of
 from tailtune.models.parts import Part
 from tailtune.progress import Progress
 
-# A step takes three forward passes, at this share of their speed: batches of eight texts are small. What the optimiser
-# moves per weight and step, and how fast. The first rung that is trained corrects all of it.
+# A step takes three forward passes, at this share of their speed: batches of eight texts are small. The first rung that
+# is trained corrects what is foreseen.
 _STEP_SHARE = 0.5
-_ADAMW_BYTES = 28
-_MEMORY_BYTES_PER_SECOND = 10e9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,7 +133,7 @@ def foresee(training: Training, shop: Workshop, features: Features, rows: Rows, 
     train, validation = (int(lengths[windows.of(texts)].sum()) for texts in (rows.train, rows.validation))
     once, everything = (depth - first) / forward, int(lengths.sum())
     steps = math.ceil(len(windows.of(rows.train)) / shop.settings.batch_size)
-    moved = steps * _moved(shop.decoder, training.kind, first, depth) * _ADAMW_BYTES / _MEMORY_BYTES_PER_SECOND
+    moved = steps * update_seconds(_moved(shop.decoder, training.kind, first, depth))
     stored = depth - first == blocks  # with the features of the probe
     found = SHARE if shop.settings.learning_rate is None else 0.0
     return Foreseen(

@@ -228,7 +228,28 @@ _ACTIVATIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
 }
 
 
-class Decoder(nn.Module):
+class Climber(nn.Module):
+    """Blocks, and a final norm or none, whatever they are made of."""
+
+    final_norm: nn.Module | None
+
+    def climb(self, x_TD: Tensor, packed: Packed) -> Iterator[tuple[int, Tensor]]:
+        """Yield (depth, [T, D] states) after each block held here, lowest first."""
+        raise NotImplementedError
+
+    def top_states(self, x_TD: Tensor, packed: Packed) -> Tensor:
+        """Return [T, D]: all blocks held here for every token, then the final norm if held.
+
+        Args:
+            x_TD: [T, D] states below the first block held here.
+            packed: Their layout.
+        """
+        for _, above in self.climb(x_TD, packed):
+            x_TD = above
+        return x_TD if self.final_norm is None else self.final_norm(x_TD)
+
+
+class Decoder(Climber):
     """Embeddings, blocks and final norm of a pretrained causal language model, or of an encoder, without any head.
 
     Args:
@@ -260,7 +281,7 @@ class Decoder(nn.Module):
         self.token_types = _table(config.token_types, config.width) if embeddings and config.token_types else None
         self.embedding_norm = _norm(config) if embeddings and config.embedding_norm else None
         self.blocks = nn.ModuleDict({str(number): Block(config, number) for number in range(first, first + count)})
-        self.final_norm = _norm(config) if final_norm and config.final_norm else None
+        self.final_norm: nn.LayerNorm | nn.RMSNorm | None = _norm(config) if final_norm and config.final_norm else None
 
     def below(self, depth: int) -> Decoder:
         """Return the backbone of ``depth`` blocks, without the final norm; it shares this decoder's tensors."""
@@ -327,17 +348,6 @@ class Decoder(nn.Module):
         if self.final_norm is not None:
             x_ND = self.final_norm(x_ND)
         return x_ND
-
-    def top_states(self, x_TD: Tensor, packed: Packed) -> Tensor:
-        """Return [T, D]: all blocks held here for every token, then the final norm if held.
-
-        Args:
-            x_TD: [T, D] states below the first block held here.
-            packed: Their layout.
-        """
-        for _, above in self.climb(x_TD, packed):
-            x_TD = above
-        return x_TD if self.final_norm is None else self.final_norm(x_TD)
 
     @property
     def can_go_on(self) -> bool:

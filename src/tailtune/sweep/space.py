@@ -24,7 +24,7 @@ from tailtune.progress import Progress, silent
 from tailtune.report.words import one_line
 from tailtune.resolving import known_setting
 from tailtune.settings import Setting
-from tailtune.storage import read_json
+from tailtune.storage import read_json, read_toml
 
 Value = int | float | str | bool | None
 
@@ -56,7 +56,7 @@ REFUSED: Mapping[str, str] = {
     **dict.fromkeys(
         (
             *("slice_by", "track", "out", "threads", "device", "cache", "quiet", "doubts", "highlights", "baselines"),
-            *("out_of_scope", "out_of_scope_texts", "measure_unused", "time", "keep_adapter"),
+            *("out_of_scope", "out_of_scope_texts", "measure_unused", "keep_adapter"),
         ),
         _UNSEEN,
     ),
@@ -67,7 +67,7 @@ REFUSED: Mapping[str, str] = {
         ),
         _AFTER,
     ),
-    **dict.fromkeys(("budget", "smaller_than"), _LIMIT),
+    **dict.fromkeys(("budget", "smaller_than", "time"), _LIMIT),
     **dict.fromkeys(("head_init", "label_words", "calibrate_prior"), _WORDED),
 }
 """Settings that are not swept, and why."""
@@ -208,17 +208,8 @@ def _refuse_idle(name: str, where: str, config: TrainConfig, *, varied: bool) ->
 
 def _read_toml(path: Path) -> dict[str, tuple[str, Any]]:
     """Name -> (place, value as written)."""
-    import tomllib
-
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from error
-    except tomllib.TOMLDecodeError as error:
-        hint = 'lines read like: learning-rate = {low = 1e-5, high = 1e-3, log = true} or blocks = "auto"'
-        raise ConfigError(f"{path}: broken TOML: {error}", hint=hint) from error
+    hint = 'lines read like: learning-rate = {low = 1e-5, high = 1e-3, log = true} or blocks = "auto"'
+    content = read_toml(path, hint=hint)
     told: dict[str, tuple[str, Any]] = {}
     for key, value in content.items():
         name = known_setting(key.replace("-", "_"), str(path)).name

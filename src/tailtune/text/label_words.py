@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tailtune.errors import ConfigError
+from tailtune.storage import read_toml
 from tailtune.text.tokenizer import Tokenizer
 
 Words = Mapping[str, tuple[str, ...]]
@@ -59,14 +60,7 @@ def _of_line(spelled: str) -> list[tuple[str, list[str]]]:
 
 
 def _of_file(path: Path) -> list[tuple[str, list[str]]]:
-    import tomllib
-
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"--label-words {path}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"--label-words {path}: broken TOML: {error}", hint=_HOW) from error
+    content = read_toml(path, said=f"--label-words {path}", hint=_HOW)
     listed = {label: [words] if isinstance(words, str) else words for label, words in content.items()}
     for label, words in listed.items():
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):

@@ -9,8 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailtune.cli.sweep import parse_seconds
-from tailtune.errors import ConfigError
 from tailtune.resolving import Resolved, resolve
 from tailtune.sweep.results import best_toml, made_with, trials_csv
 from tailtune.sweep.space import Choice
@@ -65,14 +63,3 @@ def test_a_reason_with_commas_is_one_cell() -> None:
     trial = {"trial": 0, "state": "contradiction", "scores": {}, "varied": {"clip_norm": None}, "steps": 0}
     table = trials_csv({"space": {"clip_norm": []}, "trials": [{**trial, "seconds": 0.25, "reason": 'a, "b"'}]})
     assert table.splitlines()[1] == '0,contradiction,,,,none,0,0.25,"a, ""b"""'
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("1.5 h", 5400), ("2MIN", 120)])
-def test_times(text: str, seconds: float) -> None:
-    assert parse_seconds(text, "--timeout") == seconds
-
-
-@pytest.mark.parametrize("text", ["", "10", "0m", "-5m", "soon", "1d"])
-def test_no_times(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"--timeout .* is no time above 0"):
-        parse_seconds(text, "--timeout")

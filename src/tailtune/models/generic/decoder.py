@@ -14,7 +14,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from tailtune.models.decoder import Packed
+from tailtune.models.decoder import Climber, Packed
 from tailtune.models.generic.config import GenericConfig
 from tailtune.models.generic.skeleton import skeleton
 from tailtune.models.generic.stem import Call, Recording, freeze, record, record_into, states_of
@@ -58,7 +58,7 @@ class Blocks(nn.Module):
             yield str(number), self.get_submodule(name)
 
 
-class GenericDecoder(nn.Module):
+class GenericDecoder(Climber):
     """Embeddings, blocks and final norm of a decoder or encoder, made of the reference library's modules.
 
     What is not in a block or the final norm is a buffer: it is never trained. Dropout is off, in training too.
@@ -92,7 +92,7 @@ class GenericDecoder(nn.Module):
         self.first = first
         self.blocks = Blocks({n: (structure.name(n), held[structure.order[n]]) for n in numbers})
         norm = structure.final_norm
-        self.final_norm: nn.Module | None = model.get_submodule(norm) if final_norm and norm else None
+        self.final_norm = model.get_submodule(norm) if final_norm and norm else None
         if norm:
             model.set_submodule(norm, nn.Identity())
         self._has_embeddings = embeddings
@@ -151,17 +151,6 @@ class GenericDecoder(nn.Module):
             packed: Their layout.
         """
         return self.top_states(x_TD, packed)[packed.read]
-
-    def top_states(self, x_TD: Tensor, packed: Packed) -> Tensor:
-        """Return [T, D]: all blocks held here for every token, then the final norm if held.
-
-        Args:
-            x_TD: [T, D] states below the first block held here.
-            packed: Their layout.
-        """
-        for _, above in self.climb(x_TD, packed):
-            x_TD = above
-        return x_TD if self.final_norm is None else self.final_norm(x_TD)
 
     def layout(self, batch: Batch, device: torch.device) -> Called:
         """Return the batch's layout on ``device``, with what the blocks held here are called with."""
