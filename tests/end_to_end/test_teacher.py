@@ -78,9 +78,8 @@ def test_a_student_learns_from_its_teacher(
     for report in ("report.md", "report.html"):
         assert "Beside its teacher" in (student / report).read_text(encoding="utf-8")
     shutil.copytree(teacher / "bundle", tmp_path / "alone")
-    more = ("--teacher", tmp_path / "alone")
-    told = [flag for flag in FAST if flag != "--quiet"]
-    outcome = call(capsys, "train", files["labelled"], "--model", tiny_llama, "--out", tmp_path / "other", *told, *more)
+    told = ("--teacher", tmp_path / "alone", *(flag for flag in FAST if flag != "--quiet"))
+    outcome = call(capsys, "train", files["labelled"], "--model", tiny_llama, "--out", tmp_path / "other", *told)
     assert "whether it learnt from test rows cannot be told" in outcome.err
     texts = ["claim the prize now", "lunch with a friend", "nothing of this"]
     plain = tmp_path / "plain"
