@@ -76,6 +76,7 @@ class Bundle:
         rules: What happens to its probabilities before they are given out.
         scope: What tells texts that are unlike the training texts; None where it was not asked for.
         blend: Weights of the scorer and of further classifiers; None where it answers alone.
+        digest: SHA-256 of its manifest, which has those of all files; empty where it was never saved.
     """
 
     decoder: Part
@@ -88,6 +89,7 @@ class Bundle:
     rules: AnyRules = field(default_factory=Rules)
     scope: Scope | None = None
     blend: Blend | None = None
+    digest: str = ""
 
 
 def write_bundle(bundle: Bundle, folder: Path, *, extra: Mapping[str, str]) -> None:
@@ -276,6 +278,7 @@ def _build(folder: Path, manifest: Mapping[str, Any]) -> Bundle:
         rules=read_rules(manifest.get("rules", {}), labels),
         scope=_read_scope(folder / SCOPE, manifest["scope"]) if "scope" in manifest else None,
         blend=_read_blend(folder, manifest, labels) if "members" in described else None,
+        digest=manifest["digest"],
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -97,34 +97,74 @@ def explain_all(
         tokens: Most tokens read in all: long texts get fewer spans then, or none.
         progress: Told tokens done.
     """
-    parts_read = [_read_part(predictor, one.text) for one in asked]
-    texts = [one.text[start:end] for one, (start, end) in zip(asked, parts_read, strict=True)]
-    costs = predictor.bundle.tokenizer.read(texts)[1].lengths.tolist()
-    spans = [grouped(units(text), count) for text, count in zip(texts, _shares(costs, most, tokens), strict=True)]
-    variants = [
-        variant for text, parts in zip(texts, spans, strict=True) if parts for variant in (text, *_without(text, parts))
-    ]
-    rows = predictor.predict_proba(variants, progress=progress)
-    found, at = [], 0
-    for one, (start, _), parts in zip(asked, parts_read, spans, strict=True):
-        count = len(parts) + 1 if parts else 0
-        placed = [(start + low, start + high) for low, high in parts]
-        found.append(_highlights(predictor, one, placed, rows[at : at + count]))
-        at += count
-    return found
+    occlusion = Occlusion.of(predictor, asked, most=most, tokens=tokens)
+    rows = predictor.predict_proba(occlusion.variants, progress=progress)
+    return occlusion.highlights([dict(zip(predictor.labels, row, strict=True)) for row in rows.tolist()])
 
 
-def _highlights(
-    predictor: Predictor, one: Asked, parts: Sequence[Span], rows: np.ndarray[Any, np.dtype[np.float64]]
-) -> list[Highlight]:
-    if not parts:
-        return []
-    label = int(predictor.bundle.rules.decide(rows[:1])[0]) if one.label is None else predictor.labels.index(one.label)
-    changes = (rows[0, label] - rows[1:, label]).tolist()
-    return [
-        Highlight(start=start, end=end, text=one.text[start:end], change=change)
-        for (start, end), change in zip(parts, changes, strict=True)
-    ]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Occlusion:
+    """The texts that must be classified to explain some, and what their probabilities say.
+
+    Attributes:
+        asked: What is explained.
+        spans: Of each text, the words that are left out in turn.
+        variants: One after the other, for each text that has spans: the part that is read, then that without each span.
+        decide: From the probabilities of a text to the label that the classifier gives it.
+    """
+
+    asked: Sequence[Asked]
+    spans: Sequence[Sequence[Span]]
+    variants: Sequence[str]
+    decide: Callable[[Mapping[str, float]], str]
+
+    @classmethod
+    def of(
+        cls, predictor: Predictor, asked: Sequence[Asked], *, most: int = MOST_SPANS, tokens: int | None = None
+    ) -> Occlusion:
+        """Return what must be classified; arguments as those of ``explain_all``."""
+        parts_read = [_read_part(predictor, one.text) for one in asked]
+        texts = [one.text[start:end] for one, (start, end) in zip(asked, parts_read, strict=True)]
+        costs = predictor.bundle.tokenizer.read(texts)[1].lengths.tolist()
+        spans = [grouped(units(text), count) for text, count in zip(texts, _shares(costs, most, tokens), strict=True)]
+        variants = [
+            variant
+            for text, parts in zip(texts, spans, strict=True)
+            if parts
+            for variant in (text, *_without(text, parts))
+        ]
+        placed = [
+            [(start + low, start + high) for low, high in parts]
+            for parts, (start, _) in zip(spans, parts_read, strict=True)
+        ]
+
+        def decide(probabilities: Mapping[str, float]) -> str:
+            row = np.array([[probabilities[label] for label in predictor.labels]])
+            return predictor.labels[int(predictor.bundle.rules.decide(row)[0])]
+
+        return cls(asked=asked, spans=placed, variants=variants, decide=decide)
+
+    def highlights(self, probabilities: Sequence[Mapping[str, float]]) -> list[list[Highlight]]:
+        """Return one list per text asked about: its spans in order, each with what leaving it out changes.
+
+        Args:
+            probabilities: Label -> probability of each of ``variants``.
+        """
+        found: list[list[Highlight]] = []
+        rows = iter(probabilities)
+        for one, spans in zip(self.asked, self.spans, strict=True):
+            if not spans:
+                found.append([])
+                continue
+            whole = next(rows)
+            label = self.decide(whole) if one.label is None else one.label
+            found.append(
+                [
+                    Highlight(start=low, end=high, text=one.text[low:high], change=whole[label] - next(rows)[label])
+                    for low, high in spans
+                ]
+            )
+        return found
 
 
 def units(text: str) -> list[Span]:

@@ -25,6 +25,7 @@ from tailtune.cli import (
     ledger,
     models,
     predict,
+    serve,
     suggest,
     sweep,
     train,
@@ -68,6 +69,7 @@ def _common(
 train.register(app)
 sweep.register(app)
 predict.register(app)
+serve.register(app)
 zero_shot.register(app)
 evaluate.register(app)
 compare.register(app)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tailtune.config import TrainConfig
 from tailtune.errors import SetupError, TailtuneError
+from tailtune.machine import cores
 from tailtune.sweep.judging import Judge, Judged, Objective, Served
 
 if TYPE_CHECKING:
@@ -177,5 +177,4 @@ def _asked(pipe: Pipe, trial: int, epoch: int, loss: float) -> bool:
 
 def threads_each(workers: int) -> int:
     """Return how many threads each of ``workers`` may use, so that all of them together use this machine's."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // workers)
+    return max(1, cores() // workers)

@@ -1,0 +1,16 @@
+"""A classifier behind HTTP: the protocols that people's clients speak, in front of one function.
+
+::
+
+    run          bind, serve, drain: the process
+    app          the routes and what they share, as an ASGI application
+    gate         what every request passes: size, time, keys, ids, headers
+    wire/        thin views of one function: ours, TEI, vLLM, Open Inference Protocol, SageMaker
+    classify     the one function: texts in, answers out, within limits
+    batcher      waiting texts become packed batches
+    served       a bundle in service: verified, tried on its golden texts
+    refusals     why a request gets no answer
+    limits       how much a request, and the service, may hold
+
+Never imports training code. Needs the extra ``serve``.
+"""

@@ -1,0 +1,31 @@
+"""How much one request may ask, and how much the service holds at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """All of them hold from the start; a request beyond one is refused, never cut.
+
+    Attributes:
+        body_bytes: Of a request's body, counted as it arrives.
+        texts: Of one request.
+        characters: Of one text.
+        tokens: That the classifier reads for one request, highlights included.
+        requests: Inside at once, waiting or being answered; further ones are told to come back.
+        waiting_tokens: Inside at once. At the speed of this machine they are the longest wait.
+        batch_tokens: Computed together, by one worker. On a core 1,024 reach nearly the rate of any number, in half a
+            second.
+        seconds: From the first byte of a request to its answer.
+    """
+
+    body_bytes: int = 2_000_000
+    texts: int = 256
+    characters: int = 100_000
+    tokens: int = 65_536
+    requests: int = 512
+    waiting_tokens: int = 16_384
+    batch_tokens: int = 1_024
+    seconds: float = 30.0

@@ -1,0 +1,1 @@
+"""Protocols as thin views of one function. Each module has a router, its paths and the shape of its refusals."""
