@@ -69,6 +69,7 @@ class Seen:
         refused: Status -> requests.
         without_retry_after: Refused with 429 without saying when to come back.
         lost: Neither answered nor refused: the connection broke on the way, or nothing came.
+        lost_why: Kind of error -> how many of these.
         unaccepted: Not taken by a service that was going away: no byte came, and nobody listened any more.
         reconnected: Sent again because the idle connection had been closed.
         started: When, seconds on the monotonic clock.
@@ -87,6 +88,7 @@ class Seen:
     refused: dict[str, int] = field(default_factory=dict)
     without_retry_after: int = 0
     lost: int = 0
+    lost_why: dict[str, int] = field(default_factory=dict)
     unaccepted: int = 0
     reconnected: int = 0
     started: float = 0.0
@@ -171,8 +173,8 @@ class Load:
         except ConnectionRefusedError:
             outcome = "unaccepted" if self._plan.until_gone else "lost"
             self._gone.set()
-        except (OSError, EOFError, TimeoutError):  # EOFError: of which an incomplete read is one
-            pass
+        except (OSError, EOFError, TimeoutError) as error:  # an incomplete read is an EOFError
+            self._seen.lost_why[type(error).__name__] = self._seen.lost_why.get(type(error).__name__, 0) + 1
         ended = time.monotonic()
         if outcome in ("lost", "unaccepted"):
             setattr(self._seen, outcome, getattr(self._seen, outcome) + 1)

@@ -99,7 +99,7 @@ def plain(run: Path, text: str, style: str) -> Iterator[Running]:
     port, classes = free_port(), len(read_json(run / "metrics.json")["labels"])
     command = [sys.executable, "-m", "uvicorn", "--app-dir", str(HERE), "--factory", "service_reference:create_app"]
     first = {"url": f"http://127.0.0.1:{port}/classify", "json": {"text": text}}
-    model = str(catalog.resolve(read_json(run / "config.json")["model"]).path)
+    model = str(catalog.resolve(read_json(run / "config.json")["config"]["model"]).path)
     told = {"MODEL": model, "STYLE": style, "CLASSES": str(classes), "HF_HUB_OFFLINE": "1"}
     quiet = ["--port", str(port), "--log-level", "warning"]
     with running([*command, *quiet], port, first, **told) as service:
