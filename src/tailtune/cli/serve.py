@@ -30,14 +30,24 @@ def register(app: typer.Typer) -> None:
 def _serve(options: ServeOptions) -> None:
     paths, limits = options.paths(), options.limits()
     try:
+        from tailtune.service.access import access_of
         from tailtune.service.classify import Service
+        from tailtune.service.keys import Keys
         from tailtune.service.run import bind, serve
         from tailtune.service.served import Served
     except ModuleNotFoundError as error:
         raise SetupError(f"serve needs {error.name}", hint="pip install 'tailtune[serve]'") from error
+    access = access_of(
+        options.host,
+        keys=None if options.api_key_file is None else Keys(options.api_key_file),
+        allow_anyone=options.allow_anyone,
+        allow_hosts=options.allow_host or (),
+        allow_origins=options.allow_origin or (),
+    )
     with Screen(quiet=options.quiet) as screen:
         listening = bind(options.host, options.port)
         served = {name: Served.load(name, path, device=options.device, threads=1) for name, path in paths.items()}
         shown = f"[{options.host}]" if ":" in options.host else options.host
         screen.say(f"serving {', '.join(served)} at http://{shown}:{listening.getsockname()[1]}")
-        serve(Service(served, workers=options.workers or cores(), limits=limits), listening)
+        service = Service(served, workers=options.workers or cores(), limits=limits)
+        serve(service, listening, access=access, log_texts=options.log_texts)
