@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from tailtune import __version__
 from tailtune.service.classify import Service
 from tailtune.service.gate import App, Gate, Shape, refusal_headers
+from tailtune.service.page import routes as page
 from tailtune.service.refusals import STATUS, Refused
 from tailtune.service.wire import native
 
@@ -45,6 +46,7 @@ def create_app(service: Service) -> Gate:
     )
     for view in VIEWS:
         app.include_router(view.router(service))
+    app.include_router(page.router(service))
     _add_health(app, service)
     app.add_exception_handler(Refused, _on_refused)
     app.add_exception_handler(RequestValidationError, _on_invalid)
