@@ -23,6 +23,8 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from tailtune.errors import BundleError
+
 Doubles = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Reading = Literal["stable", "shifting", "drifted"]
@@ -115,7 +117,10 @@ class Bins:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Return what ``as_json`` gave."""
-        return cls(edges=np.array(value["edges"], np.float64), rows=np.array(value["rows"], np.int64))
+        edges, rows = np.array(value["edges"], np.float64), np.array(value["rows"], np.int64)
+        if edges.shape != (rows.size - 1,) or rows.shape != (rows.size,):
+            raise ValueError(f"{edges.size} edges of {rows.size} bins")
+        return cls(edges=edges, rows=rows)
 
 
 def count_in(edges: Doubles, values: Doubles) -> Indices:
@@ -167,13 +172,24 @@ class Reference:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Return what ``as_json`` gave."""
+        """Return what ``as_json`` gave.
+
+        Raises:
+            BundleError: If ``value`` cannot be that.
+        """
+        try:
+            return cls._read(value)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"metrics.json: drift: cannot be read: {error}") from error
+
+    @classmethod
+    def _read(cls, value: Mapping[str, Any]) -> Self:
         return cls(
             scores={name: Bins.from_json(bins) for name, bins in value["scores"].items()},
             confidence=Bins.from_json(value["confidence"]),
             lengths=Bins.from_json(value["lengths"]),
-            labels=dict(value["labels"]),
-            rows=value["rows"],
+            labels={label: int(value["labels"].get(label, 0)) for label in (*value["scores"], NO_LABEL)},
+            rows=int(value["rows"]),
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tailtune.drift import Answered, Counts, Reading, Reference, read
+from tailtune.errors import BundleError
 from tailtune.predict import Prediction
 from tailtune.service.served import Served
 
@@ -35,9 +36,17 @@ class Drift:
 
     @classmethod
     def of(cls, served: Served) -> Drift:
-        """Return nothing counted yet for ``served``."""
-        found = served.metrics.get("drift")
-        return cls(None if found is None else Reference.from_json(found))
+        """Return nothing counted yet for ``served``.
+
+        Raises:
+            BundleError: If what its bundle says of the validation rows cannot be compared with its answers.
+        """
+        if (found := served.metrics.get("drift")) is None:
+            return cls(None)
+        reference = Reference.from_json(found)
+        if tuple(reference.scores) != served.predictor.labels:
+            raise BundleError(f"{served.path}: metrics.json: drift: other labels than those of the classifier")
+        return cls(reference)
 
     def add(self, predictions: Sequence[Prediction]) -> None:
         """Count answers."""
@@ -77,6 +86,21 @@ class Drift:
             "reading": overall,
             "said": None if overall is None else _said(answers, told, readings, overall),
         }
+
+
+class Drifts:
+    """A window for each classifier that is served, by name; another version of one begins anew."""
+
+    def __init__(self) -> None:
+        self._windows: dict[str, tuple[str, Drift]] = {}
+
+    def of(self, served: Served) -> Drift:
+        """Return that of ``served``."""
+        digest, drift = self._windows.get(served.name, ("", None))
+        if drift is None or digest != served.digest:
+            drift = Drift.of(served)
+            self._windows[served.name] = (served.digest, drift)
+        return drift
 
 
 def _answered(predictions: Sequence[Prediction]) -> Answered:
