@@ -1,7 +1,7 @@
 """How far a classifier's answers have moved from those on its validation rows: the population stability index (PSI).
 
-Training saves how the validation rows were spread (``Reference``, key ``drift`` of metrics.json); whoever answers counts
-in the same bins and compares. Knows nothing about texts or models.
+Training saves how the validation rows were spread (``Reference``, key ``drift`` of metrics.json); whoever answers
+counts in the same bins and compares. Knows nothing about texts or models.
 
 PSI is the sum over bins of (q - p) ln(q / p), p and q being the shares of the reference and of what came since. Its
 usual reading: below 0.1 nothing to speak of, above 0.25 another population. Both shares are counts of a sample, so the
@@ -58,7 +58,7 @@ def shares(counts: Indices) -> Doubles:
 def noise(bins: int, reference: int, answers: int) -> float:
     """Return what the index of an unmoved population exceeds once in a thousand samples.
 
-    The quantile of chi-squared by Wilson and Hilferty (1931), within 1 % for two degrees of freedom and more.
+    The quantile of chi-squared by Wilson and Hilferty (1931), within 4 %.
 
     Args:
         bins: At least 2.
@@ -222,7 +222,7 @@ class Answered:
             lengths: [n] tokens that were read.
         """
         several = decided.ndim == 2
-        numbers = [np.flatnonzero(row) for row in decided] if several else decided[:, None]
+        numbers = [np.flatnonzero(row).tolist() for row in decided] if several else decided[:, None].tolist()
         return cls(
             names=names,
             scores=rows,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import cast
 
 from fastapi import FastAPI, Request
@@ -18,6 +18,8 @@ from tailtune.service.classify import Service
 from tailtune.service.gate import App, Gate, Shape, refusal_headers
 from tailtune.service.page import routes as page
 from tailtune.service.refusals import STATUS, Refused
+from tailtune.service.telemetry import metrics as metering
+from tailtune.service.telemetry.watch import Exchange, Routes, Watch, note_refusal
 from tailtune.service.wire import native
 
 log = logging.getLogger("tailtune.service")
@@ -26,8 +28,13 @@ log = logging.getLogger("tailtune.service")
 VIEWS = (native,)
 
 
-def create_app(service: Service) -> Gate:
-    """Return the ASGI application that answers with ``service``."""
+def create_app(service: Service, *, ended: Sequence[Callable[[Exchange], None]] = ()) -> Watch:
+    """Return the ASGI application that answers with ``service``.
+
+    Args:
+        service: What answers.
+        ended: Called with each request once it is over.
+    """
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -44,15 +51,19 @@ def create_app(service: Service) -> Gate:
         docs_url=None,
         redoc_url=None,
     )
-    for view in VIEWS:
-        app.include_router(view.router(service))
-    app.include_router(page.router(service))
+    metrics = metering.Metrics(service, inside=lambda: watch.inside)
+    routers = [*(view.router(service) for view in VIEWS), page.router(service), metering.router(metrics)]
+    for router in routers:
+        app.include_router(router)
     _add_health(app, service)
     app.add_exception_handler(Refused, _on_refused)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_error)
-    return Gate(cast("App", app), limits=service.limits, shape_of=shape_of)
+    gate = Gate(cast("App", app), limits=service.limits, shape_of=shape_of)
+    routes = Routes(route for each in (app, *routers) for route in each.routes)
+    watch = Watch(gate, routes=routes, ended=[metrics.ended, *ended])
+    return watch
 
 
 def shape_of(path: str) -> Shape:
@@ -77,6 +88,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
 
 
 def _answer(request: Request, refused: Refused) -> JSONResponse:
+    note_refusal(refused.kind, refused.error_id)
     status, body = shape_of(request.url.path)(refused, request.state.request_id)
     return JSONResponse(body, status_code=status, headers=refusal_headers(refused))
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from tailtune.service.limits import Limits
 from tailtune.service.refusals import Refused
+from tailtune.service.telemetry.watch import note_refusal
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -63,6 +64,7 @@ class Gate:
         try:
             await self._pass(scope, receive, reply, headers)
         except Refused as refused:
+            note_refusal(refused.kind)
             await reply.refuse(*self._shape_of(scope["path"])(refused, request_id), refused)
         finally:
             self.inside -= 1

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable, Sequence
 
 import uvicorn
 
 from tailtune.errors import ConfigError, SetupError
 from tailtune.service.app import create_app
 from tailtune.service.classify import Service
+from tailtune.service.telemetry.watch import Exchange
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -37,16 +39,23 @@ def bind(host: str, port: int) -> socket.socket:
     return listening
 
 
-def serve(service: Service, listening: socket.socket, *, drain_seconds: float = 30.0) -> None:
+def serve(
+    service: Service,
+    listening: socket.socket,
+    *,
+    drain_seconds: float = 30.0,
+    ended: Sequence[Callable[[Exchange], None]] = (),
+) -> None:
     """Answer requests until the process is told to stop; those inside are answered first.
 
     Args:
         service: What answers.
         listening: From ``bind``.
         drain_seconds: Most that those inside are waited for.
+        ended: Called with each request once it is over.
     """
     config = uvicorn.Config(
-        create_app(service),
+        create_app(service, ended=ended),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -14,7 +14,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, TextIO
+from typing import Any, BinaryIO, Literal
 
 from tailtune.service.telemetry.watch import Exchange
 
@@ -135,14 +135,14 @@ class _Writer(logging.Handler):
     """Hands lines to a thread that writes them.
 
     Args:
-        stream: Where to.
+        stream: Where to; unbuffered, for the lock of a buffer that nobody reads would hold up the end of the process.
         waiting: Lines that wait, at most.
 
     Attributes:
         lost: Lines that did not fit since it was last told.
     """
 
-    def __init__(self, stream: TextIO, *, waiting: int = _WAITING) -> None:
+    def __init__(self, stream: BinaryIO, *, waiting: int = _WAITING) -> None:
         super().__init__()
         self._stream = stream
         self._lines: queue.Queue[str | None] = queue.Queue(waiting)
@@ -163,8 +163,9 @@ class _Writer(logging.Handler):
             lost, self.lost = self.lost, 0
             more = [line, *([f"lines lost, since nobody read fast enough: {lost}"] if lost else [])]
             with contextlib.suppress(OSError, ValueError):  # nobody is there to be told
-                self._stream.write("".join(f"{each}\n" for each in more))
-                self._stream.flush()
+                rest = memoryview("".join(f"{each}\n" for each in more).encode("utf-8", "backslashreplace"))
+                while rest:
+                    rest = rest[self._stream.write(rest) :]
 
     def close(self) -> None:
         """Wait for the last lines to be written, for a moment."""
@@ -175,13 +176,13 @@ class _Writer(logging.Handler):
 
 
 @contextlib.contextmanager
-def logging_to(stream: TextIO, style: Style) -> Iterator[Callable[[], int]]:
+def logging_to(stream: BinaryIO, style: Style) -> Iterator[Callable[[], int]]:
     """Let everything that is logged in this process go to ``stream`` in ``style``; as before at the end.
 
     Ours from notes on, that of libraries from warnings on; ``off`` is ``text`` from warnings on for all.
 
     Args:
-        stream: Where to.
+        stream: Where to, unbuffered.
         style: Of the lines.
 
     Yields:

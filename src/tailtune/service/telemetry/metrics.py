@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
@@ -80,6 +82,19 @@ class Metrics:
         """Return all metrics and their media type, in the format that ``accept`` asks for."""
         encode, media_type = choose_encoder(accept)
         return encode(self._registry), media_type
+
+
+def router(metrics: Metrics) -> APIRouter:
+    """Return the route /metrics."""
+    routes = APIRouter(tags=["metrics"])
+
+    @routes.get("/metrics", response_class=Response)
+    async def page(request: Request) -> Response:
+        """Give all metrics, in the format of Prometheus or OpenMetrics."""
+        content, media_type = metrics.page(request.headers.get("accept", ""))
+        return Response(content, headers={"content-type": media_type})
+
+    return routes
 
 
 class _Requests:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
@@ -13,7 +13,6 @@ from tailtune import __version__
 from tailtune.label_rules import AnyRules, LabelRules
 from tailtune.rules import Threshold
 from tailtune.service.classify import Answers, Service
-from tailtune.service.limits import Limits
 from tailtune.service.refusals import Refused
 from tailtune.service.served import Served
 
@@ -105,6 +104,23 @@ class Sizes(BaseModel):
     tokens: Annotated[int, Field(description="That are read for one request.")]
 
 
+class Indices(BaseModel):
+    """Population stability index against the validation rows; below 0.1 unmoved, above 0.25 another population."""
+
+    scores: Annotated[float | None, Field(description="Of the probabilities, the mean over the labels.")]
+    labels: Annotated[float | None, Field(description="Of the labels given.")]
+    lengths: Annotated[float | None, Field(description="Of the tokens read.")]
+
+
+class DriftOut(BaseModel):
+    """How far the last answers are from those on the validation rows; null where that cannot be told (yet)."""
+
+    answers: Annotated[int, Field(description="That are compared.")]
+    psi: Indices
+    reading: Annotated[Literal["stable", "shifting", "drifted"] | None, Field(description="Of the worst of them.")]
+    said: Annotated[str | None, Field(description="The same in a sentence.")]
+
+
 class ModelInfo(ModelRef):
     """A classifier that is served."""
 
@@ -118,6 +134,7 @@ class ModelInfo(ModelRef):
         dict[str, float], Field(description="Label -> least probability with which it is given, above 1 for never.")
     ]
     limits: Sizes
+    drift: DriftOut
     tailtune: str
 
 
@@ -154,7 +171,7 @@ def result(answers: Answers, place: int) -> dict[str, Any]:
     return value
 
 
-def model_info(served: Served, limits: Limits) -> dict[str, Any]:
+def model_info(served: Served, service: Service) -> dict[str, Any]:
     """Return what is told of a classifier, and what one request may ask of it."""
     bundle, metrics = served.predictor.bundle, served.metrics
     return {
@@ -166,7 +183,8 @@ def model_info(served: Served, limits: Limits) -> dict[str, Any]:
         "base_model": metrics.get("model", {}).get("name"),
         "max_tokens": bundle.tokenizer.max_tokens,
         **_decides(bundle.rules, bundle.labels.names),
-        "limits": {name: getattr(limits, name) for name in Sizes.model_fields},
+        "limits": {name: getattr(service.limits, name) for name in Sizes.model_fields},
+        "drift": service.drifts.of(served).as_json(),
         "tailtune": __version__,
     }
 
@@ -198,11 +216,11 @@ def router(service: Service) -> APIRouter:
     @routes.get("/model", response_model=ModelInfo)
     async def model(name: str | None = None) -> JSONResponse:
         """Describe a classifier that is served, the first where no name is given."""
-        return JSONResponse(model_info(service.pick(name), service.limits))
+        return JSONResponse(model_info(service.pick(name), service))
 
     @routes.get("/models", response_model=list[ModelInfo])
     async def models() -> JSONResponse:
         """Describe all classifiers that are served."""
-        return JSONResponse([model_info(each, service.limits) for each in service.models.values()])
+        return JSONResponse([model_info(each, service) for each in service.models.values()])
 
     return routes
