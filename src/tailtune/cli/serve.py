@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import io
+import sys
 from typing import Any
 
 import typer
 
+from tailtune import __version__
 from tailtune.cli.screen import Screen
 from tailtune.cli.serve_options import ServeOptions, parameters
 from tailtune.errors import SetupError
@@ -28,13 +31,15 @@ def register(app: typer.Typer) -> None:
 
 
 def _serve(options: ServeOptions) -> None:
-    paths, limits = options.paths(), options.limits()
+    paths, limits, style = options.paths(), options.limits(), options.style(terminal=sys.stderr.isatty())
     try:
         from tailtune.service.access import access_of
         from tailtune.service.classify import Service
         from tailtune.service.keys import Keys
         from tailtune.service.run import bind, serve
         from tailtune.service.served import Served
+        from tailtune.service.telemetry.log import event
+        from tailtune.service.telemetry.reporting import reporting
     except ModuleNotFoundError as error:
         raise SetupError(f"serve needs {error.name}", hint="pip install 'tailtune[serve]'") from error
     access = access_of(
@@ -44,10 +49,21 @@ def _serve(options: ServeOptions) -> None:
         allow_hosts=options.allow_host or (),
         allow_origins=options.allow_origin or (),
     )
-    with Screen(quiet=options.quiet) as screen:
+    stderr = io.FileIO(sys.stderr.fileno(), "w", closefd=False)
+    with Screen(quiet=options.quiet) as screen, reporting(stderr, style, texts=options.log_texts) as ended:
         listening = bind(options.host, options.port)
         served = {name: Served.load(name, path, device=options.device, threads=1) for name, path in paths.items()}
         shown = f"[{options.host}]" if ":" in options.host else options.host
-        screen.say(f"serving {', '.join(served)} at http://{shown}:{listening.getsockname()[1]}")
-        service = Service(served, workers=options.workers or cores(), limits=limits)
-        serve(service, listening, access=access, log_texts=options.log_texts)
+        url = f"http://{shown}:{listening.getsockname()[1]}"
+        said = f"serving {', '.join(served)} at {url}"
+        if style == "off":
+            screen.say(said)
+        event("start", said, url=url, models={name: each.digest for name, each in served.items()}, version=__version__)
+        serve(
+            Service(served, workers=options.workers or cores(), limits=limits),
+            listening,
+            access=access,
+            log_texts=options.log_texts,
+            ended=ended,
+        )
+        event("stop", "stopped")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, cast
 
 from fastapi import FastAPI, Request
@@ -17,7 +17,10 @@ from tailtune.service.classify import Service
 from tailtune.service.faults import internal, report
 from tailtune.service.gate import ALWAYS, App, Gate, Shape, refusal_headers
 from tailtune.service.keys import add_schemes
+from tailtune.service.page import routes as page
 from tailtune.service.refusals import STATUS, Refused
+from tailtune.service.telemetry import metrics as metering
+from tailtune.service.telemetry.watch import Exchange, Routes, Watch, note_refusal
 from tailtune.service.wire import native
 
 # Every protocol, the more particular paths first; ours owns what is left.
@@ -26,13 +29,20 @@ VIEWS = (native,)
 _WHERE = 200
 
 
-def create_app(service: Service, *, access: Access | None = None, log_texts: bool = False) -> Gate:
+def create_app(
+    service: Service,
+    *,
+    access: Access | None = None,
+    log_texts: bool = False,
+    ended: Sequence[Callable[[Exchange], None]] = (),
+) -> Watch:
     """Return the ASGI application that answers with ``service``.
 
     Args:
         service: What answers.
         access: Who may ask; by default whoever reaches it.
         log_texts: Whether the log may repeat texts.
+        ended: Called with each request once it is over.
     """
 
     @contextlib.asynccontextmanager
@@ -52,8 +62,10 @@ def create_app(service: Service, *, access: Access | None = None, log_texts: boo
         redirect_slashes=False,  # a redirect repeats whatever name the request calls the service by
     )
     app.state.log_texts = log_texts
-    for view in VIEWS:
-        app.include_router(view.router(service))
+    metrics = metering.Metrics(service, inside=lambda: watch.inside)
+    routers = [*(view.router(service) for view in VIEWS), page.router(service), metering.router(metrics)]
+    for router in routers:
+        app.include_router(router)
     _add_health(app, service)
     app.add_exception_handler(Refused, _on_refused)
     app.add_exception_handler(RequestValidationError, _on_invalid)
@@ -61,7 +73,10 @@ def create_app(service: Service, *, access: Access | None = None, log_texts: boo
     app.add_exception_handler(Exception, _on_error)
     if access is not None and access.keys is not None:
         _document_keys(app)
-    return Gate(cast("App", app), limits=service.limits, shape_of=shape_of, access=access, log_texts=log_texts)
+    gate = Gate(cast("App", app), limits=service.limits, shape_of=shape_of, access=access, log_texts=log_texts)
+    routes = Routes(route for each in (app, *routers) for route in each.routes)
+    watch = Watch(gate, routes=routes, ended=[metrics.ended, *ended])
+    return watch
 
 
 def _document_keys(app: FastAPI) -> None:
@@ -96,6 +111,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
 
 
 def _answer(request: Request, refused: Refused) -> JSONResponse:
+    note_refusal(refused.kind, refused.error_id)
     status, body = shape_of(request.url.path)(refused, request.state.request_id)
     return JSONResponse(body, status_code=status, headers=refusal_headers(refused))
 

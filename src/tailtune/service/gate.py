@@ -18,6 +18,7 @@ from tailtune.service.access import Access
 from tailtune.service.faults import internal, report
 from tailtune.service.limits import Limits
 from tailtune.service.refusals import Refused
+from tailtune.service.telemetry.watch import note_refusal
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -86,6 +87,7 @@ class Gate:
         try:
             await self._admit(scope, receive, reply, headers)
         except Refused as refused:
+            note_refusal(refused.kind, refused.error_id)
             await reply.refuse(*self._shape_of(scope["path"])(refused, request_id), refused, receive)
 
     async def _admit(self, scope: Scope, receive: Receive, reply: _Reply, headers: dict[bytes, bytes]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable, Sequence
 
 import uvicorn
 
@@ -12,6 +13,7 @@ from tailtune.service.app import create_app
 from tailtune.service.classify import Service
 from tailtune.service.connection import connections
 from tailtune.service.faults import quiet_others
+from tailtune.service.telemetry.watch import Exchange
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -47,6 +49,7 @@ def serve(
     access: Access | None = None,
     log_texts: bool = False,
     drain_seconds: float = 30.0,
+    ended: Sequence[Callable[[Exchange], None]] = (),
 ) -> None:
     """Answer requests until the process is told to stop; those inside are answered first.
 
@@ -56,11 +59,12 @@ def serve(
         access: Who may ask; by default whoever reaches it.
         log_texts: Whether the log may repeat texts.
         drain_seconds: Most that those inside are waited for.
+        ended: Called with each request once it is over.
     """
     if not log_texts:
         quiet_others()
     config = uvicorn.Config(
-        create_app(service, access=access, log_texts=log_texts),
+        create_app(service, access=access, log_texts=log_texts, ended=ended),
         http=connections(seconds=service.limits.seconds),
         ws="none",
         proxy_headers=False,  # nobody here asks who a request comes from

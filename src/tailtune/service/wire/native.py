@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from tailtune import __version__
+from tailtune.label_rules import AnyRules, LabelRules
+from tailtune.rules import Threshold
 from tailtune.service.classify import Answers, Service
 from tailtune.service.refusals import Refused
 from tailtune.service.served import Served
@@ -31,6 +34,13 @@ class HighlightOut(BaseModel):
     change: Annotated[float, Field(description="Probability of the label with it, less the one without it.")]
 
 
+class Level(BaseModel):
+    """The likeliest label of one level, where labels are paths."""
+
+    label: str
+    confidence: float
+
+
 class Result(BaseModel):
     """What the classifier says of one text."""
 
@@ -45,6 +55,7 @@ class Result(BaseModel):
     tokens_total: Annotated[int, Field(description="Tokens of the whole text.")]
     truncated: Annotated[bool, Field(description="Whether a part of the text was not read.")]
     windows: Annotated[int, Field(description="In how many windows it was read.")]
+    levels: Annotated[list[Level], Field(description="Of labels that are paths, coarsest first; else none.")]
     highlights: list[HighlightOut] | None = None
 
 
@@ -77,6 +88,39 @@ class ErrorResponse(BaseModel):
     error: ErrorDetail
 
 
+class Promise(BaseModel):
+    """When a label does not count as an answer."""
+
+    error: Annotated[float, Field(description="Promised share of texts answered wrongly.")]
+    above: Annotated[float, Field(description="Only labels of a larger probability are answers; 1 for none.")]
+
+
+class Sizes(BaseModel):
+    """What one request may hold, at most."""
+
+    body_bytes: int
+    texts: int
+    characters: Annotated[int, Field(description="Of one text.")]
+    tokens: Annotated[int, Field(description="That are read for one request.")]
+
+
+class Indices(BaseModel):
+    """Population stability index against the validation rows; below 0.1 unmoved, above 0.25 another population."""
+
+    scores: Annotated[float | None, Field(description="Of the probabilities, the mean over the labels.")]
+    labels: Annotated[float | None, Field(description="Of the labels given.")]
+    lengths: Annotated[float | None, Field(description="Of the tokens read.")]
+
+
+class DriftOut(BaseModel):
+    """How far the last answers are from those on the validation rows; null where that cannot be told (yet)."""
+
+    answers: Annotated[int, Field(description="That are compared.")]
+    psi: Indices
+    reading: Annotated[Literal["stable", "shifting", "drifted"] | None, Field(description="Of the worst of them.")]
+    said: Annotated[str | None, Field(description="The same in a sentence.")]
+
+
 class ModelInfo(ModelRef):
     """A classifier that is served."""
 
@@ -85,6 +129,12 @@ class ModelInfo(ModelRef):
     method: str | None
     base_model: str | None
     max_tokens: int
+    promise: Annotated[Promise | None, Field(description="Null where nothing is promised.")]
+    thresholds: Annotated[
+        dict[str, float], Field(description="Label -> least probability with which it is given, above 1 for never.")
+    ]
+    limits: Sizes
+    drift: DriftOut
     tailtune: str
 
 
@@ -114,14 +164,15 @@ def result(answers: Answers, place: int) -> dict[str, Any]:
         "tokens_total": found.tokens_total,
         "truncated": found.truncated,
         "windows": found.windows,
+        "levels": [{"label": label, "confidence": share} for label, share in found.levels],
     }
     if answers.highlights is not None:
         value["highlights"] = [each.as_json() for each in answers.highlights[place]]
     return value
 
 
-def model_info(served: Served) -> dict[str, Any]:
-    """Return what is told of a classifier."""
+def model_info(served: Served, service: Service) -> dict[str, Any]:
+    """Return what is told of a classifier, and what one request may ask of it."""
     bundle, metrics = served.predictor.bundle, served.metrics
     return {
         "name": served.name,
@@ -131,7 +182,21 @@ def model_info(served: Served) -> dict[str, Any]:
         "method": metrics.get("method"),
         "base_model": metrics.get("model", {}).get("name"),
         "max_tokens": bundle.tokenizer.max_tokens,
+        **_decides(bundle.rules, bundle.labels.names),
+        "limits": {name: getattr(service.limits, name) for name in Sizes.model_fields},
+        "drift": service.drifts.of(served).as_json(),
         "tailtune": __version__,
+    }
+
+
+def _decides(rules: AnyRules, names: Sequence[str]) -> dict[str, Any]:
+    """The promise, and the thresholds that labels are given by; a threshold of one class alone leaves out the others."""
+    if isinstance(rules, LabelRules):
+        return {"promise": None, "thresholds": dict(zip(names, rules.thresholds, strict=True))}
+    promise, decision = rules.abstain, rules.decision
+    return {
+        "promise": None if promise is None else {"error": promise.error, "above": promise.above},
+        "thresholds": {names[decision.positive]: decision.threshold} if isinstance(decision, Threshold) else {},
     }
 
 
@@ -151,11 +216,11 @@ def router(service: Service) -> APIRouter:
     @routes.get("/model", response_model=ModelInfo)
     async def model(name: str | None = None) -> JSONResponse:
         """Describe a classifier that is served, the first where no name is given."""
-        return JSONResponse(model_info(service.pick(name)))
+        return JSONResponse(model_info(service.pick(name), service))
 
     @routes.get("/models", response_model=list[ModelInfo])
     async def models() -> JSONResponse:
         """Describe all classifiers that are served."""
-        return JSONResponse([model_info(each) for each in service.models.values()])
+        return JSONResponse([model_info(each, service) for each in service.models.values()])
 
     return routes
