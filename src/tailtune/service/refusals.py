@@ -43,17 +43,25 @@ class Refused(Exception):
         message: One line for the client: what, where, got and expected. Never a part of a text.
         retry_after: Seconds until another try is worth it.
         error_id: Under which the log has the details, of internal errors.
+        param: Name of the field that is wrong.
 
     Attributes:
         status: The HTTP status.
     """
 
     def __init__(
-        self, kind: Kind, message: str, *, retry_after: float | None = None, error_id: str | None = None
+        self,
+        kind: Kind,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        error_id: str | None = None,
+        param: str | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
         self.message = message
         self.retry_after = retry_after
         self.error_id = error_id
+        self.param = param
         self.status = STATUS[kind]
