@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import secrets
 from collections.abc import AsyncIterator
 from typing import Any, Literal, cast
 
@@ -15,15 +13,16 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from tailtune import __version__
+from tailtune.service.access import Access
 from tailtune.service.classify import Service
-from tailtune.service.gate import App, Gate, Shape, refusal_headers
+from tailtune.service.faults import internal, report
+from tailtune.service.gate import ALWAYS, App, Gate, Shape, refusal_headers
+from tailtune.service.keys import add_schemes
 from tailtune.service.refusals import STATUS, Refused
 from tailtune.service.wire import native, oip, sagemaker, tei, vllm
 from tailtune.service.wire.answers import require_ready
 from tailtune.service.wire.documents import ANY, document, refusals
 from tailtune.service.wire.reading import refusal_of
-
-log = logging.getLogger("tailtune.service")
 
 # Every protocol.
 VIEWS = (tei, vllm, oip, sagemaker, native)
@@ -49,8 +48,14 @@ class Status(BaseModel):
     status: Literal["ok"]
 
 
-def create_app(service: Service) -> Gate:
-    """Return the ASGI application that answers with ``service``."""
+def create_app(service: Service, *, access: Access | None = None, log_texts: bool = False) -> Gate:
+    """Return the ASGI application that answers with ``service``.
+
+    Args:
+        service: What answers.
+        access: Who may ask; by default whoever reaches it.
+        log_texts: Whether the log may repeat texts.
+    """
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -62,6 +67,7 @@ def create_app(service: Service) -> Gate:
     app = _Documented(
         title=_TITLE, version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
+    app.state.log_texts = log_texts
     for view in VIEWS:
         app.include_router(view.router(service))
     _add_health(app, service)
@@ -69,7 +75,19 @@ def create_app(service: Service) -> Gate:
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_error)
-    return Gate(cast("App", app), limits=service.limits, shape_of=shape_of)
+    if access is not None and access.keys is not None:
+        _document_keys(app)
+    return Gate(cast("App", app), limits=service.limits, shape_of=shape_of, access=access, log_texts=log_texts)
+
+
+def _document_keys(app: FastAPI) -> None:
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = plain()
+        return document if "security" in document else add_schemes(document, free=ALWAYS)
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def shape_of(path: str) -> Shape:
@@ -115,7 +133,7 @@ async def _on_refused(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
-    """Say what is wrong and where; never the value, which may be a text, or be no Unicode."""
+    """Say what is wrong and where; never the value, which may be a text."""
     assert isinstance(error, RequestValidationError)
     return _answer(request, refusal_of(error.errors()))
 
@@ -132,7 +150,5 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_error(request: Request, error: Exception) -> JSONResponse:
-    """An error of ours: its details go to the log, the client gets the number to ask for them."""
-    error_id = secrets.token_hex(8)
-    log.error("error %s", error_id, exc_info=error)
-    return _answer(request, Refused("internal", "an error of the service; its log has the details", error_id=error_id))
+    """Put the details into the log."""
+    return _answer(request, internal(report(error, with_values=request.app.state.log_texts)))

@@ -22,10 +22,13 @@ REF = "#/components/schemas/{model}"
 _SAYS: Mapping[Kind, str] = {
     "invalid": "body.texts: List should have at least 1 item after validation, not 0",
     "empty": "no text: expected at least one",
+    "malformed": "the Host header is missing, or is no name",
     "too_large": "300 texts: at most 256 in one request",
     "slow": "the body did not arrive within 30 s",
     "media_type": "Content-Type: expected application/json",
     "unauthorized": "no key, or one that is not known",
+    "forbidden": "pages of other sites may not ask; --allow-origin lets one",
+    "misdirected": "this service is not known by that name",
     "not_found": "no model of that name; there is 'spam-filter'",
     "method": "this path does not take that method",
     "overloaded": "the service has more to do than it can answer soon",
@@ -34,11 +37,11 @@ _SAYS: Mapping[Kind, str] = {
     "internal": "an error of the service; its log has the details",
 }
 # Those that any request can meet, even one after the service's health.
-ANY: tuple[Kind, ...] = ("slow", "too_large", "internal")
+ANY: tuple[Kind, ...] = ("malformed", "slow", "too_large", "media_type", "timeout", "internal")
 # Those that further routes can answer with, whatever is asked.
-QUERIES: tuple[Kind, ...] = (*ANY, "unauthorized", "overloaded", "timeout")
+QUERIES: tuple[Kind, ...] = (*ANY, "unauthorized", "forbidden", "misdirected", "overloaded")
 # Those of routes that take texts.
-TEXTS: tuple[Kind, ...] = (*QUERIES, "invalid", "empty", "media_type", "unready")
+TEXTS: tuple[Kind, ...] = (*QUERIES, "invalid", "empty", "unready")
 _RETRY = {"Retry-After": {"description": "Seconds until another try is worth it.", "schema": {"type": "integer"}}}
 _REQUEST_ID = "1f0a6c3e5b7d9284"
 
