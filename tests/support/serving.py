@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
@@ -12,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -48,6 +50,24 @@ async def client_of(service: Service) -> AsyncIterator[httpx.AsyncClient]:
             yield client
     finally:
         await service.batcher.stop()
+
+
+Ask = tuple[str, str, dict[str, Any]]
+
+
+def asked(service: Service, *requests: Ask) -> list[httpx.Response]:
+    """Return the answers to requests, each a method, a path and what httpx takes besides, asked one after the other."""
+
+    async def ask() -> list[httpx.Response]:
+        async with client_of(service) as client:
+            return [await client.request(method, path, **how) for method, path, how in requests]
+
+    return asyncio.run(ask())
+
+
+def posted(service: Service, path: str, *values: object) -> list[httpx.Response]:
+    """Return the answers to JSON values, posted one after the other."""
+    return asked(service, *(("POST", path, {"json": value}) for value in values))
 
 
 @dataclass(frozen=True, slots=True)
