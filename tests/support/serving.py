@@ -20,6 +20,7 @@ import httpx
 from support.classifiers import probe_bundle
 from tailtune.bundle import Bundle
 from tailtune.predict import Predictor
+from tailtune.service.access import Access
 from tailtune.service.app import create_app
 from tailtune.service.classify import Service
 from tailtune.service.limits import Limits
@@ -41,9 +42,9 @@ def service_of(*paths: Path, limits: Limits | None = None, workers: int = 2) -> 
 
 
 @contextlib.asynccontextmanager
-async def client_of(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+async def client_of(service: Service, access: Access | None = None) -> AsyncIterator[httpx.AsyncClient]:
     """Yield a client that speaks to the application in this process."""
-    app = create_app(service)
+    app = create_app(service, access=access)
     service.batcher.start()
     try:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
@@ -55,11 +56,11 @@ async def client_of(service: Service) -> AsyncIterator[httpx.AsyncClient]:
 Ask = tuple[str, str, dict[str, Any]]
 
 
-def asked(service: Service, *requests: Ask) -> list[httpx.Response]:
+def asked(service: Service, *requests: Ask, access: Access | None = None) -> list[httpx.Response]:
     """Return the answers to requests, each a method, a path and what httpx takes besides, asked one after the other."""
 
     async def ask() -> list[httpx.Response]:
-        async with client_of(service) as client:
+        async with client_of(service, access) as client:
             return [await client.request(method, path, **how) for method, path, how in requests]
 
     return asyncio.run(ask())
