@@ -146,6 +146,7 @@ class _Writer(logging.Handler):
         super().__init__()
         self._stream = stream
         self._lines: queue.Queue[str | None] = queue.Queue(waiting)
+        self._counting = threading.Lock()
         self.lost = 0
         # Of a stream that nobody reads the process must be able to end.
         self._thread = threading.Thread(target=self._write, name="tailtune-log", daemon=True)
@@ -156,11 +157,13 @@ class _Writer(logging.Handler):
         try:
             self._lines.put_nowait(self.format(record))
         except queue.Full:
-            self.lost += 1
+            with self._counting:
+                self.lost += 1
 
     def _write(self) -> None:
         while (line := self._lines.get()) is not None:
-            lost, self.lost = self.lost, 0
+            with self._counting:
+                lost, self.lost = self.lost, 0
             more = [line, *([f"lines lost, since nobody read fast enough: {lost}"] if lost else [])]
             with contextlib.suppress(OSError, ValueError):  # nobody is there to be told
                 rest = memoryview("".join(f"{each}\n" for each in more).encode("utf-8", "backslashreplace"))
