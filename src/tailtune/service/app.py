@@ -30,9 +30,9 @@ def create_app(service: Service) -> Gate:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service.batcher.start()
+        await service.start()
         yield
-        await service.batcher.stop()
+        await service.stop()
 
     # No page with documentation: those that come with the library load scripts from elsewhere.
     app = FastAPI(
@@ -61,16 +61,18 @@ def shape_of(path: str) -> Shape:
 
 
 def _add_health(app: FastAPI, service: Service) -> None:
-    @app.get("/health", tags=["health"])
+    @app.get("/health", tags=["health"], responses={503: {"model": native.ErrorResponse}})
     async def health() -> dict[str, str]:
-        """Say that the process lives."""
+        """Say that the process lives and computes; where not, it must be started again."""
+        if not service.alive:
+            raise Refused("unready", "the service has failed and must be started again")
         return {"status": "ok"}
 
     @app.get("/ready", tags=["health"], responses={503: {"model": native.ErrorResponse}})
     async def ready() -> dict[str, str]:
         """Say whether new requests are welcome."""
-        if not service.ready:
-            raise Refused("unready", "the service is stopping")
+        if not (service.ready and service.alive):
+            raise Refused("unready", "the service is starting or stopping")
         return {"status": "ok"}
 
 

@@ -29,3 +29,12 @@ class Limits:
     waiting_tokens: int = 16_384
     batch_tokens: int = 1_024
     seconds: float = 30.0
+
+    @classmethod
+    def of(cls, device: str) -> Limits:
+        """Return the limits for a device: others than the processor are fast only with many tokens at once.
+
+        Args:
+            device: "cpu", "cuda" or "mps".
+        """
+        return cls() if device == "cpu" else cls(batch_tokens=16_384, waiting_tokens=262_144)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter
@@ -11,7 +12,7 @@ from pydantic import BaseModel, Field
 from tailtune import __version__
 from tailtune.service.classify import Answers, Service
 from tailtune.service.refusals import Refused
-from tailtune.service.served import Served
+from tailtune.service.served import Reload, Served
 
 
 class ClassifyRequest(BaseModel, extra="forbid"):
@@ -77,6 +78,13 @@ class ErrorResponse(BaseModel):
     error: ErrorDetail
 
 
+class ReloadInfo(BaseModel):
+    """The last time that the model's files were looked at again."""
+
+    outcome: Annotated[str, Field(description="loaded, unchanged, or failed: then the version before stays.")]
+    at: datetime
+
+
 class ModelInfo(ModelRef):
     """A classifier that is served."""
 
@@ -86,6 +94,9 @@ class ModelInfo(ModelRef):
     base_model: str | None
     max_tokens: int
     tailtune: str
+    loaded_at: datetime
+    previous_digest: Annotated[str | None, Field(description="Of the version that it took the place of.")] = None
+    last_reload: ReloadInfo | None = None
 
 
 PATHS = ("/",)
@@ -120,8 +131,13 @@ def result(answers: Answers, place: int) -> dict[str, Any]:
     return value
 
 
-def model_info(served: Served) -> dict[str, Any]:
-    """Return what is told of a classifier."""
+def model_info(served: Served, reload: Reload | None = None) -> dict[str, Any]:
+    """Return what is told of a classifier.
+
+    Args:
+        served: The classifier.
+        reload: The last one of it.
+    """
     bundle, metrics = served.predictor.bundle, served.metrics
     return {
         "name": served.name,
@@ -132,7 +148,14 @@ def model_info(served: Served) -> dict[str, Any]:
         "base_model": metrics.get("model", {}).get("name"),
         "max_tokens": bundle.tokenizer.max_tokens,
         "tailtune": __version__,
+        "loaded_at": _moment(served.loaded_at),
+        "previous_digest": served.previous,
+        "last_reload": None if reload is None else {"outcome": reload.outcome, "at": _moment(reload.at)},
     }
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def router(service: Service) -> APIRouter:
@@ -151,11 +174,12 @@ def router(service: Service) -> APIRouter:
     @routes.get("/model", response_model=ModelInfo)
     async def model(name: str | None = None) -> JSONResponse:
         """Describe a classifier that is served, the first where no name is given."""
-        return JSONResponse(model_info(service.pick(name)))
+        served = service.pick(name)
+        return JSONResponse(model_info(served, service.reloads.get(served.name)))
 
     @routes.get("/models", response_model=list[ModelInfo])
     async def models() -> JSONResponse:
         """Describe all classifiers that are served."""
-        return JSONResponse([model_info(each) for each in service.models.values()])
+        return JSONResponse([model_info(each, service.reloads.get(name)) for name, each in service.models.items()])
 
     return routes
