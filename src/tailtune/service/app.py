@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import secrets
 from collections.abc import AsyncIterator
-from typing import cast
+from typing import Any, cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -14,19 +12,28 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from tailtune import __version__
+from tailtune.service.access import Access
 from tailtune.service.classify import Service
-from tailtune.service.gate import App, Gate, Shape, refusal_headers
+from tailtune.service.faults import internal, report
+from tailtune.service.gate import ALWAYS, App, Gate, Shape, refusal_headers
+from tailtune.service.keys import add_schemes
 from tailtune.service.refusals import STATUS, Refused
 from tailtune.service.wire import native
 
-log = logging.getLogger("tailtune.service")
-
 # Every protocol, the more particular paths first; ours owns what is left.
 VIEWS = (native,)
+# Characters of the place in a body that a refusal names.
+_WHERE = 200
 
 
-def create_app(service: Service) -> Gate:
-    """Return the ASGI application that answers with ``service``."""
+def create_app(service: Service, *, access: Access | None = None, log_texts: bool = False) -> Gate:
+    """Return the ASGI application that answers with ``service``.
+
+    Args:
+        service: What answers.
+        access: Who may ask; by default whoever reaches it.
+        log_texts: Whether the log may repeat texts.
+    """
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -42,7 +49,9 @@ def create_app(service: Service) -> Gate:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # a redirect repeats whatever name the request calls the service by
     )
+    app.state.log_texts = log_texts
     for view in VIEWS:
         app.include_router(view.router(service))
     _add_health(app, service)
@@ -50,7 +59,19 @@ def create_app(service: Service) -> Gate:
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_error)
-    return Gate(cast("App", app), limits=service.limits, shape_of=shape_of)
+    if access is not None and access.keys is not None:
+        _document_keys(app)
+    return Gate(cast("App", app), limits=service.limits, shape_of=shape_of, access=access, log_texts=log_texts)
+
+
+def _document_keys(app: FastAPI) -> None:
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = plain()
+        return document if "security" in document else add_schemes(document, free=ALWAYS)
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def shape_of(path: str) -> Shape:
@@ -87,10 +108,10 @@ async def _on_refused(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
-    """Say what is wrong and where; never the value, which may be a text, or be no Unicode."""
+    """Say what is wrong and where; never the value, which may be a text. Names of fields may be no Unicode, or long."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
+    where = ".".join(str(part) for part in first["loc"]).encode("ascii", "backslashreplace").decode()[:_WHERE]
     return _answer(request, Refused("invalid", f"{where}: {first['msg']}"))
 
 
@@ -105,7 +126,5 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_error(request: Request, error: Exception) -> JSONResponse:
-    """An error of ours: its details go to the log, the client gets the number to ask for them."""
-    error_id = secrets.token_hex(8)
-    log.error("error %s", error_id, exc_info=error)
-    return _answer(request, Refused("internal", "an error of the service; its log has the details", error_id=error_id))
+    """Put the details into the log."""
+    return _answer(request, internal(report(error, with_values=request.app.state.log_texts)))

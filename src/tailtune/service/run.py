@@ -17,8 +17,9 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tailtune.errors import ConfigError, SetupError
-from tailtune.service.app import create_app
 from tailtune.service.classify import Service
+from tailtune.service.connection import connections
+from tailtune.service.gate import App, Message, Receive, Scope, Send
 from tailtune.service.reload import Reloader
 
 log = logging.getLogger("tailtune.service")
@@ -64,7 +65,8 @@ class Server(uvicorn.Server):
     those without a request are kept for a second: a request may be on its way.
 
     Args:
-        service: What answers.
+        app: Of ``create_app``.
+        service: What it answers with.
         drain_delay: Seconds for which new connections are accepted after it was told to stop, so that whoever sends
             them can learn of it.
         drain_seconds: Most that those inside are waited for after that.
@@ -75,18 +77,18 @@ class Server(uvicorn.Server):
     """
 
     def __init__(
-        self, service: Service, *, drain_delay: float, drain_seconds: float, reloader: Reloader | None = None
+        self, app: App, service: Service, *, drain_delay: float, drain_seconds: float, reloader: Reloader | None = None
     ) -> None:
-        self._service, self._reloader = service, reloader
+        self._app, self._service, self._reloader = app, service, reloader
         self._delay, self._seconds = drain_delay, drain_seconds
-        self._app = create_app(service)
         self._told: int | None = None
         self.exit_code = 0
         super().__init__(
             uvicorn.Config(
                 self._answer,
-                http=HttpToolsProtocol,
+                http=connections(seconds=service.limits.seconds),
                 ws="none",
+                proxy_headers=False,  # nobody here asks who a request comes from
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -179,8 +181,9 @@ class Server(uvicorn.Server):
             connection.setblocking(False)
             await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
 
-    def _protocol(self) -> HttpToolsProtocol:
-        return HttpToolsProtocol(self.config, self.server_state, self.lifespan.state)
+    def _protocol(self) -> asyncio.Protocol:
+        make: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     def _close_idle(self) -> None:
         """Close connections that wait for a request of which nothing has arrived."""
@@ -201,10 +204,10 @@ class Server(uvicorn.Server):
     def _connections(self) -> list[HttpToolsProtocol]:
         return [each for each in self.server_state.connections if isinstance(each, HttpToolsProtocol)]
 
-    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application; once told to stop its answers ask clients to come back on a new connection."""
 
-        async def closing(message: Any) -> None:
+        async def closing(message: Message) -> None:
             if message["type"] == "http.response.start" and self.should_exit and self._is_last(scope):
                 kept = [header for header in message.get("headers", []) if header[0].lower() != b"connection"]
                 message = {**message, "headers": [*kept, (b"connection", b"close")]}
@@ -212,7 +215,7 @@ class Server(uvicorn.Server):
 
         await self._app(scope, receive, closing)
 
-    def _is_last(self, scope: Any) -> bool:
+    def _is_last(self, scope: Scope) -> bool:
         """Whether no other request was read on the same connection behind this one."""
         return any(each.cycle is not None and each.cycle.scope is scope for each in self._connections())
 
@@ -227,6 +230,7 @@ def _has_terminal() -> bool:
 
 
 def serve(
+    app: App,
     service: Service,
     listening: socket.socket,
     *,
@@ -239,7 +243,8 @@ def serve(
     It is 1 where requests were left without an answer, or the service has failed.
 
     Args:
-        service: What answers.
+        app: Of ``create_app``.
+        service: What it answers with.
         listening: From ``bind``.
         drain_delay: See ``Server``.
         drain_seconds: See ``Server``.
@@ -248,7 +253,7 @@ def serve(
     Raises:
         SetupError: If it does not start; the log has why.
     """
-    server = Server(service, drain_delay=drain_delay, drain_seconds=drain_seconds, reloader=reloader)
+    server = Server(app, service, drain_delay=drain_delay, drain_seconds=drain_seconds, reloader=reloader)
     try:
         server.run(sockets=[listening])
     except SystemExit as error:
