@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _serve(options: ServeOptions) -> None:
-    paths = options.paths()
+    paths, drain, every = options.paths(), options.drain(), options.watch_seconds()
     load = _loader(options)
     if options.self_test:
         with Screen(quiet=options.quiet) as screen:
@@ -59,13 +59,13 @@ def _serve(options: ServeOptions) -> None:
             screen.say(_about(each))
         limits = options.limits(next(iter(served.values())).predictor.device)
         service = Service(served, workers=options.workers, limits=limits)
-        reloader = Reloader(service, load, every=options.watch_seconds())
+        reloader = Reloader(service, load, every=every)
         if access.keys is not None:
             reloader.first.append(access.keys.reload)
         shown = f"[{options.host}]" if ":" in options.host else options.host
         screen.say(f"serving {', '.join(served)} at http://{shown}:{listening.getsockname()[1]}")
         app = create_app(service, access=access, log_texts=options.log_texts)
-        code = serve(app, service, listening, reloader=reloader, **options.drain())
+        code = serve(app, service, listening, reloader=reloader, **drain)
     if code:
         raise typer.Exit(code)
 

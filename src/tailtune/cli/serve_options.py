@@ -88,8 +88,8 @@ class ServeOptions:
         _option(_LIFE, "Look so often whether a path leads to a new version; SIGHUP has it loaded at once.", "TIME"),
     ] = None
     drain_delay: Annotated[
-        str, _option(_LIFE, "Told to stop, accept new connections for so long: until others know of it.", "TIME")
-    ] = "0s"
+        str | None, _option(_LIFE, "Told to stop, accept new connections for so long: until all know of it.", "TIME")
+    ] = None
     drain_seconds: Annotated[
         str, _option(_LIFE, "Most that requests inside are waited for when told to stop.", "TIME")
     ] = "30s"
@@ -108,7 +108,8 @@ class ServeOptions:
         Raises:
             ConfigError: If one is no time.
         """
-        return {name: parse_seconds(getattr(self, name), "--" + name.replace("_", "-")) for name in _DRAIN}
+        delay = 0.0 if self.drain_delay is None else parse_seconds(self.drain_delay, "--drain-delay")
+        return {"drain_delay": delay, "drain_seconds": parse_seconds(self.drain_seconds, "--drain-seconds")}
 
     def limits(self, device: str) -> Limits:
         """Return the limits.
@@ -146,7 +147,6 @@ class ServeOptions:
         return found
 
 
-_DRAIN = ("drain_delay", "drain_seconds")
 _COUNTS = ("texts", "characters", "tokens", "requests", "waiting_tokens", "batch_tokens")
 
 

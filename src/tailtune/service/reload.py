@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tailtune.errors import BundleError, TailtuneError
 from tailtune.service.classify import Service
+from tailtune.service.faults import described
 from tailtune.service.served import Outcome, Reload, Served, digest_at, state_of
 
 log = logging.getLogger("tailtune.service")
@@ -60,7 +61,10 @@ class Reloader:
     async def reload(self) -> None:
         """Load every classifier whose path leads to another version."""
         for again in self.first:
-            again()
+            try:
+                again()
+            except TailtuneError as error:
+                log.error("not read again, what was read before stays: %s", error)
         for name in self._service.models:
             await self._reload(name)
 
@@ -87,9 +91,8 @@ class Reloader:
             outcome = "unchanged"
             log.info("model %r: the version at its path is the one in service", name)
         else:
-            # Of our own errors the line says all.
-            trace = None if isinstance(found, TailtuneError | OSError) else found
-            log.error("model %r: not loaded again, version %s stays: %s", name, old.digest[:12], found, exc_info=trace)
+            said = str(found) if isinstance(found, TailtuneError | OSError) else described(found)
+            log.error("model %r: not loaded again, version %s stays: %s", name, old.digest[:12], said)
         told = Reload(name=name, outcome=outcome, at=time.time(), seconds=time.monotonic() - started)
         self._service.reloads[name] = told
         for see in self.seen:
