@@ -30,14 +30,15 @@ def test_log_metrics_and_traces_agree(tiny_llama: Path, tmp_path: Path) -> None:
             assert httpx.post(f"{server.url}/v1/classify", json={"texts": []}).status_code == 422
             metrics = httpx.get(f"{server.url}/metrics").text
     lines = [json.loads(line) for line in server.log.read_text().splitlines()]
-    assert [line["event"] for line in lines] == ["start", "request", "request", "request", "stop"]
-    start, request, refused, *_ = lines
+    assert [line["event"] for line in lines] == ["loaded", "start", "request", "request", "request", "stop"]
+    loaded, start, request, refused, *_, stop = lines
+    assert stop["code"] == 0
     assert start["url"] == server.url
     assert request["request_id"] == "order-7"
     assert request["trace_id"] == TRACE
     assert (request["route"], request["status"], request["texts"]) == ("/v1/classify", 200, 2)
     assert request["model"] == "spam-filter"
-    assert start["models"] == {"spam-filter": request["digest"]}
+    assert loaded["digest"] == request["digest"]
     assert 0 < request["inference_seconds"] <= request["seconds"]
     assert refused["refused"] == "invalid"
     assert 'tailtune_requests_total{protocol="tailtune",status="200"} 1.0' in metrics
@@ -71,10 +72,10 @@ def test_other_styles(tiny_llama: Path, tmp_path: Path, style: str) -> None:
     with serving(bundle, "--log", style, log=tmp_path / "log") as server:
         assert httpx.post(f"{server.url}/v1/classify", json={"texts": ["lunch?"]}).status_code == 200
     said = server.log.read_text().splitlines()
-    assert said[0].endswith(f"serving spam-filter at {server.url}")
+    assert said[-3 if style == "text" else 0].endswith(f"serving spam-filter at {server.url}")
     requests = [line for line in said if re.search(r"method=POST route=/v1/classify status=200 .*texts=1", line)]
     assert len(requests) == (1 if style == "text" else 0)
-    assert len(said) == (3 if style == "text" else 1)
+    assert len(said) == (4 if style == "text" else 1)
 
 
 def test_texts_where_asked_for_and_a_collector_that_is_not_there(tiny_llama: Path, tmp_path: Path) -> None:
@@ -89,6 +90,6 @@ def test_texts_where_asked_for_and_a_collector_that_is_not_there(tiny_llama: Pat
 
 def test_a_style_that_there_is_not(tmp_path: Path) -> None:
     """One line, before anything is loaded."""
-    with pytest.raises(AssertionError, match=r"ended with 2: error: --log 'loud': expected json, text or off"):
-        with serving(tmp_path, "--log", "loud", log=tmp_path / "log"):
-            pass
+    refusal = r"ended with 2: error: --log 'loud': expected json, text or off"
+    with pytest.raises(AssertionError, match=refusal), serving(tmp_path, "--log", "loud", log=tmp_path / "log"):
+        pass

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import cast
+from typing import Any, cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -14,33 +12,47 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from tailtune import __version__
+from tailtune.service.access import Access
 from tailtune.service.classify import Service
-from tailtune.service.gate import App, Gate, Shape, refusal_headers
+from tailtune.service.faults import internal, report
+from tailtune.service.gate import ALWAYS, App, Gate, Shape, refusal_headers
+from tailtune.service.keys import add_schemes
 from tailtune.service.page import routes as page
 from tailtune.service.refusals import STATUS, Refused
 from tailtune.service.telemetry import metrics as metering
 from tailtune.service.telemetry.watch import Exchange, Routes, Watch, note_refusal
 from tailtune.service.wire import native
 
-log = logging.getLogger("tailtune.service")
-
 # Every protocol, the more particular paths first; ours owns what is left.
 VIEWS = (native,)
+# Characters of the place in a body that a refusal names.
+_WHERE = 200
 
 
-def create_app(service: Service, *, ended: Sequence[Callable[[Exchange], None]] = ()) -> Watch:
+def create_app(
+    service: Service,
+    *,
+    access: Access | None = None,
+    log_texts: bool = False,
+    metrics: metering.Metrics | None = None,
+    ended: Sequence[Callable[[Exchange], None]] = (),
+) -> Watch:
     """Return the ASGI application that answers with ``service``.
 
     Args:
         service: What answers.
+        access: Who may ask; by default whoever reaches it.
+        log_texts: Whether the log may repeat texts.
+        metrics: Of the service; default: new ones.
         ended: Called with each request once it is over.
     """
+    metrics = metrics or metering.Metrics(service)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service.batcher.start()
+        await service.start()
         yield
-        await service.batcher.stop()
+        await service.stop()
 
     # No page with documentation: those that come with the library load scripts from elsewhere.
     app = FastAPI(
@@ -50,8 +62,9 @@ def create_app(service: Service, *, ended: Sequence[Callable[[Exchange], None]] 
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # a redirect repeats whatever name the request calls the service by
     )
-    metrics = metering.Metrics(service, inside=lambda: watch.inside)
+    app.state.log_texts = log_texts
     routers = [*(view.router(service) for view in VIEWS), page.router(service), metering.router(metrics)]
     for router in routers:
         app.include_router(router)
@@ -60,10 +73,21 @@ def create_app(service: Service, *, ended: Sequence[Callable[[Exchange], None]] 
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_error)
-    gate = Gate(cast("App", app), limits=service.limits, shape_of=shape_of)
+    if access is not None and access.keys is not None:
+        _document_keys(app)
+    gate = Gate(cast("App", app), limits=service.limits, shape_of=shape_of, access=access, log_texts=log_texts)
     routes = Routes(route for each in (app, *routers) for route in each.routes)
-    watch = Watch(gate, routes=routes, ended=[metrics.ended, *ended])
-    return watch
+    return Watch(gate, routes=routes, began=metrics.began, ended=[metrics.ended, *ended])
+
+
+def _document_keys(app: FastAPI) -> None:
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = plain()
+        return document if "security" in document else add_schemes(document, free=ALWAYS)
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def shape_of(path: str) -> Shape:
@@ -74,16 +98,18 @@ def shape_of(path: str) -> Shape:
 
 
 def _add_health(app: FastAPI, service: Service) -> None:
-    @app.get("/health", tags=["health"])
+    @app.get("/health", tags=["health"], responses={503: {"model": native.ErrorResponse}})
     async def health() -> dict[str, str]:
-        """Say that the process lives."""
+        """Say that the process lives and computes; where not, it must be started again."""
+        if not service.alive:
+            raise Refused("unready", "the service has failed and must be started again")
         return {"status": "ok"}
 
     @app.get("/ready", tags=["health"], responses={503: {"model": native.ErrorResponse}})
     async def ready() -> dict[str, str]:
         """Say whether new requests are welcome."""
-        if not service.ready:
-            raise Refused("unready", "the service is stopping")
+        if not (service.ready and service.alive):
+            raise Refused("unready", "the service is starting or stopping")
         return {"status": "ok"}
 
 
@@ -99,10 +125,10 @@ async def _on_refused(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
-    """Say what is wrong and where; never the value, which may be a text, or be no Unicode."""
+    """Say what is wrong and where; never the value, which may be a text. Names of fields may be no Unicode, or long."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
+    where = ".".join(str(part) for part in first["loc"]).encode("ascii", "backslashreplace").decode()[:_WHERE]
     return _answer(request, Refused("invalid", f"{where}: {first['msg']}"))
 
 
@@ -117,7 +143,5 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_error(request: Request, error: Exception) -> JSONResponse:
-    """An error of ours: its details go to the log, the client gets the number to ask for them."""
-    error_id = secrets.token_hex(8)
-    log.error("error %s", error_id, exc_info=error)
-    return _answer(request, Refused("internal", "an error of the service; its log has the details", error_id=error_id))
+    """Put the details into the log."""
+    return _answer(request, internal(report(error, with_values=request.app.state.log_texts)))

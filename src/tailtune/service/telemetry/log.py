@@ -105,23 +105,26 @@ class _AsJson(logging.Formatter):
             "event": fields.pop("event", "note"),
             "logger": record.name,
         }
+        message, _, below = record.getMessage().partition("\n")
         if line["event"] != "request":
-            line["message"] = record.getMessage()
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+            line["message"] = message
+        if below := "\n".join(filter(None, [below, record.exc_info and self.formatException(record.exc_info)])):
+            line["traceback"] = below
         return json.dumps({**line, **fields}, default=str)
 
 
 class _AsText(logging.Formatter):
-    """Time, level where it is more than a note, and what is told; the traceback below."""
+    """Time, level where it is more than a note, and what is told; what has several lines goes on below."""
 
     def format(self, record: logging.LogRecord) -> str:
         level = f"{record.levelname.lower()}: " if record.levelno > logging.INFO else ""
-        line = f"{_time(record)} {level}{_one_line(record.getMessage())}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        lines = f"{_time(record)} {level}{record.getMessage()}".split("\n")
+        lines += self.formatException(record.exc_info).split("\n") if record.exc_info else []
+        # Moved in: what is told can never look like a line of its own.
+        return "\n  ".join(_printable(line) for line in lines)
 
 
-def _one_line(text: str) -> str:
+def _printable(text: str) -> str:
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 

@@ -107,23 +107,29 @@ class Watch:
     Args:
         app: What answers.
         routes: There are.
+        began: Called with each request at its beginning.
         ended: Called with each request once it is over, in order.
 
     Attributes:
         app: As given.
-        inside: Requests now.
     """
 
-    def __init__(self, app: App, *, routes: Routes, ended: Sequence[Callable[[Exchange], None]]) -> None:
-        self.app, self._routes, self._ended = app, routes, ended
-        self.inside = 0
+    def __init__(
+        self,
+        app: App,
+        *,
+        routes: Routes,
+        began: Callable[[Exchange], None],
+        ended: Sequence[Callable[[Exchange], None]],
+    ) -> None:
+        self.app, self._routes, self._began, self._ended = app, routes, began, ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let ``app`` answer one request; see ASGI."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = self._begun(scope)
+        exchange = self._exchange(scope)
 
         async def note(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -131,18 +137,17 @@ class Watch:
             await send(message)
 
         token, started = _NOW.set(exchange), time.perf_counter()
-        self.inside += 1
+        self._began(exchange)
         try:
             await self.app(scope, receive, note)
         finally:
-            self.inside -= 1
             _NOW.reset(token)
             exchange.seconds = time.perf_counter() - started
             exchange.request_id = scope.get("state", {}).get("request_id", "")
             for see in self._ended:
                 see(exchange)
 
-    def _begun(self, scope: Scope) -> Exchange:
+    def _exchange(self, scope: Scope) -> Exchange:
         route, protocol = self._routes.find(scope["path"])
         method = scope["method"]
         traceparent = _traceparent(scope)

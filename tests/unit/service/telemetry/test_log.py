@@ -69,7 +69,8 @@ def test_json() -> None:
         "status": 200,
         "seconds": 0.012346,
     }
-    assert (start["event"], start["message"], start["port"]) == ("start", "serving a\nb", 8000)
+    assert (start["event"], start["message"], start["port"]) == ("start", "serving a", 8000)
+    assert start["traceback"] == "b"
     assert (library["event"], library["level"], library["logger"]) == ("note", "warning", "uvicorn.error")
     assert (failed["level"], failed["message"]) == ("error", "error e1")
     assert failed["traceback"].startswith("Traceback")
@@ -88,15 +89,17 @@ def test_text() -> None:
 
     def say() -> None:
         RequestLog().ended(exchange(status=429, refused="overloaded", seconds=0.5))
-        log.warning("a\nb\x1b[2J")
+        log.warning("a\x1b[2J\nb")
         fail()
 
-    request, warning, failed, *rest = lines("text", say)
+    request, warning, below, failed, *rest = lines("text", say)
     told = "method=POST route=/v1/classify status=429 seconds=0.5 refused=overloaded request_id=r1"
     assert request.partition(" ")[2] == told
-    assert warning.endswith(r"warning: a\nb\x1b[2J")
+    assert warning.endswith(r"warning: a\x1b[2J")
+    assert below == "  b"
     assert failed.endswith("error: error e1")
-    assert rest[0].startswith("Traceback")
+    assert rest[0].startswith("  Traceback")
+    assert rest[-2:] == ["  ValueError: a", "  b"]
 
 
 def test_off() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from support.collector import attributes, collecting
@@ -34,7 +36,7 @@ def test_requests_without_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
         monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
         traces = Traces()
-        own = {"method": "POST", "route": "/v1/classify", "protocol": "tailtune"}
+        own: dict[str, Any] = {"method": "POST", "route": "/v1/classify", "protocol": "tailtune"}
         full = Exchange(**own, status=429, refused="overloaded")
         gone = Exchange(**own, status=None)
         broken = Exchange(**own, status=500)

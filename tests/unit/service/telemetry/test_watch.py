@@ -26,15 +26,17 @@ async def ask(path: str, method: str = "GET", traceparent: bytes | None = None) 
     app.add_api_route("/ready", lambda: None, tags=["health"])
     routes = Routes(route for each in (app, router) for route in each.routes)
     seen: list[Exchange] = []
-    watch = Watch(answer, routes=routes, ended=[seen.append])
+    inside: list[Exchange] = []
+    watch = Watch(answer, routes=routes, began=inside.append, ended=[seen.append])
     headers = [] if traceparent is None else [(b"traceparent", traceparent)]
 
     async def send(message: Any) -> None:
-        assert watch.inside == 1
+        assert len(inside) == 1
+        assert not seen
 
     await watch({"type": "http", "method": method, "path": path, "headers": headers}, None, send)  # type: ignore[arg-type]
-    assert watch.inside == 0
     (exchange,) = seen
+    assert inside == seen
     return exchange
 
 
