@@ -87,6 +87,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 self._answer,
                 http=connections(seconds=service.limits.seconds),
+                interface="asgi3",
                 ws="none",
                 proxy_headers=False,  # nobody here asks who a request comes from
                 log_config=None,
