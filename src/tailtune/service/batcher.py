@@ -260,8 +260,6 @@ class Batcher:
 
     def _give(self, batch: Sequence[_Piece], answers: Sequence[list[Prediction] | Exception], started: float) -> None:
         now = time.monotonic()
-        if any(isinstance(answer, _Gone) for answer in answers):
-            return  # of all pieces then, and no measure of anything
         for piece, answer in zip(batch, answers, strict=True):
             piece.timing.queue += started - piece.arrived
             piece.timing.inference += now - started
@@ -271,6 +269,8 @@ class Batcher:
                 piece.answer.set_exception(answer)
             else:
                 piece.answer.set_result(answer)
+        if any(isinstance(answer, _Gone) for answer in answers):
+            return  # not computed to its end: no measure of anything
         tokens, seconds = sum(piece.tokens for piece in batch), now - started
         rate = tokens / max(seconds, 1e-6) * self._workers
         self._rate = rate if self._rate is None else (1 - _NEWEST) * self._rate + _NEWEST * rate

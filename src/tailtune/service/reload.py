@@ -91,7 +91,7 @@ class Reloader:
             outcome = "unchanged"
             log.info("model %r: the version at its path is the one in service", name)
         else:
-            said = str(found) if isinstance(found, TailtuneError | OSError) else described(found)
+            said = str(found) if isinstance(found, TailtuneError | OSError) else "\n" + described(found)
             log.error("model %r: not loaded again, version %s stays: %s", name, old.digest[:12], said)
         told = Reload(name=name, outcome=outcome, at=time.time(), seconds=time.monotonic() - started)
         self._service.reloads[name] = told
