@@ -43,7 +43,7 @@ def test_the_bundle_holds_how_its_validation_rows_were_spread(run: tuple[Path, l
     predictions = predictor.predict(held_out)
     saved = json.loads((folder / "bundle" / "metrics.json").read_text())["drift"]
     assert saved == metrics["drift"]
-    reference = Reference.from_json(saved)
+    reference = Reference.from_json(saved, predictor.labels)
     assert reference.rows == len(held_out) == sum(reference.labels.values())
     for label in predictor.labels:
         assert reference.labels[label] == sum(each.label == label for each in predictions)
@@ -85,7 +85,7 @@ def test_texts_like_before_and_others(run: tuple[Path, list[str], dict[str, Any]
 def test_several_labels_and_few_rows(tiny_llama: Path, tmp_path: Path) -> None:
     """Labels of their own are kept each; where validation rows are too few nothing is kept, and nothing is told."""
     several = trained(write_tagged(tmp_path / "tagged.jsonl", *tagged(480)), tiny_llama, tmp_path / "several")
-    reference = Reference.from_json(several["drift"])
+    reference = Reference.from_json(several["drift"], ("anger", "joy", "love"))
     assert list(reference.labels) == ["anger", "joy", "love", NO_LABEL]
     predictor = Predictor.load(tmp_path / "several")
     texts = tagged(480)[0]

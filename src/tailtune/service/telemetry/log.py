@@ -25,7 +25,19 @@ _WAITING = 10_000
 # How long the last lines are waited for at the end.
 _PATIENCE_SECONDS = 2.0
 # Of a request, in order, for people; the rest is for programs.
-_SHOWN = ("method", "route", "status", "seconds", "texts", "tokens", "model", "refused", "request_id", "error_id")
+_SHOWN = (
+    "method",
+    "route",
+    "status",
+    "seconds",
+    "texts",
+    "tokens",
+    "model",
+    "refused",
+    "key",
+    "request_id",
+    "error_id",
+)
 
 log = logging.getLogger("tailtune.service")
 
@@ -69,6 +81,7 @@ def request_fields(exchange: Exchange) -> dict[str, Any]:
     fields = {
         "request_id": exchange.request_id,
         "trace_id": exchange.trace_id or None,
+        "key": exchange.key or None,
         "method": exchange.method,
         "route": exchange.route,
         "protocol": exchange.protocol,

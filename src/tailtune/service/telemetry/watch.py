@@ -35,6 +35,7 @@ class Exchange:
         began: Seconds since 1970.
         seconds: It took.
         request_id: Empty only while the request is not over.
+        key: Name of the key that it brought, not the key; None where none was needed, or it was wrong.
         status: Of the answer; None where the client went away before it.
         refused: Why there was no answer, a ``refusals.Kind``.
         error_id: Under which the log has the details of an internal error.
@@ -49,6 +50,7 @@ class Exchange:
     began: float = field(default_factory=time.time)
     seconds: float = 0.0
     request_id: str = ""
+    key: str | None = None
     status: int | None = None
     refused: str | None = None
     error_id: str | None = None
@@ -143,7 +145,8 @@ class Watch:
         finally:
             _NOW.reset(token)
             exchange.seconds = time.perf_counter() - started
-            exchange.request_id = scope.get("state", {}).get("request_id", "")
+            known = scope.get("state", {})
+            exchange.request_id, exchange.key = known.get("request_id", ""), known.get("key")
             for see in self._ended:
                 see(exchange)
 

@@ -21,6 +21,9 @@ from tailtune.drift import Answered, Reference
 from tailtune.predict import Predictor
 from tailtune.service.classify import Service
 from tailtune.service.limits import Limits
+from tailtune.service.reload import Reloader
+from tailtune.service.served import Served
+from tailtune.service.telemetry.metrics import Metrics
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 TEXTS = ["lunch at noon?", "claim your prize now", "ok " * 80]
@@ -191,6 +194,30 @@ def test_labels_are_bounded(service: Service) -> None:
     found = after(service, ask)
     assert not [key for key in found if any("made" in value or "model " in value for _, value in key[1])]
     assert len([key for key in found if key[0] == "tailtune_requests_total"]) == 2
+
+
+def test_reloads(tiny_llama: Path, tmp_path: Path) -> None:
+    """What came of each look; the new version is told of in the place of the old one, and its answers begin anew."""
+    saved(tiny_llama, tmp_path / "one", ruled_bundle)
+    saved(tiny_llama, tmp_path / "two")
+    (tmp_path / "now").symlink_to("one")
+    service = service_of(tmp_path / "now")
+    metrics, reloader = Metrics(service), Reloader(service, Served.load)
+    reloader.seen.append(metrics.reloaded)
+
+    async def run() -> None:
+        await reloader.reload()
+        for target in ("two", "nowhere"):
+            (tmp_path / "now").unlink()
+            (tmp_path / "now").symlink_to(target)
+            await reloader.reload()
+
+    asyncio.run(run())
+    found = samples(metrics.page()[0].decode())
+    for outcome in ("unchanged", "loaded", "failed"):
+        assert of(found, "tailtune_reloads_total", model="now", outcome=outcome) == 1
+    told = [dict(key[1])["digest"] for key in found if key[0] == "tailtune_bundle_info"]
+    assert told == [Served.load("now", tmp_path / "two").digest]
 
 
 def families(service: Service, accept: str, read: Callable[[str], Iterator[Metric]]) -> list[Metric]:

@@ -14,6 +14,7 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
 async def answer(scope: Any, receive: Any, send: Any) -> None:
+    scope["state"] = {"request_id": "r1", "key": "ours"}
     note_refusal("empty")
     await send({"type": "http.response.start", "status": 400})
 
@@ -56,6 +57,7 @@ def test_routes_are_those_declared(path: str, route: str, protocol: str) -> None
     exchange = asyncio.run(ask(path))
     assert (exchange.route, exchange.protocol) == (route, protocol)
     assert (exchange.status, exchange.refused) == (400, "empty")
+    assert (exchange.request_id, exchange.key) == ("r1", "ours")
 
 
 def test_methods_are_those_of_http() -> None:
