@@ -72,7 +72,9 @@ class RequestLog:
         if self._texts:
             fields["contents"] = [text for _, texts in exchange.answered for text in texts]
         level = logging.ERROR if exchange.status == 500 else logging.INFO
-        log.log(level, "%s", _told(fields), extra={"fields": {"event": "request", **fields}})
+        # Made by hand: looking for the line that logs, in the stack, would take half the time of it all.
+        more = {"fields": {"event": "request", **fields}}
+        log.handle(log.makeRecord(log.name, level, __file__, 0, "request", (), None, extra=more))
 
 
 def request_fields(exchange: Exchange) -> dict[str, Any]:
@@ -103,7 +105,11 @@ def request_fields(exchange: Exchange) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _told(fields: Mapping[str, Any]) -> str:
+def _told(record: logging.LogRecord) -> str:
+    """What is told of a record, for people."""
+    fields: Mapping[str, Any] = getattr(record, "fields", {})
+    if fields.get("event") != "request":
+        return record.getMessage()
     return " ".join(f"{name}={fields[name]}" for name in _SHOWN if name in fields)
 
 
@@ -131,7 +137,7 @@ class _AsText(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         level = f"{record.levelname.lower()}: " if record.levelno > logging.INFO else ""
-        lines = f"{_time(record)} {level}{record.getMessage()}".split("\n")
+        lines = f"{_time(record)} {level}{_told(record)}".split("\n")
         lines += self.formatException(record.exc_info).split("\n") if record.exc_info else []
         # Moved in: what is told can never look like a line of its own.
         return "\n  ".join(_printable(line) for line in lines)
