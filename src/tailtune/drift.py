@@ -171,24 +171,30 @@ class Reference:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
+    def from_json(cls, value: Mapping[str, Any], names: Sequence[str]) -> Self:
         """Return what ``as_json`` gave.
 
+        Args:
+            value: Of metrics.json.
+            names: Labels of the classifier.
+
         Raises:
-            BundleError: If ``value`` cannot be that.
+            BundleError: If ``value`` cannot be that, or is of other labels.
         """
         try:
-            return cls._read(value)
+            return cls._read(value, names)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BundleError(f"metrics.json: drift: cannot be read: {error}") from error
 
     @classmethod
-    def _read(cls, value: Mapping[str, Any]) -> Self:
+    def _read(cls, value: Mapping[str, Any], names: Sequence[str]) -> Self:
+        if set(value["scores"]) != set(names):
+            raise ValueError(f"of {len(value['scores'])} labels that are not those of the classifier")
         return cls(
-            scores={name: Bins.from_json(bins) for name, bins in value["scores"].items()},
+            scores={name: Bins.from_json(value["scores"][name]) for name in names},
             confidence=Bins.from_json(value["confidence"]),
             lengths=Bins.from_json(value["lengths"]),
-            labels={label: int(value["labels"].get(label, 0)) for label in (*value["scores"], NO_LABEL)},
+            labels={label: int(value["labels"].get(label, 0)) for label in (*names, NO_LABEL)},
             rows=int(value["rows"]),
         )
 

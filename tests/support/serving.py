@@ -45,12 +45,12 @@ def service_of(*paths: Path, limits: Limits | None = None, workers: int = 2) -> 
 async def client_of(service: Service, access: Access | None = None) -> AsyncIterator[httpx.AsyncClient]:
     """Yield a client that speaks to the application in this process."""
     app = create_app(service, access=access)
-    service.batcher.start()
+    await service.start()
     try:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
             yield client
     finally:
-        await service.batcher.stop()
+        await service.stop()
 
 
 Ask = tuple[str, str, dict[str, Any]]

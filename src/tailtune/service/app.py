@@ -56,6 +56,7 @@ def create_app(
     *,
     access: Access | None = None,
     log_texts: bool = False,
+    metrics: metering.Metrics | None = None,
     ended: Sequence[Callable[[Exchange], None]] = (),
 ) -> Watch:
     """Return the ASGI application that answers with ``service``.
@@ -64,21 +65,22 @@ def create_app(
         service: What answers.
         access: Who may ask; by default whoever reaches it.
         log_texts: Whether the log may repeat texts.
+        metrics: Of the service; default: new ones.
         ended: Called with each request once it is over.
     """
+    metrics = metrics or metering.Metrics(service)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service.batcher.start()
+        await service.start()
         yield
-        await service.batcher.stop()
+        await service.stop()
 
     # No page with documentation: those that come with the library load scripts from elsewhere.
     app = _Documented(
         title=_TITLE, version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
     app.state.log_texts = log_texts
-    metrics = metering.Metrics(service, inside=lambda: watch.inside)
     routers = [*(view.router(service) for view in VIEWS), page.router(service), metering.router(metrics)]
     for router in routers:
         app.include_router(router)
@@ -91,8 +93,7 @@ def create_app(
         _document_keys(app)
     gate = Gate(cast("App", app), limits=service.limits, shape_of=shape_of, access=access, log_texts=log_texts)
     routes = Routes(route for each in (app, *routers) for route in each.routes)
-    watch = Watch(gate, routes=routes, ended=[metrics.ended, *ended])
-    return watch
+    return Watch(gate, routes=routes, began=metrics.began, ended=[metrics.ended, *ended])
 
 
 def _document_keys(app: FastAPI) -> None:
@@ -117,11 +118,13 @@ def _add_health(app: FastAPI, service: Service) -> None:
         "/health",
         tags=["Health"],
         response_model=Status,
-        response_description="The process lives.",
-        responses=refusals(native.shape, native.ErrorResponse, ANY),
+        response_description="The process lives, and computes.",
+        responses=refusals(native.shape, native.ErrorResponse, (*ANY, "unready")),
     )
     async def health() -> JSONResponse:
-        """Say that the process lives."""
+        """Say that the process lives and computes; where not, it must be started again."""
+        if not service.alive:
+            raise Refused("unready", "the service has failed and must be started again")
         return JSONResponse({"status": "ok"})
 
     @app.get(

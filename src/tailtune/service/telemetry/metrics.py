@@ -20,6 +20,7 @@ from tailtune import __version__
 from tailtune.predict import Prediction
 from tailtune.service.batcher import Batch
 from tailtune.service.classify import Answers, Service
+from tailtune.service.served import Reload
 from tailtune.service.telemetry.watch import Exchange
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -36,10 +37,9 @@ class Metrics:
 
     Args:
         service: Whose queue and classifiers are shown.
-        inside: Says how many requests are inside now.
     """
 
-    def __init__(self, service: Service, *, inside: Callable[[], int]) -> None:
+    def __init__(self, service: Service) -> None:
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -49,34 +49,34 @@ class Metrics:
         self._answers = _AnswersGiven(registry)
         self._reloads = Counter(
             "tailtune_reloads",
-            "New versions of a bundle that were tried, and what came of it.",
+            "Times that a bundle was looked at again, by what came of it.",
             ("model", "outcome"),
             registry=registry,
         )
+        self._inside = Gauge("tailtune_requests_inside", "Requests that wait or are being answered.", registry=registry)
         batcher = service.batcher
         for name, told, value in (
-            ("tailtune_requests_inside", "Requests that wait or are being answered.", inside),
             ("tailtune_queue_pieces", "Parts of requests that wait for the processor.", lambda: batcher.waiting),
             ("tailtune_inside_tokens", "Tokens that wait or are being computed.", lambda: batcher.tokens),
         ):
             Gauge(name, told, registry=registry).set_function(value)
         batcher.seen.append(self._batches.see)
 
+    def began(self, exchange: Exchange) -> None:
+        """Count a request that is inside now."""
+        self._inside.inc()
+
     def ended(self, exchange: Exchange) -> None:
         """Count a request that is over."""
+        self._inside.dec()
         self._requests.see(exchange)
         for answers, texts in exchange.answered:
             self._requests.see_timing(answers)
             self._answers.see(answers, texts)
 
-    def reloaded(self, model: str, outcome: str) -> None:
-        """Count a new version that was tried.
-
-        Args:
-            model: Its name.
-            outcome: One word of few: "taken" or "refused".
-        """
-        self._reloads.labels(model, outcome).inc()
+    def reloaded(self, reload: Reload) -> None:
+        """Count a classifier whose files were looked at again."""
+        self._reloads.labels(reload.name, reload.outcome).inc()
 
     def page(self, accept: str = "") -> tuple[bytes, str]:
         """Return all metrics and their media type, in the format that ``accept`` asks for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
@@ -125,6 +126,13 @@ class DriftOut(BaseModel):
     said: Annotated[str | None, Field(description="The same in a sentence.")]
 
 
+class ReloadInfo(BaseModel):
+    """The last time that the model's files were looked at again."""
+
+    outcome: Annotated[str, Field(description="loaded, unchanged, or failed: then the version before stays.")]
+    at: datetime
+
+
 class ModelInfo(ModelRef):
     """A classifier that is served."""
 
@@ -140,6 +148,9 @@ class ModelInfo(ModelRef):
     limits: Sizes
     drift: DriftOut
     tailtune: str
+    loaded_at: datetime
+    previous_digest: Annotated[str | None, Field(description="Of the version that it took the place of.")] = None
+    last_reload: ReloadInfo | None = None
 
 
 PATHS = ("/v1",)
@@ -176,8 +187,8 @@ def result(answers: Answers, place: int) -> dict[str, Any]:
 
 
 def model_info(served: Served, service: Service) -> dict[str, Any]:
-    """Return what is told of a classifier, and what one request may ask of it."""
-    bundle, metrics = served.predictor.bundle, served.metrics
+    """Return what is told of a classifier, of its last reload, and of what one request may ask of it."""
+    bundle, metrics, reload = served.predictor.bundle, served.metrics, service.reloads.get(served.name)
     return {
         "name": served.name,
         "digest": served.digest,
@@ -190,6 +201,9 @@ def model_info(served: Served, service: Service) -> dict[str, Any]:
         "limits": {name: getattr(service.limits, name) for name in Sizes.model_fields},
         "drift": service.drifts.of(served).as_json(),
         "tailtune": __version__,
+        "loaded_at": _moment(served.loaded_at),
+        "previous_digest": served.previous,
+        "last_reload": None if reload is None else {"outcome": reload.outcome, "at": _moment(reload.at)},
     }
 
 
@@ -215,6 +229,10 @@ async def classify_texts(service: Service, request: ClassifyRequest) -> dict[str
         "model": {"name": answers.served.name, "digest": answers.served.digest},
         "results": [result(answers, place) for place in range(len(request.texts))],
     }
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def router(service: Service) -> APIRouter:
