@@ -9,11 +9,14 @@ from dataclasses import dataclass
 
 from tailtune.errors import DataError
 from tailtune.explain import Asked, Highlight, Occlusion
+from tailtune.machine import cores
 from tailtune.predict import Prediction
 from tailtune.service.batcher import Batcher, Timing
+from tailtune.service.drift import Drifts
 from tailtune.service.limits import Limits
 from tailtune.service.refusals import Refused
-from tailtune.service.served import Served
+from tailtune.service.served import Reload, Served
+from tailtune.service.telemetry.watch import note_answers
 
 # Characters that are tokenised in the event loop, in about a millisecond; more go to a thread.
 _AT_ONCE = 20_000
@@ -47,22 +50,47 @@ class Service:
 
     Args:
         models: By name; the first is the one that requests without a name mean.
-        workers: Batches computed at once; they compute on one thread each where they are several.
+        workers: Batches computed at once, on one thread each; default: one per core, and one on another device.
         limits: How much a request, and the service, may hold.
 
     Attributes:
-        models: As given.
+        models: As given; a reload puts another version under the same name.
+        reloads: By name, the last of each classifier that was looked at again.
         limits: As given.
         batcher: The queue.
-        ready: Whether new requests are welcome; False while it stops.
+        drifts: How far the answers of each classifier have moved.
+        ready: Whether new requests are welcome: from the end of ``start`` until it is told to go.
     """
 
-    def __init__(self, models: Mapping[str, Served], *, workers: int = 1, limits: Limits | None = None) -> None:
+    def __init__(
+        self, models: Mapping[str, Served], *, workers: int | None = None, limits: Limits | None = None
+    ) -> None:
         self.models = dict(models)
-        self.limits = limits or Limits()
+        self.reloads: dict[str, Reload] = {}
+        device = self.pick().predictor.device
+        self.limits = limits or Limits.of(device)
+        workers = workers or (cores() if device == "cpu" else 1)
         tokens = {"batch_tokens": self.limits.batch_tokens, "waiting_tokens": self.limits.waiting_tokens}
         self.batcher = Batcher(workers=workers, **tokens)
+        self.drifts = Drifts()
+        self.ready = False
+
+    async def start(self) -> None:
+        """Begin to compute, in the running event loop; every thread has computed once before it is ready."""
+        self.batcher.start()
+        for served in self.models.values():
+            await self.batcher.warm(served.predictor, [text for text, _ in served.predictor.bundle.golden])
         self.ready = True
+
+    async def stop(self) -> None:
+        """Refuse whoever still waits, or comes."""
+        self.ready = False
+        await self.batcher.stop()
+
+    @property
+    def alive(self) -> bool:
+        """Whether requests are answered at all; False means that only a new process helps."""
+        return self.batcher.alive
 
     def pick(self, name: str | None = None) -> Served:
         """Return the classifier of that name, the first for None.
@@ -73,7 +101,8 @@ class Service:
         if name is None:
             return next(iter(self.models.values()))
         if name not in self.models:
-            raise Refused("not_found", f"no model of that name; there is {', '.join(map(repr, self.models))}")
+            message = f"no model of that name; there is {', '.join(map(repr, self.models))}"
+            raise Refused("not_found", message, param="model")
         return self.models[name]
 
     async def classify(self, texts: Sequence[str], *, model: str | None = None, highlights: bool = False) -> Answers:
@@ -98,7 +127,7 @@ class Service:
         found = None
         if highlights:
             found = await self._highlights(served, texts, predictions, self.limits.tokens - sum(costs), timing)
-        return Answers(
+        answers = Answers(
             served=served,
             predictions=predictions,
             highlights=found,
@@ -107,6 +136,9 @@ class Service:
             characters=sum(map(len, texts)),
             tokens=sum(costs),
         )
+        self.drifts.of(served).add(predictions)
+        note_answers(answers, texts)
+        return answers
 
     async def _highlights(
         self, served: Served, texts: Sequence[str], predictions: Sequence[Prediction], tokens: int, timing: Timing
