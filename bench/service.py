@@ -120,7 +120,17 @@ def spread_of(seconds: Sequence[float]) -> dict[str, float]:
 
 def figures(seen: Seen) -> dict[str, Any]:
     """Return the figures of a load."""
-    counts = ("sent", "answered", "wrong", "refused", "without_retry_after", "lost", "lost_why", "reconnected", "seconds")
+    counts = (
+        "sent",
+        "answered",
+        "wrong",
+        "refused",
+        "without_retry_after",
+        "lost",
+        "lost_why",
+        "reconnected",
+        "seconds",
+    )
     return {
         **{name: getattr(seen, name) for name in counts},
         "per_second": seen.answered / seen.seconds,

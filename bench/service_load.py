@@ -225,7 +225,7 @@ class Load:
         return int(head[9:12]), lower, body
 
     async def _watch_health(self) -> None:
-        request = b"GET /health HTTP/1.1\r\nHost: bench\r\n\r\n"
+        request = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
         async with _own_connection(self._plan.port) as connection:
             while True:
                 started = time.monotonic()
@@ -259,9 +259,7 @@ def _request(plan: Plan, text: str) -> bytes:
         ("/v1/classify", {"texts": [text]}) if plan.protocol == "tailtune" else ("/classify", {"text": text})
     )
     body = json.dumps(content).encode()
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 

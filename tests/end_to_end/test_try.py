@@ -21,7 +21,19 @@ from tailtune.predict import Predictor
 
 _PATIENCE_SECONDS = 60.0
 _ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
-QUICK = ["--method", "probe", "--depth", "2", "--no-highlights", "--no-doubts", "--abstain", "0.05", "--quiet"]
+QUICK = [
+    "--method",
+    "probe",
+    "--depth",
+    "2",
+    "--no-highlights",
+    "--no-doubts",
+    "--abstain",
+    "0.05",
+    "--baselines",
+    "tfidf",
+    "--quiet",
+]
 
 
 @pytest.fixture(scope="module")
