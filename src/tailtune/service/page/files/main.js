@@ -31,13 +31,18 @@ async function useModel(model) {
   }
   document.title = `${model.name} · Tailtune`;
   byId("model-name").textContent = model.name;
-  const labels = model.labels.slice(0, 6).join(", ");
-  byId("model-line").textContent = `Tells ${count(model.labels.length)} ${model.several ? "labels, any number per text" : "categories"}: ` +
-    `${labels}${model.labels.length > 6 ? ", …" : ""}`;
+  byId("model-line").textContent = `Tells ${count(model.labels.length)} ${model.several ? "labels, any number per text" : "categories"}: ${named(model.labels)}`;
   const drift = model.drift?.said;
   byId("drift").hidden = !drift;
   byId("drift").textContent = drift ?? "";
   byId("main").hidden = false;
+}
+
+/** As many names as fit into a line or two. */
+function named(labels) {
+  let shown = 1;
+  while (shown < labels.length && labels.slice(0, shown + 1).join(", ").length < 90) shown += 1;
+  return labels.slice(0, shown).join(", ") + (shown < labels.length ? ", …" : "");
 }
 
 function fail(error) {
