@@ -11,9 +11,11 @@ from tailtune.errors import DataError
 from tailtune.explain import Asked, Highlight, Occlusion
 from tailtune.predict import Prediction
 from tailtune.service.batcher import Batcher, Timing
+from tailtune.service.drift import Drifts
 from tailtune.service.limits import Limits
 from tailtune.service.refusals import Refused
 from tailtune.service.served import Served
+from tailtune.service.telemetry.watch import note_answers
 
 # Characters that are tokenised in the event loop, in about a millisecond; more go to a thread.
 _AT_ONCE = 20_000
@@ -54,6 +56,7 @@ class Service:
         models: As given.
         limits: As given.
         batcher: The queue.
+        drifts: How far the answers of each classifier have moved.
         ready: Whether new requests are welcome; False while it stops.
     """
 
@@ -62,6 +65,7 @@ class Service:
         self.limits = limits or Limits()
         tokens = {"batch_tokens": self.limits.batch_tokens, "waiting_tokens": self.limits.waiting_tokens}
         self.batcher = Batcher(workers=workers, **tokens)
+        self.drifts = Drifts()
         self.ready = True
 
     def pick(self, name: str | None = None) -> Served:
@@ -73,7 +77,8 @@ class Service:
         if name is None:
             return next(iter(self.models.values()))
         if name not in self.models:
-            raise Refused("not_found", f"no model of that name; there is {', '.join(map(repr, self.models))}")
+            message = f"no model of that name; there is {', '.join(map(repr, self.models))}"
+            raise Refused("not_found", message, param="model")
         return self.models[name]
 
     async def classify(self, texts: Sequence[str], *, model: str | None = None, highlights: bool = False) -> Answers:
@@ -98,7 +103,7 @@ class Service:
         found = None
         if highlights:
             found = await self._highlights(served, texts, predictions, self.limits.tokens - sum(costs), timing)
-        return Answers(
+        answers = Answers(
             served=served,
             predictions=predictions,
             highlights=found,
@@ -107,6 +112,9 @@ class Service:
             characters=sum(map(len, texts)),
             tokens=sum(costs),
         )
+        self.drifts.of(served).add(predictions)
+        note_answers(answers, texts)
+        return answers
 
     async def _highlights(
         self, served: Served, texts: Sequence[str], predictions: Sequence[Prediction], tokens: int, timing: Timing

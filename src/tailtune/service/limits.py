@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+
+from tailtune.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,7 +20,10 @@ class Limits:
         waiting_tokens: Inside at once. At the speed of this machine they are the longest wait.
         batch_tokens: Computed together, by one worker. On a core 1,024 reach nearly the rate of any number, in half a
             second.
-        seconds: From the first byte of a request to its answer.
+        seconds: From a request's first line to its answer; as long for the headers before it.
+
+    Raises:
+        ConfigError: If one allows nothing, or more is computed together than may wait.
     """
 
     body_bytes: int = 2_000_000
@@ -29,3 +34,11 @@ class Limits:
     waiting_tokens: int = 16_384
     batch_tokens: int = 1_024
     seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not value > 0:
+                raise ConfigError(f"--{name.replace('_', '-')} {value}: expected above 0")
+        if self.batch_tokens > self.waiting_tokens:
+            message = f"--batch-tokens {self.batch_tokens}: more than the {self.waiting_tokens} that may wait"
+            raise ConfigError(message, hint="raise --waiting-tokens, or lower --batch-tokens")

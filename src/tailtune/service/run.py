@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable, Sequence
 
 import uvicorn
 
 from tailtune.errors import ConfigError, SetupError
+from tailtune.service.access import Access
 from tailtune.service.app import create_app
 from tailtune.service.classify import Service
+from tailtune.service.connection import connections
+from tailtune.service.faults import quiet_others
+from tailtune.service.telemetry.watch import Exchange
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -37,17 +42,34 @@ def bind(host: str, port: int) -> socket.socket:
     return listening
 
 
-def serve(service: Service, listening: socket.socket, *, drain_seconds: float = 30.0) -> None:
+def serve(
+    service: Service,
+    listening: socket.socket,
+    *,
+    access: Access | None = None,
+    log_texts: bool = False,
+    drain_seconds: float = 30.0,
+    ended: Sequence[Callable[[Exchange], None]] = (),
+) -> None:
     """Answer requests until the process is told to stop; those inside are answered first.
 
     Args:
         service: What answers.
         listening: From ``bind``.
+        access: Who may ask; by default whoever reaches it.
+        log_texts: Whether the log may repeat texts.
         drain_seconds: Most that those inside are waited for.
+        ended: Called with each request once it is over.
     """
+    if not log_texts:
+        quiet_others()
     config = uvicorn.Config(
-        create_app(service),
+        create_app(service, access=access, log_texts=log_texts, ended=ended),
+        http=connections(seconds=service.limits.seconds),
+        ws="none",
+        proxy_headers=False,  # nobody here asks who a request comes from
         log_config=None,
+        log_level="error",  # it would write a line for whatever is no HTTP, and anyone can send that
         access_log=False,
         server_header=False,
         lifespan="on",

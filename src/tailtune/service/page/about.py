@@ -75,5 +75,7 @@ def _thresholds(served: Served) -> dict[str, Any]:
 def _named(curves: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     return {
         "rows": curves["rows"],
-        "classes": {names[each["class"]]: {k: v for k, v in each.items() if k != "class"} for each in curves["classes"]},
+        "classes": {
+            names[each["class"]]: {k: v for k, v in each.items() if k != "class"} for each in curves["classes"]
+        },
     }
