@@ -44,8 +44,8 @@ def run_folder(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     given = [turned[label] if row % 8 in (0, 3) else label for row, label in enumerate(labels)]
     data = write_csv(folder / "noisy.csv", texts, given)
     command = [sys.executable, "-m", "tailtune.cli", "train", str(data), "--model", str(tiny_llama), "--out"]
-    command += [str(folder / "spam-filter"), "--method", "probe", "--depth", "2", "--no-baselines", "--positive", "spam"]
-    command += ["--max-false-positives", "0.1", "--abstain", "0.1"]
+    command += [str(folder / "spam-filter"), "--method", "probe", "--depth", "2", "--no-baselines"]
+    command += ["--positive", "spam", "--max-false-positives", "0.1", "--abstain", "0.1"]
     env = os.environ | {"TAILTUNE_HOME": str(folder / "home")}
     subprocess.run(command, check=True, capture_output=True, env=env)
     return folder / "spam-filter"

@@ -54,8 +54,9 @@ def percent(share: float) -> str:
 
 def bars(card: Locator) -> list[tuple[str, str]]:
     """Names and numbers of the bars of a card, as they are seen."""
-    rows = card.locator(".bars li")
-    return [(row.locator("bdi").inner_text(), row.locator(".number").inner_text().split(",")[0].strip()) for row in rows.all()]
+    rows = card.locator(".bars li").all()
+    numbers = [row.locator(".number").inner_text().split(",")[0].strip() for row in rows]
+    return [(row.locator("bdi").inner_text(), number) for row, number in zip(rows, numbers, strict=True)]
 
 
 def test_one_text(seen: Seen, run_folder: Path) -> None:
@@ -70,7 +71,8 @@ def test_one_text(seen: Seen, run_folder: Path) -> None:
     assert bars(card) == [(label, percent(share)) for label, share in ordered]
     width = card.locator(".fill").first.evaluate("fill => fill.offsetWidth / fill.parentElement.offsetWidth")
     assert width == pytest.approx(ordered[0][1], abs=0.01)
-    seen.page.wait_for_function("label => document.getElementById('said').textContent.startsWith(label)", arg=expected.label)
+    said = "label => document.getElementById('said').textContent.startsWith(label)"
+    seen.page.wait_for_function(said, arg=expected.label)
 
 
 def test_many_texts(seen: Seen, run_folder: Path) -> None:
@@ -103,7 +105,7 @@ def test_markup_is_text(seen: Seen) -> None:
 
 
 def test_words_that_matter(seen: Seen, run_folder: Path) -> None:
-    """On demand the words are marked by colour, line and sign, at the right place behind an emoji, with their numbers."""
+    """On demand the words are marked by colour, line and sign, behind an emoji at the right place, with numbers."""
     text = "\U0001f389\U0001f389 WINNER!! claim prize home now for \U0001d518 lunch"
     card = ask(seen.page, text)
     card.get_by_role("button", name="Which words matter?").click()
@@ -157,7 +159,7 @@ def test_several_labels_paths_and_many_classes(seen: Seen, bundles: dict[str, Pa
         assert "never given" in card.locator(".bars").inner_text()
     use(seen.page, "topics")
     card, found = ask(seen.page, texts[0]), Predictor.load(bundles["topics"]).predict(texts)[0]
-    levels = " › ".join(f"{label} {percent(share)}" for label, share in found.levels)
+    levels = " \u203a ".join(f"{label} {percent(share)}" for label, share in found.levels)
     assert card.locator(".levels").inner_text() == f"By level: {levels}"
     use(seen.page, "intents")
     card = ask(seen.page, texts[0])
@@ -184,4 +186,5 @@ def test_errors_in_plain_words(browser: Browser, tiny_llama: Path, tmp_path: Pat
         seen.page.route("**/v1/classify", lambda route: route.abort())
         seen.page.fill("#ask-text", "lunch")
         seen.page.click("#ask-go")
-        seen.page.wait_for_function("() => document.getElementById('ask-problem').textContent.includes('does not answer')")
+        gone = "() => document.getElementById('ask-problem').textContent.includes('does not answer')"
+        seen.page.wait_for_function(gone)
