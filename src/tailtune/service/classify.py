@@ -101,7 +101,8 @@ class Service:
         if name is None:
             return next(iter(self.models.values()))
         if name not in self.models:
-            raise Refused("not_found", f"no model of that name; there is {', '.join(map(repr, self.models))}")
+            message = f"no model of that name; there is {', '.join(map(repr, self.models))}"
+            raise Refused("not_found", message, param="model")
         return self.models[name]
 
     async def classify(self, texts: Sequence[str], *, model: str | None = None, highlights: bool = False) -> Answers:

@@ -191,6 +191,8 @@ class _Reply:
     def _headers(self, given: Iterable[tuple[bytes, bytes]]) -> Headers:
         headers = list(given)
         known = {name for name, _ in headers}
+        if b"content-security-policy" in known:  # which says who may frame it
+            known.add(b"x-frame-options")
         headers += [each for each in SECURITY_HEADERS if each[0] not in known]
         headers += [(b"x-request-id", self._request_id.encode()), *self._shared]
         return headers if self.whole else [*headers, (b"connection", b"close")]

@@ -26,7 +26,6 @@ def about(served: Served) -> dict[str, Any]:
     metrics, card = served.metrics, find_bundle(served.path) / "README.md"
     verdict = part(metrics, "verdict")
     return {
-        "source": one_line(part(metrics, "data").get("source") or served.name),
         "made": made_with(metrics) if metrics else "",
         "verdict": one_line(verdict.get("text") or ""),
         "tone": _TONES.get(str(verdict.get("kind")), "even"),

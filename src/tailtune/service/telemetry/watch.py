@@ -90,7 +90,7 @@ class Routes:
         for route in routes:
             if not isinstance(route, APIRoute):
                 continue
-            named = (route.path, str(route.tags[0]) if route.tags else OTHER)
+            named = (route.path, _word(str(route.tags[0])) if route.tags else OTHER)
             if "{" in route.path:
                 self._patterns.append((route.path_regex, named))
             else:
@@ -161,6 +161,11 @@ class Watch:
             traceparent=traceparent,
             trace_id=traceparent[3:35],
         )
+
+
+def _word(title: str) -> str:
+    """A title as one word, for the value of a label."""
+    return re.sub(r"\W+", "_", title.lower())
 
 
 def _traceparent(scope: Any) -> str:

@@ -14,8 +14,10 @@ from tailtune import __version__
 from tailtune.label_rules import AnyRules, LabelRules
 from tailtune.rules import Threshold
 from tailtune.service.classify import Answers, Service
-from tailtune.service.refusals import Refused
+from tailtune.service.refusals import Kind, Refused
 from tailtune.service.served import Served
+from tailtune.service.wire.documents import QUERIES, TEXTS, refusals
+from tailtune.service.wire.reading import BodyRoute
 
 
 class ClassifyRequest(BaseModel, extra="forbid"):
@@ -24,6 +26,8 @@ class ClassifyRequest(BaseModel, extra="forbid"):
     texts: Annotated[list[str], Field(min_length=1, description="One or many texts.")]
     model: Annotated[str | None, Field(description="Name of the model; default: the first one served.")] = None
     highlights: Annotated[bool, Field(description="Say which words each answer hangs on; slower.")] = False
+
+    model_config = {"json_schema_extra": {"examples": [{"texts": ["claim your prize now", "lunch at noon?"]}]}}
 
 
 class HighlightOut(BaseModel):
@@ -77,10 +81,10 @@ class ClassifyResponse(BaseModel):
 class ErrorDetail(BaseModel):
     """Why there is no answer."""
 
-    type: str
-    message: str
-    request_id: str
-    error_id: str | None = None
+    type: Kind
+    message: Annotated[str, Field(description="One line, without any part of a text.")]
+    request_id: Annotated[str, Field(description="As in the header X-Request-ID, sent or made.")]
+    error_id: Annotated[str | None, Field(description="Of internal errors: the log has its details.")] = None
 
 
 class ErrorResponse(BaseModel):
@@ -149,7 +153,7 @@ class ModelInfo(ModelRef):
     last_reload: ReloadInfo | None = None
 
 
-PATHS = ("/",)
+PATHS = ("/v1",)
 
 
 def shape(refused: Refused, request_id: str) -> tuple[int, dict[str, Any]]:
@@ -218,25 +222,49 @@ def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
+async def classify_texts(service: Service, request: ClassifyRequest) -> dict[str, Any]:
+    """Return the body of an answer.
+
+    Raises:
+        Refused: If there is none.
+    """
+    answers = await service.classify(request.texts, model=request.model, highlights=request.highlights)
+    return {
+        "model": {"name": answers.served.name, "digest": answers.served.digest},
+        "results": [result(answers, place) for place in range(len(request.texts))],
+    }
+
+
 def router(service: Service) -> APIRouter:
     """Return the routes under /v1."""
-    routes = APIRouter(prefix="/v1", tags=["tailtune"])
+    routes = APIRouter(prefix="/v1", tags=["Tailtune"], route_class=BodyRoute)
 
-    @routes.post("/classify", response_model=ClassifyResponse)
+    @routes.post(
+        "/classify",
+        response_model=ClassifyResponse,
+        response_description="Answers in the order of the texts.",
+        responses=refusals(shape, ErrorResponse, (*TEXTS, "not_found")),
+    )
     async def classify(request: ClassifyRequest) -> JSONResponse:
         """Give the probability of every category for each text."""
-        answers = await service.classify(request.texts, model=request.model, highlights=request.highlights)
-        results = [result(answers, place) for place in range(len(request.texts))]
-        return JSONResponse(
-            {"model": {"name": answers.served.name, "digest": answers.served.digest}, "results": results}
-        )
+        return JSONResponse(await classify_texts(service, request))
 
-    @routes.get("/model", response_model=ModelInfo)
+    @routes.get(
+        "/model",
+        response_model=ModelInfo,
+        response_description="The classifier.",
+        responses=refusals(shape, ErrorResponse, (*QUERIES, "invalid", "not_found")),
+    )
     async def model(name: str | None = None) -> JSONResponse:
         """Describe a classifier that is served, the first where no name is given."""
         return JSONResponse(model_info(service.pick(name), service))
 
-    @routes.get("/models", response_model=list[ModelInfo])
+    @routes.get(
+        "/models",
+        response_model=list[ModelInfo],
+        response_description="All of them, the first one being the default.",
+        responses=refusals(shape, ErrorResponse, QUERIES),
+    )
     async def models() -> JSONResponse:
         """Describe all classifiers that are served."""
         return JSONResponse([model_info(each, service) for each in service.models.values()])
