@@ -268,7 +268,7 @@ def test_the_page_names_them_all(tiny_llama: Path, tmp_path: Path) -> None:
     """docs/how-to/watch-a-service.md has each metric with its labels, and no other."""
     page = (Path(__file__).resolve().parents[4] / "docs" / "how-to" / "watch-a-service.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(tailtune_\w+)` \| ([a-z, ]*) ?\|", page, re.MULTILINE)
-    told = {name: frozenset(labels.split(", ")) - {""} for name, labels in rows}
+    told = {name: frozenset(labels.strip().split(", ")) - {""} for name, labels in rows}
     service = service_of(saved(tiny_llama, tmp_path / "spam"))
     names: set[str] = set()
 
