@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from support.asking import read_answer, request
 from support.classifiers import probe_bundle
 from support.watched import Watched
 from tailtune.errors import ConfigError, SetupError
@@ -49,26 +48,16 @@ class Running:
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
 
-    async def send(self, text: str, path: str = "/v1/classify") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def send(self, text: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await self.connect()
-        content = json.dumps({"texts": [text]}).encode()
-        head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-        writer.write(f"{head}content-length: {len(content)}\r\n\r\n".encode() + content)
+        writer.write(request([text]))
         await writer.drain()
         return reader, writer
 
     async def get(self, path: str) -> int:
         reader, writer = await self.connect()
         writer.write(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
-        return (await answer(reader))[0]
-
-
-async def answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], Any]:
-    """Return status, headers and body."""
-    head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
-    body = await reader.readexactly(int(headers["content-length"]))
-    return int(head[0].split()[1]), headers, json.loads(body)
+        return (await read_answer(reader))[0]
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -137,7 +126,7 @@ def test_a_client_that_hangs_up_leaves_the_queue(tiny_llama: Path, tmp_path: Pat
         await until(lambda: running.service.batcher.tokens < inside)
         running.model.open.set()
         for reader, _ in [(first, None), *others]:
-            assert (await answer(reader))[0] == 200
+            assert (await read_answer(reader))[0] == 200
 
     running = run(tiny_llama, tmp_path, use)
     assert running.model.times("the first") == 1
@@ -153,7 +142,7 @@ def test_who_is_not_answered_in_time_is_told_when_to_come_back(tiny_llama: Path,
     async def use(running: Running) -> None:
         running.model.open.clear()
         reader, _ = await running.send("too late")
-        status, headers, body = await answer(reader)
+        status, headers, body = await read_answer(reader)
         assert (status, headers["retry-after"], body["error"]["type"]) == (503, "1", "timeout")
         assert running.service.batcher.tokens == 0
 
@@ -171,7 +160,7 @@ def test_a_service_that_does_not_compute_any_more_says_so_and_ends(
 
         monkeypatch.setattr(running.service.batcher, "_batch", broken)
         reader, _ = await running.send("hello")
-        assert (await answer(reader))[0] == 503
+        assert (await read_answer(reader))[0] == 503
         assert running.ended is not None
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):  # once it has ended
             assert await running.get("/health") == 503
