@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,14 +17,16 @@ import httpx
 import numpy as np
 import pytest
 
-from support.asking import Told, ask_on_and_on, read_answer, request
+from support.asking import Told, ask_on_and_on
 from support.classifiers import probe_bundle, tail_bundle
+from support.command_line import call, require_refusal
 from support.serving import Process, saved, serving
 from tailtune.bundle import MANIFEST
 from tailtune.predict import Predictor
 from tailtune.storage import canonical_json, sha256_bytes
 
 _PATIENCE_SECONDS = 60.0
+Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
@@ -81,77 +82,15 @@ def test_told_to_stop_under_load_it_loses_nothing(bundle: Path, tmp_path: Path) 
     require_right(told, bundle)
 
 
-async def _arriving(server: Process, told: Told) -> None:
-    """Requests that have arrived and nobody has read yet when it is told to stop: on old connections and on new."""
-    idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(8)]
-    for reader, writer in idle:
-        writer.write(request(["before"]))
-        assert (await read_answer(reader))[0] == 200
-    server.process.send_signal(signal.SIGSTOP)
-    new = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(8)]
-    for number, (_, writer) in enumerate([*idle, *new]):
-        writer.write(request([f"message {number}"]))
-        await writer.drain()
-    server.process.terminate()
-    server.process.send_signal(signal.SIGCONT)
-    for number, (reader, writer) in enumerate([*idle, *new]):
-        try:
-            status, headers, body = await asyncio.wait_for(read_answer(reader), _PATIENCE_SECONDS)
-        except (OSError, asyncio.IncompleteReadError) as error:
-            told.lost.append(f"{number}: {error!r}")
-        else:
-            assert (status, headers["connection"]) == (200, "close")
-            told.answers.append(([f"message {number}"], body))
-        writer.close()
-
-
-def test_what_has_arrived_when_it_is_told_to_stop_is_answered(bundle: Path, tmp_path: Path) -> None:
-    """In the buffer of an idle connection, or on one that waits to be accepted: the system took it, so it counts."""
-    told = Told()
-    with serving(bundle, log=tmp_path / "log") as server:
-        asyncio.run(_arriving(server, told))
-        assert ended(server) == 0
-    assert not told.lost
-    require_right(told, bundle)
-
-
-def test_requests_sent_ahead_are_answered_before_the_end(bundle: Path, tmp_path: Path) -> None:
-    """Of several on one connection only the last answer ends it."""
-
-    async def ask(server: Process) -> list[tuple[int, str | None]]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        server.process.send_signal(signal.SIGSTOP)
-        writer.write(b"".join(request([f"message {number}"]) for number in range(5)))
-        await writer.drain()
-        server.process.terminate()
-        server.process.send_signal(signal.SIGCONT)
-        found = [await read_answer(reader) for _ in range(5)]
-        writer.close()
-        return [(status, headers.get("connection")) for status, headers, _ in found]
-
-    with serving(bundle, log=tmp_path / "log") as server:
-        found = asyncio.run(asyncio.wait_for(ask(server), _PATIENCE_SECONDS))
-        assert ended(server) == 0
-    assert found == [(200, None)] * 4 + [(200, "close")]
-
-
 def test_a_delay_lets_others_know_first(bundle: Path, tmp_path: Path) -> None:
-    """It says at once that it is not ready, and answers new connections until the delay is over."""
+    """It says at once that it is not ready, and answers new connections until then; 130 says that it was Ctrl-C."""
     with serving(bundle, "--drain-delay", "2s", log=tmp_path / "log") as server:
-        server.process.terminate()
+        server.process.send_signal(signal.SIGINT)
         until(lambda: httpx.get(f"{server.url}/ready").status_code == 503)
         answer = httpx.post(f"{server.url}/v1/classify", json={"texts": ["still here?"]})
         assert (answer.status_code, answer.headers["connection"]) == (200, "close")
         assert httpx.get(f"{server.url}/health").status_code == 200
-        assert ended(server) == 0
-
-
-@pytest.mark.parametrize(("first", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
-def test_exit_codes(bundle: Path, tmp_path: Path, first: int, code: int) -> None:
-    """Ctrl-C is an interruption, SIGTERM is how services end."""
-    with serving(bundle, log=tmp_path / "log") as server:
-        server.process.send_signal(first)
-        assert ended(server) == code
+        assert ended(server) == 130
 
 
 # Some seconds of work: each of 256 texts, and each text without each of its words, in a batch of its own.
@@ -169,12 +108,12 @@ def _begin_long(port: int) -> socket.socket:
 
 def test_told_twice_it_ends_at_once(bundle: Path, tmp_path: Path) -> None:
     """Whatever it does."""
-    with serving(bundle, "--batch-tokens", 1, "--drain-delay", "60s", log=tmp_path / "log") as server:
-        with _begin_long(server.port):
-            server.process.terminate()
-            until(lambda: httpx.get(f"{server.url}/ready").status_code == 503)
-            server.process.terminate()
-            assert ended(server) == 128 + signal.SIGTERM
+    more = ("--batch-tokens", 1, "--drain-delay", "60s")
+    with serving(bundle, *more, log=tmp_path / "log") as server, _begin_long(server.port):
+        server.process.terminate()
+        until(lambda: httpx.get(f"{server.url}/ready").status_code == 503)
+        server.process.terminate()
+        assert ended(server) == 128 + signal.SIGTERM
 
 
 def test_who_is_not_answered_in_the_time_to_end_is_told(bundle: Path, tmp_path: Path) -> None:
@@ -250,13 +189,6 @@ def test_watching_loads_it_unasked(tiny_llama: Path, tmp_path: Path) -> None:
         until(lambda: _models(server)[0]["previous_digest"] is not None)
 
 
-def command(*arguments: object) -> tuple[int, list[str]]:
-    """Return the exit code of ``tailtune serve`` and the lines on its stderr."""
-    line = [sys.executable, "-m", "tailtune.cli", "serve", *map(str, arguments)]
-    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=_PATIENCE_SECONDS)
-    return done.returncode, done.stderr.splitlines()
-
-
 def lie(bundle: Path) -> None:
     """Let the bundle remember other answers than it gives, with hashes that fit."""
     manifest = json.loads((bundle / MANIFEST).read_text())
@@ -266,28 +198,24 @@ def lie(bundle: Path) -> None:
     (bundle / MANIFEST).write_text(canonical_json(manifest))
 
 
-def test_what_cannot_be_served_is_refused_in_one_line(bundle: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_served_is_refused_in_one_line(bundle: Path, tmp_path: Path, capsys: Capture) -> None:
     """A self-test says whether it would start; a service that would not says why."""
-    code, lines = command(bundle, "--self-test")
-    assert (code, len(lines)) == (0, 1)
-    assert lines[0].startswith("spam-filter: ")
-    assert command(tmp_path / "absent", "--port", 0)[0] == 4
-    assert command(bundle, "--model", f"spam-filter={bundle}")[0] == 2
+    found = call(capsys, "serve", bundle, "--self-test")
+    assert found.code == 0
+    assert re.fullmatch(r"spam-filter: \d+ MB, version [0-9a-f]{12}, 4 golden texts answered .*\n", found.err)
+    assert "no such folder" in require_refusal(call(capsys, "serve", tmp_path / "absent", "--port", 0), 4)
+    twice = call(capsys, "serve", bundle, "--model", f"spam-filter={bundle}")
+    assert "there is a model 'spam-filter' already" in require_refusal(twice, 2)
     lie(bundle)
     for more in (["--self-test"], ["--port", 0]):
-        code, lines = command(bundle, *more)
-        assert code == 4
-        assert lines[0].startswith(f"error: {bundle}: the saved classifier answers differently")
-        assert len(lines) == 2  # and what to do
+        said = require_refusal(call(capsys, "serve", bundle, *more), 4)
+        assert said.startswith(f"error: {bundle}: the saved classifier answers differently")
 
 
-def test_a_port_that_is_taken_is_said(bundle: Path) -> None:
+def test_a_port_that_is_taken_is_said(bundle: Path, capsys: Capture) -> None:
     """In one line, with another idea."""
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
-        code, lines = command(bundle, "--port", port)
-    assert code == 5
-    assert lines == [
-        f"error: 127.0.0.1:{port}: Address already in use",
-        "hint: another process listens there; give another --port",
-    ]
+        refused = call(capsys, "serve", bundle, "--port", port)
+    assert require_refusal(refused, 5) == f"error: 127.0.0.1:{port}: Address already in use"
+    assert "another --port" in refused.err

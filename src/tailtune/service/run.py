@@ -148,7 +148,7 @@ class Server(uvicorn.Server):
         """Let everything that was accepted be answered, at most ``drain_seconds``."""
         self.should_exit = True
         failed = not self._service.alive
-        if not failed:
+        if self._delay and not failed:
             await asyncio.sleep(self._delay)
         await self._stop_listening(sockets or [])
         clock = asyncio.get_running_loop().time

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -147,6 +148,50 @@ def test_who_is_not_answered_in_time_is_told_when_to_come_back(tiny_llama: Path,
         assert running.service.batcher.tokens == 0
 
     run(tiny_llama, tmp_path, use, Limits(seconds=0.3))
+
+
+def connected(running: Running) -> socket.socket:
+    """Return a connection of which the service, in this thread, does not know yet."""
+    connection = socket.create_connection(("127.0.0.1", running.port), timeout=60)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def all_sent(connection: socket.socket) -> list[bytes]:
+    """Return the answers that were sent before the connection was closed."""
+    with connection:
+        return connection.makefile("rb").read().split(b"HTTP/1.1 ")[1:]
+
+
+def test_what_has_arrived_unread_when_it_is_told_to_stop_is_answered(tiny_llama: Path, tmp_path: Path) -> None:
+    """In the buffer of an idle connection, or on one that waits to be accepted: the system took it, so it counts."""
+    running = Running(tiny_llama, tmp_path, Limits())
+
+    async def live() -> None:
+        server = running.server
+        server.config.load()
+        server.lifespan = server.config.lifespan_class(server.config)
+        await server.startup(sockets=[running.listening])
+        idle = [connected(running) for _ in range(5)]
+        await until(lambda: len(server.server_state.connections) == 5)
+        new = [connected(running) for _ in range(5)]
+        silent = connected(running)
+        for number, connection in enumerate([*idle, *new]):
+            connection.sendall(request([f"ahead {number}"]) + request([f"arrived {number}"]))
+        await server.shutdown(sockets=[running.listening])
+        for connection in [*idle, *new]:
+            first, second = await asyncio.to_thread(all_sent, connection)
+            assert first.startswith(b"200 OK")
+            assert b"connection: close" not in first
+            assert second.startswith(b"200 OK")
+            assert b"connection: close" in second
+        assert all_sent(silent) == []
+        with pytest.raises(ConnectionRefusedError):
+            connected(running)
+
+    asyncio.run(asyncio.wait_for(live(), 60))
+    assert running.server.exit_code == 0
+    assert [running.model.times(f"arrived {number}") for number in range(10)] == [1] * 10
 
 
 def test_a_service_that_does_not_compute_any_more_says_so_and_ends(
