@@ -52,8 +52,7 @@ def _serve(options: ServeOptions) -> None:
     access = _access(options)
     if not options.log_texts:
         quiet_others()
-    with Screen(quiet=options.quiet) as screen:
-        listening = bind(options.host, options.port)
+    with Screen(quiet=options.quiet) as screen, bind(options.host, options.port) as listening:
         served = {name: load(name, path) for name, path in paths.items()}
         for each in served.values():
             screen.say(_about(each))
