@@ -88,6 +88,13 @@ def words_bundle(model: Path) -> Bundle:
     return replace(_bundle(model, scorer), decoder=below, tokenizer=tokenizer)
 
 
+def pair_bundle(model: Path) -> Bundle:
+    """Return ``probe_bundle`` of a template that joins two columns."""
+    made = probe_bundle(model)
+    template = Template.parse(r"{subject}\n{message}")
+    return replace(made, tokenizer=Tokenizer(made.tokenizer.json_bytes, max_tokens=64, template=template))
+
+
 def guided_bundle(model: Path) -> Bundle:
     """Return ``words_bundle`` with ``probe_bundle``'s probe on top."""
     words, probe = words_bundle(model), probe_bundle(model).scorer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
@@ -12,12 +13,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from support.classifiers import probe_bundle
 from tailtune.bundle import Bundle
 from tailtune.predict import Predictor
+from tailtune.service.access import Access
 from tailtune.service.app import create_app
 from tailtune.service.classify import Service
 from tailtune.service.limits import Limits
@@ -39,15 +42,33 @@ def service_of(*paths: Path, limits: Limits | None = None, workers: int = 2) -> 
 
 
 @contextlib.asynccontextmanager
-async def client_of(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+async def client_of(service: Service, access: Access | None = None) -> AsyncIterator[httpx.AsyncClient]:
     """Yield a client that speaks to the application in this process."""
-    app = create_app(service)
+    app = create_app(service, access=access)
     await service.start()
     try:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
             yield client
     finally:
         await service.stop()
+
+
+Ask = tuple[str, str, dict[str, Any]]
+
+
+def asked(service: Service, *requests: Ask, access: Access | None = None) -> list[httpx.Response]:
+    """Return the answers to requests, each a method, a path and what httpx takes besides, asked one after the other."""
+
+    async def ask() -> list[httpx.Response]:
+        async with client_of(service, access) as client:
+            return [await client.request(method, path, **how) for method, path, how in requests]
+
+    return asyncio.run(ask())
+
+
+def posted(service: Service, path: str, *values: object) -> list[httpx.Response]:
+    """Return the answers to JSON values, posted one after the other."""
+    return asked(service, *(("POST", path, {"json": value}) for value in values))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import io
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from tailtune import __version__
 from tailtune.cli.screen import Screen
 from tailtune.cli.serve_options import ServeOptions, parameters
 from tailtune.errors import SetupError
@@ -35,6 +38,7 @@ def register(app: typer.Typer) -> None:
 
 def _serve(options: ServeOptions) -> None:
     paths, drain, every = options.paths(), options.drain(), options.watch_seconds()
+    style = options.style(terminal=sys.stderr.isatty())
     load = _loader(options)
     if options.self_test:
         with Screen(quiet=options.quiet) as screen:
@@ -47,24 +51,39 @@ def _serve(options: ServeOptions) -> None:
         from tailtune.service.faults import quiet_others
         from tailtune.service.reload import Reloader
         from tailtune.service.run import bind, serve
+        from tailtune.service.telemetry.log import event
+        from tailtune.service.telemetry.metrics import Metrics
+        from tailtune.service.telemetry.reporting import reporting
     except ModuleNotFoundError as error:
         raise SetupError(f"serve needs {error.name}", hint="pip install 'tailtune[serve]'") from error
     access = _access(options)
     if not options.log_texts:
         quiet_others()
-    with Screen(quiet=options.quiet) as screen, bind(options.host, options.port) as listening:
+    stderr = io.FileIO(sys.stderr.fileno(), "w", closefd=False)
+    with (
+        Screen(quiet=options.quiet) as screen,
+        reporting(stderr, style, texts=options.log_texts) as ended,
+        bind(options.host, options.port) as listening,
+    ):
         served = {name: load(name, path) for name, path in paths.items()}
         for each in served.values():
-            screen.say(_about(each))
+            event("loaded", _about(each), model=each.name, digest=each.digest)
         limits = options.limits(next(iter(served.values())).predictor.device)
         service = Service(served, workers=options.workers, limits=limits)
+        metrics = Metrics(service)
         reloader = Reloader(service, load, every=every)
+        reloader.seen.append(metrics.reloaded)
         if access.keys is not None:
             reloader.first.append(access.keys.reload)
         shown = f"[{options.host}]" if ":" in options.host else options.host
-        screen.say(f"serving {', '.join(served)} at http://{shown}:{listening.getsockname()[1]}")
-        app = create_app(service, access=access, log_texts=options.log_texts)
+        url = f"http://{shown}:{listening.getsockname()[1]}"
+        said = f"serving {', '.join(served)} at {url}"
+        if style == "off":
+            screen.say(said)
+        event("start", said, url=url, version=__version__)
+        app = create_app(service, access=access, log_texts=options.log_texts, metrics=metrics, ended=ended)
         code = serve(app, service, listening, reloader=reloader, **drain)
+        event("stop", "stopped", code=code)
     if code:
         raise typer.Exit(code)
 

@@ -8,7 +8,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -51,6 +51,9 @@ class ServeOptions:
     workers: Annotated[
         int | None,
         _option(_WHERE, "Batches computed at once, one thread each; default: one per core, one on a GPU.", min=1),
+    ] = None
+    log: Annotated[
+        str | None, _option(_WHERE, "Lines on stderr; default: text on a terminal, else json.", "json|text|off")
     ] = None
     quiet: Annotated[bool, _switch(_WHERE, "--quiet", "No notes.")] = False
 
@@ -123,6 +126,21 @@ class ServeOptions:
         counts = {name: getattr(self, name) for name in _COUNTS}
         body_bytes = parse_bytes(self.body_bytes, "--body-bytes")
         return Limits.of(device, body_bytes=body_bytes, seconds=parse_seconds(self.seconds, "--seconds"), **counts)
+
+    def style(self, *, terminal: bool) -> Literal["json", "text", "off"]:
+        """Return how the log is written; where notes are not wanted, not at all unless it is asked for.
+
+        Args:
+            terminal: Whether it goes to one.
+
+        Raises:
+            ConfigError: If there is no such style.
+        """
+        match self.log or ("off" if self.quiet else "text" if terminal else "json"):
+            case "json" | "text" | "off" as style:
+                return style
+            case other:
+                raise ConfigError(f"--log {other!r}: expected json, text or off")
 
     def paths(self) -> dict[str, Path]:
         """Return name -> path of what is served, in order.

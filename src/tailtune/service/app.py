@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
-from typing import Any, cast
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Literal, cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from tailtune import __version__
@@ -17,23 +18,57 @@ from tailtune.service.classify import Service
 from tailtune.service.faults import internal, report
 from tailtune.service.gate import ALWAYS, App, Gate, Shape, refusal_headers
 from tailtune.service.keys import add_schemes
+from tailtune.service.page import routes as page
 from tailtune.service.refusals import STATUS, Refused
-from tailtune.service.wire import native
+from tailtune.service.telemetry import metrics as metering
+from tailtune.service.telemetry.watch import Exchange, Routes, Watch, note_refusal
+from tailtune.service.wire import native, oip, sagemaker, tei, vllm
+from tailtune.service.wire.answers import require_alive, require_ready
+from tailtune.service.wire.documents import ANY, document, refusals
+from tailtune.service.wire.reading import refusal_of
 
-# Every protocol, the more particular paths first; ours owns what is left.
-VIEWS = (native,)
-# Characters of the place in a body that a refusal names.
-_WHERE = 200
+# Every protocol.
+VIEWS = (tei, vllm, oip, sagemaker, native)
+_TITLE = "Tailtune"
+_SUMMARY = "The probability of each category for a text."
+# What is said of requests that no route takes.
+_NO_ROUTE = {404: "no such path", 405: "this path does not take that method"}
 
 
-def create_app(service: Service, *, access: Access | None = None, log_texts: bool = False) -> Gate:
+class _Documented(FastAPI):
+    """The framework's application with our document."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document, made when it is first asked for."""
+        if self.openapi_schema is None:
+            self.openapi_schema = document(_TITLE, version=__version__, summary=_SUMMARY, routes=self.routes)
+        return self.openapi_schema
+
+
+class Status(BaseModel):
+    """All is well."""
+
+    status: Literal["ok"]
+
+
+def create_app(
+    service: Service,
+    *,
+    access: Access | None = None,
+    log_texts: bool = False,
+    metrics: metering.Metrics | None = None,
+    ended: Sequence[Callable[[Exchange], None]] = (),
+) -> Watch:
     """Return the ASGI application that answers with ``service``.
 
     Args:
         service: What answers.
         access: Who may ask; by default whoever reaches it.
         log_texts: Whether the log may repeat texts.
+        metrics: Of the service; default: new ones.
+        ended: Called with each request once it is over.
     """
+    metrics = metrics or metering.Metrics(service)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -42,18 +77,13 @@ def create_app(service: Service, *, access: Access | None = None, log_texts: boo
         await service.stop()
 
     # No page with documentation: those that come with the library load scripts from elsewhere.
-    app = FastAPI(
-        title="Tailtune",
-        version=__version__,
-        summary="The probability of each category for a text.",
-        lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,  # a redirect repeats whatever name the request calls the service by
+    app = _Documented(
+        title=_TITLE, version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
     app.state.log_texts = log_texts
-    for view in VIEWS:
-        app.include_router(view.router(service))
+    routers = [*(view.router(service) for view in VIEWS), page.router(service), metering.router(metrics)]
+    for router in routers:
+        app.include_router(router)
     _add_health(app, service)
     app.add_exception_handler(Refused, _on_refused)
     app.add_exception_handler(RequestValidationError, _on_invalid)
@@ -61,7 +91,9 @@ def create_app(service: Service, *, access: Access | None = None, log_texts: boo
     app.add_exception_handler(Exception, _on_error)
     if access is not None and access.keys is not None:
         _document_keys(app)
-    return Gate(cast("App", app), limits=service.limits, shape_of=shape_of, access=access, log_texts=log_texts)
+    gate = Gate(cast("App", app), limits=service.limits, shape_of=shape_of, access=access, log_texts=log_texts)
+    routes = Routes(route for each in (app, *routers) for route in each.routes)
+    return Watch(gate, routes=routes, began=metrics.began, ended=[metrics.ended, *ended])
 
 
 def _document_keys(app: FastAPI) -> None:
@@ -75,29 +107,40 @@ def _document_keys(app: FastAPI) -> None:
 
 
 def shape_of(path: str) -> Shape:
-    """Return the shape of refusals in the protocol that ``path`` belongs to."""
-    view = next(view for view in VIEWS if any(path.startswith(own) for own in view.PATHS))
-    shape: Shape = view.shape
+    """Return the shape of refusals in the protocol that ``path`` belongs to, ours where it belongs to none."""
+    own = (view for view in VIEWS if any(path == prefix or path.startswith(f"{prefix}/") for prefix in view.PATHS))
+    shape: Shape = next(own, native).shape
     return shape
 
 
 def _add_health(app: FastAPI, service: Service) -> None:
-    @app.get("/health", tags=["health"], responses={503: {"model": native.ErrorResponse}})
-    async def health() -> dict[str, str]:
+    @app.get(
+        "/health",
+        tags=["Health"],
+        response_model=Status,
+        response_description="The process lives and computes.",
+        responses=refusals(native.shape, native.ErrorResponse, (*ANY, "unready")),
+    )
+    async def health() -> JSONResponse:
         """Say that the process lives and computes; where not, it must be started again."""
-        if not service.alive:
-            raise Refused("unready", "the service has failed and must be started again")
-        return {"status": "ok"}
+        require_alive(service)
+        return JSONResponse({"status": "ok"})
 
-    @app.get("/ready", tags=["health"], responses={503: {"model": native.ErrorResponse}})
-    async def ready() -> dict[str, str]:
+    @app.get(
+        "/ready",
+        tags=["Health"],
+        response_model=Status,
+        response_description="New requests are welcome.",
+        responses=refusals(native.shape, native.ErrorResponse, (*ANY, "unready")),
+    )
+    async def ready() -> JSONResponse:
         """Say whether new requests are welcome."""
-        if not (service.ready and service.alive):
-            raise Refused("unready", "the service is starting or stopping")
-        return {"status": "ok"}
+        require_ready(service)
+        return JSONResponse({"status": "ok"})
 
 
 def _answer(request: Request, refused: Refused) -> JSONResponse:
+    note_refusal(refused.kind, refused.error_id)
     status, body = shape_of(request.url.path)(refused, request.state.request_id)
     return JSONResponse(body, status_code=status, headers=refusal_headers(refused))
 
@@ -108,18 +151,17 @@ async def _on_refused(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
-    """Say what is wrong and where; never the value, which may be a text. Names of fields may be no Unicode, or long."""
+    """Say what is wrong and where; never the value, which may be a text."""
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]).encode("ascii", "backslashreplace").decode()[:_WHERE]
-    return _answer(request, Refused("invalid", f"{where}: {first['msg']}"))
+    return _answer(request, refusal_of(error.errors()))
 
 
 async def _on_http(request: Request, error: Exception) -> JSONResponse:
     """Give the framework's own refusals, such as no such route, the shape of the path's protocol."""
     assert isinstance(error, HTTPException)
     kinds = {status: kind for kind, status in STATUS.items()}
-    answer = _answer(request, Refused(kinds.get(error.status_code, "invalid"), str(error.detail)))
+    message = _NO_ROUTE.get(error.status_code, str(error.detail))
+    answer = _answer(request, Refused(kinds.get(error.status_code, "invalid"), message))
     answer.status_code = error.status_code
     answer.headers.update(error.headers or {})
     return answer

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from tailtune.predict import Prediction, Predictor
-from tailtune.service.faults import described
+from tailtune.service.faults import without_values
 from tailtune.service.refusals import Refused
 
 log = logging.getLogger("tailtune.service")
@@ -220,7 +220,7 @@ class Batcher:
         """A batch is done. Where it failed outside the classifier, such as for want of a thread, nobody waits on."""
         self._computing.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            log.error("a batch was not computed\n%s", described(error))
+            log.error("a batch was not computed", exc_info=without_values(error))
             for piece in batch:
                 if not piece.answer.done():
                     piece.answer.set_exception(RuntimeError("the batch was not computed"))
@@ -229,7 +229,7 @@ class Batcher:
         """The loop is over: where that is an error, nothing will be computed any more, and everybody is told."""
         if task.cancelled() or (error := task.exception()) is None:
             return
-        log.critical("batches are not computed any more\n%s", described(error))
+        log.critical("batches are not computed any more", exc_info=without_values(error))
         self._closed = "the service has failed and must be started again"
         for answer in self._unanswered:
             if not answer.done():

@@ -12,9 +12,11 @@ from tailtune.explain import Asked, Highlight, Occlusion
 from tailtune.machine import cores
 from tailtune.predict import Prediction
 from tailtune.service.batcher import Batcher, Timing
+from tailtune.service.drift import Drifts
 from tailtune.service.limits import Limits
 from tailtune.service.refusals import Refused
 from tailtune.service.served import Reload, Served
+from tailtune.service.telemetry.watch import note_answers
 
 # Characters that are tokenised in the event loop, in about a millisecond; more go to a thread.
 _AT_ONCE = 20_000
@@ -56,6 +58,7 @@ class Service:
         reloads: By name, the last of each classifier that was looked at again.
         limits: As given.
         batcher: The queue.
+        drifts: How far the answers of each classifier have moved.
         ready: Whether new requests are welcome: from the end of ``start`` until it is told to go.
     """
 
@@ -69,6 +72,7 @@ class Service:
         workers = workers or (cores() if device == "cpu" else 1)
         tokens = {"batch_tokens": self.limits.batch_tokens, "waiting_tokens": self.limits.waiting_tokens}
         self.batcher = Batcher(workers=workers, **tokens)
+        self.drifts = Drifts()
         self.ready = False
 
     async def start(self) -> None:
@@ -97,7 +101,8 @@ class Service:
         if name is None:
             return next(iter(self.models.values()))
         if name not in self.models:
-            raise Refused("not_found", f"no model of that name; there is {', '.join(map(repr, self.models))}")
+            message = f"no model of that name; there is {', '.join(map(repr, self.models))}"
+            raise Refused("not_found", message, param="model")
         return self.models[name]
 
     async def classify(self, texts: Sequence[str], *, model: str | None = None, highlights: bool = False) -> Answers:
@@ -122,7 +127,7 @@ class Service:
         found = None
         if highlights:
             found = await self._highlights(served, texts, predictions, self.limits.tokens - sum(costs), timing)
-        return Answers(
+        answers = Answers(
             served=served,
             predictions=predictions,
             highlights=found,
@@ -131,6 +136,9 @@ class Service:
             characters=sum(map(len, texts)),
             tokens=sum(costs),
         )
+        self.drifts.of(served).add(predictions)
+        note_answers(answers, texts)
+        return answers
 
     async def _highlights(
         self, served: Served, texts: Sequence[str], predictions: Sequence[Prediction], tokens: int, timing: Timing

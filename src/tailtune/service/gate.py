@@ -18,6 +18,7 @@ from tailtune.service.access import Access
 from tailtune.service.faults import internal, report
 from tailtune.service.limits import Limits
 from tailtune.service.refusals import Refused
+from tailtune.service.telemetry.watch import note_refusal
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -86,6 +87,7 @@ class Gate:
         try:
             await self._admit(scope, receive, reply, headers)
         except Refused as refused:
+            note_refusal(refused.kind, refused.error_id)
             await reply.refuse(*self._shape_of(scope["path"])(refused, request_id), refused, receive)
 
     async def _admit(self, scope: Scope, receive: Receive, reply: _Reply, headers: dict[bytes, bytes]) -> None:
@@ -189,6 +191,8 @@ class _Reply:
     def _headers(self, given: Iterable[tuple[bytes, bytes]]) -> Headers:
         headers = list(given)
         known = {name for name, _ in headers}
+        if b"content-security-policy" in known:  # which says who may frame it
+            known.add(b"x-frame-options")
         headers += [each for each in SECURITY_HEADERS if each[0] not in known]
         headers += [(b"x-request-id", self._request_id.encode()), *self._shared]
         return headers if self.whole else [*headers, (b"connection", b"close")]

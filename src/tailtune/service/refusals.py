@@ -49,6 +49,7 @@ class Refused(Exception):
         message: One line for the client: what, where, got and expected. Never a part of a text.
         retry_after: Seconds until another try is worth it.
         error_id: Under which the log has the details, of internal errors.
+        param: Name of the field that is wrong.
         challenge: How to bring a key, where one is missing.
 
     Attributes:
@@ -62,6 +63,7 @@ class Refused(Exception):
         *,
         retry_after: float | None = None,
         error_id: str | None = None,
+        param: str | None = None,
         challenge: str | None = None,
     ) -> None:
         super().__init__(message)
@@ -69,5 +71,6 @@ class Refused(Exception):
         self.message = message
         self.retry_after = retry_after
         self.error_id = error_id
+        self.param = param
         self.challenge = challenge
         self.status = STATUS[kind]

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tailtune.bundle import MANIFEST, find_bundle
+from tailtune.drift import Reference
 from tailtune.errors import BundleError
 from tailtune.predict import GOLDEN_TEXTS, Predictor
 from tailtune.storage import read_json
@@ -26,6 +27,7 @@ class Served:
         path: As given: a bundle or a run folder.
         predictor: Answers.
         metrics: What the run measured; empty where the bundle has none.
+        reference: How its validation rows were spread; None where the bundle does not tell, being older or imported.
         loaded_at: Seconds since 1970.
         previous: Digest of the version that it took the place of; None for the one that the service started with.
     """
@@ -34,6 +36,7 @@ class Served:
     path: Path
     predictor: Predictor
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    reference: Reference | None = None
     loaded_at: float = field(default_factory=time.time)
     previous: str | None = None
 
@@ -49,7 +52,7 @@ class Served:
             threads: Processor threads; default as PyTorch has it.
 
         Raises:
-            BundleError: If it is damaged, or answers otherwise than when it was saved.
+            BundleError: If it is damaged, answers otherwise than when it was saved, or tells of other labels.
         """
         folder = find_bundle(path).resolve()
         predictor = Predictor.load(folder, device=device, threads=threads)
@@ -61,7 +64,9 @@ class Served:
             raise BundleError(f"{path}: {error.message}", hint="train it again, or install what saved it") from error
         if not np.isfinite([each.confidence for each in predictor.predict(GOLDEN_TEXTS)]).all():
             raise BundleError(f"{path}: answers with probabilities that are no numbers", hint="train it again")
-        return cls(name=name, path=path, predictor=predictor, metrics=_metrics(folder))
+        metrics = _metrics(folder)
+        reference = Reference.from_json(metrics["drift"], predictor.labels) if "drift" in metrics else None
+        return cls(name=name, path=path, predictor=predictor, metrics=metrics, reference=reference)
 
     @property
     def digest(self) -> str:

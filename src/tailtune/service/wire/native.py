@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from tailtune import __version__
+from tailtune.label_rules import AnyRules, LabelRules
+from tailtune.rules import Threshold
 from tailtune.service.classify import Answers, Service
-from tailtune.service.refusals import Refused
-from tailtune.service.served import Reload, Served
+from tailtune.service.refusals import Kind, Refused
+from tailtune.service.served import Served
+from tailtune.service.wire.documents import QUERIES, TEXTS, refusals
+from tailtune.service.wire.reading import BodyRoute
 
 
 class ClassifyRequest(BaseModel, extra="forbid"):
@@ -22,6 +27,8 @@ class ClassifyRequest(BaseModel, extra="forbid"):
     model: Annotated[str | None, Field(description="Name of the model; default: the first one served.")] = None
     highlights: Annotated[bool, Field(description="Say which words each answer hangs on; slower.")] = False
 
+    model_config = {"json_schema_extra": {"examples": [{"texts": ["claim your prize now", "lunch at noon?"]}]}}
+
 
 class HighlightOut(BaseModel):
     """A word, or some that stand together, and what leaving it out changes."""
@@ -30,6 +37,13 @@ class HighlightOut(BaseModel):
     end: Annotated[int, Field(description="Characters up to its end.")]
     text: str
     change: Annotated[float, Field(description="Probability of the label with it, less the one without it.")]
+
+
+class Level(BaseModel):
+    """The likeliest label of one level, where labels are paths."""
+
+    label: str
+    confidence: float
 
 
 class Result(BaseModel):
@@ -46,6 +60,7 @@ class Result(BaseModel):
     tokens_total: Annotated[int, Field(description="Tokens of the whole text.")]
     truncated: Annotated[bool, Field(description="Whether a part of the text was not read.")]
     windows: Annotated[int, Field(description="In how many windows it was read.")]
+    levels: Annotated[list[Level], Field(description="Of labels that are paths, coarsest first; else none.")]
     highlights: list[HighlightOut] | None = None
 
 
@@ -66,16 +81,49 @@ class ClassifyResponse(BaseModel):
 class ErrorDetail(BaseModel):
     """Why there is no answer."""
 
-    type: str
-    message: str
-    request_id: str
-    error_id: str | None = None
+    type: Kind
+    message: Annotated[str, Field(description="One line, without any part of a text.")]
+    request_id: Annotated[str, Field(description="As in the header X-Request-ID, sent or made.")]
+    error_id: Annotated[str | None, Field(description="Of internal errors: the log has its details.")] = None
 
 
 class ErrorResponse(BaseModel):
     """A refusal."""
 
     error: ErrorDetail
+
+
+class Promise(BaseModel):
+    """When a label does not count as an answer."""
+
+    error: Annotated[float, Field(description="Promised share of texts answered wrongly.")]
+    above: Annotated[float, Field(description="Only labels of a larger probability are answers; 1 for none.")]
+
+
+class Sizes(BaseModel):
+    """What one request may hold, at most."""
+
+    body_bytes: int
+    texts: int
+    characters: Annotated[int, Field(description="Of one text.")]
+    tokens: Annotated[int, Field(description="That are read for one request.")]
+
+
+class Indices(BaseModel):
+    """Population stability index against the validation rows; below 0.1 unmoved, above 0.25 another population."""
+
+    scores: Annotated[float | None, Field(description="Of the probabilities, the mean over the labels.")]
+    labels: Annotated[float | None, Field(description="Of the labels given.")]
+    lengths: Annotated[float | None, Field(description="Of the tokens read.")]
+
+
+class DriftOut(BaseModel):
+    """How far the last answers are from those on the validation rows; null where that cannot be told (yet)."""
+
+    answers: Annotated[int, Field(description="That are compared.")]
+    psi: Indices
+    reading: Annotated[Literal["stable", "shifting", "drifted"] | None, Field(description="Of the worst of them.")]
+    said: Annotated[str | None, Field(description="The same in a sentence.")]
 
 
 class ReloadInfo(BaseModel):
@@ -93,13 +141,19 @@ class ModelInfo(ModelRef):
     method: str | None
     base_model: str | None
     max_tokens: int
+    promise: Annotated[Promise | None, Field(description="Null where nothing is promised.")]
+    thresholds: Annotated[
+        dict[str, float], Field(description="Label -> least probability with which it is given, above 1 for never.")
+    ]
+    limits: Sizes
+    drift: DriftOut
     tailtune: str
     loaded_at: datetime
     previous_digest: Annotated[str | None, Field(description="Of the version that it took the place of.")] = None
     last_reload: ReloadInfo | None = None
 
 
-PATHS = ("/",)
+PATHS = ("/v1",)
 
 
 def shape(refused: Refused, request_id: str) -> tuple[int, dict[str, Any]]:
@@ -125,20 +179,16 @@ def result(answers: Answers, place: int) -> dict[str, Any]:
         "tokens_total": found.tokens_total,
         "truncated": found.truncated,
         "windows": found.windows,
+        "levels": [{"label": label, "confidence": share} for label, share in found.levels],
     }
     if answers.highlights is not None:
         value["highlights"] = [each.as_json() for each in answers.highlights[place]]
     return value
 
 
-def model_info(served: Served, reload: Reload | None = None) -> dict[str, Any]:
-    """Return what is told of a classifier.
-
-    Args:
-        served: The classifier.
-        reload: The last one of it.
-    """
-    bundle, metrics = served.predictor.bundle, served.metrics
+def model_info(served: Served, service: Service) -> dict[str, Any]:
+    """Return what is told of a classifier, of its last reload, and of what one request may ask of it."""
+    bundle, metrics, reload = served.predictor.bundle, served.metrics, service.reloads.get(served.name)
     return {
         "name": served.name,
         "digest": served.digest,
@@ -147,6 +197,9 @@ def model_info(served: Served, reload: Reload | None = None) -> dict[str, Any]:
         "method": metrics.get("method"),
         "base_model": metrics.get("model", {}).get("name"),
         "max_tokens": bundle.tokenizer.max_tokens,
+        **_decides(bundle.rules, bundle.labels.names),
+        "limits": {name: getattr(service.limits, name) for name in Sizes.model_fields},
+        "drift": service.drifts.of(served).as_json(),
         "tailtune": __version__,
         "loaded_at": _moment(served.loaded_at),
         "previous_digest": served.previous,
@@ -154,32 +207,66 @@ def model_info(served: Served, reload: Reload | None = None) -> dict[str, Any]:
     }
 
 
+def _decides(rules: AnyRules, names: Sequence[str]) -> dict[str, Any]:
+    """The promise, and the thresholds that labels are given by; a threshold of one class alone leaves out the others."""
+    if isinstance(rules, LabelRules):
+        return {"promise": None, "thresholds": dict(zip(names, rules.thresholds, strict=True))}
+    promise, decision = rules.abstain, rules.decision
+    return {
+        "promise": None if promise is None else {"error": promise.error, "above": promise.above},
+        "thresholds": {names[decision.positive]: decision.threshold} if isinstance(decision, Threshold) else {},
+    }
+
+
 def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
+async def classify_texts(service: Service, request: ClassifyRequest) -> dict[str, Any]:
+    """Return the body of an answer.
+
+    Raises:
+        Refused: If there is none.
+    """
+    answers = await service.classify(request.texts, model=request.model, highlights=request.highlights)
+    return {
+        "model": {"name": answers.served.name, "digest": answers.served.digest},
+        "results": [result(answers, place) for place in range(len(request.texts))],
+    }
+
+
 def router(service: Service) -> APIRouter:
     """Return the routes under /v1."""
-    routes = APIRouter(prefix="/v1", tags=["tailtune"])
+    routes = APIRouter(prefix="/v1", tags=["Tailtune"], route_class=BodyRoute)
 
-    @routes.post("/classify", response_model=ClassifyResponse)
+    @routes.post(
+        "/classify",
+        response_model=ClassifyResponse,
+        response_description="Answers in the order of the texts.",
+        responses=refusals(shape, ErrorResponse, (*TEXTS, "not_found")),
+    )
     async def classify(request: ClassifyRequest) -> JSONResponse:
         """Give the probability of every category for each text."""
-        answers = await service.classify(request.texts, model=request.model, highlights=request.highlights)
-        results = [result(answers, place) for place in range(len(request.texts))]
-        return JSONResponse(
-            {"model": {"name": answers.served.name, "digest": answers.served.digest}, "results": results}
-        )
+        return JSONResponse(await classify_texts(service, request))
 
-    @routes.get("/model", response_model=ModelInfo)
+    @routes.get(
+        "/model",
+        response_model=ModelInfo,
+        response_description="The classifier.",
+        responses=refusals(shape, ErrorResponse, (*QUERIES, "invalid", "not_found")),
+    )
     async def model(name: str | None = None) -> JSONResponse:
         """Describe a classifier that is served, the first where no name is given."""
-        served = service.pick(name)
-        return JSONResponse(model_info(served, service.reloads.get(served.name)))
+        return JSONResponse(model_info(service.pick(name), service))
 
-    @routes.get("/models", response_model=list[ModelInfo])
+    @routes.get(
+        "/models",
+        response_model=list[ModelInfo],
+        response_description="All of them, the first one being the default.",
+        responses=refusals(shape, ErrorResponse, QUERIES),
+    )
     async def models() -> JSONResponse:
         """Describe all classifiers that are served."""
-        return JSONResponse([model_info(each, service.reloads.get(name)) for name, each in service.models.items()])
+        return JSONResponse([model_info(each, service) for each in service.models.values()])
 
     return routes
