@@ -198,24 +198,24 @@ def lie(bundle: Path) -> None:
     (bundle / MANIFEST).write_text(canonical_json(manifest))
 
 
-def test_what_cannot_be_served_is_refused_in_one_line(bundle: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_what_cannot_be_served_is_refused_in_one_line(bundle: Path, tmp_path: Path, capfd: Capture) -> None:
     """A self-test says whether it would start; a service that would not says why."""
-    found = call(capsys, "serve", bundle, "--self-test")
+    found = call(capfd, "serve", bundle, "--self-test")
     assert found.code == 0
     assert re.fullmatch(r"spam-filter: \d+ MB, version [0-9a-f]{12}, 4 golden texts answered .*\n", found.err)
-    assert "no such folder" in require_refusal(call(capsys, "serve", tmp_path / "absent", "--port", 0), 4)
-    twice = call(capsys, "serve", bundle, "--model", f"spam-filter={bundle}")
+    assert "no such folder" in require_refusal(call(capfd, "serve", tmp_path / "absent", "--port", 0), 4)
+    twice = call(capfd, "serve", bundle, "--model", f"spam-filter={bundle}")
     assert "there is a model 'spam-filter' already" in require_refusal(twice, 2)
     lie(bundle)
     for more in (["--self-test"], ["--port", 0]):
-        said = require_refusal(call(capsys, "serve", bundle, *more), 4)
+        said = require_refusal(call(capfd, "serve", bundle, *more), 4)
         assert said.startswith(f"error: {bundle}: the saved classifier answers differently")
 
 
-def test_a_port_that_is_taken_is_said(bundle: Path, capsys: Capture) -> None:
+def test_a_port_that_is_taken_is_said(bundle: Path, capfd: Capture) -> None:
     """In one line, with another idea."""
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
-        refused = call(capsys, "serve", bundle, "--port", port)
+        refused = call(capfd, "serve", bundle, "--port", port)
     assert require_refusal(refused, 5) == f"error: 127.0.0.1:{port}: Address already in use"
     assert "another --port" in refused.err
