@@ -16,6 +16,7 @@ from support.watched import Watched
 from tailtune.errors import ConfigError, SetupError
 from tailtune.predict import GOLDEN_TEXTS
 from tailtune.service.app import create_app
+from tailtune.service.batcher import Batch
 from tailtune.service.classify import Service
 from tailtune.service.limits import Limits
 from tailtune.service.run import Server, bind
@@ -135,6 +136,23 @@ def test_a_client_that_hangs_up_leaves_the_queue(tiny_llama: Path, tmp_path: Pat
     assert running.model.times("who leaves") == 0
     assert running.service.batcher.tokens == 0
     assert running.server.exit_code == 0
+
+
+def test_highlights_wait_in_the_same_queue(tiny_llama: Path, tmp_path: Path) -> None:
+    """The text without each of its words is a text like any other, in batches of the same size, behind who waits."""
+
+    async def use(running: Running) -> None:
+        seen: list[Batch] = []
+        running.service.batcher.seen.append(seen.append)
+        text = "one two three four five six seven"
+        answers = await running.service.classify([text], highlights=True)
+        assert answers.highlights is not None
+        assert len(answers.highlights[0]) == 7
+        assert sum(batch.texts for batch in seen) == 1 + 1 + 7  # alone, whole again, without each word
+        assert max(batch.tokens for batch in seen) <= 60
+        assert len(seen) > 2
+
+    run(tiny_llama, tmp_path, use, Limits(batch_tokens=60))
 
 
 def test_who_is_not_answered_in_time_is_told_when_to_come_back(tiny_llama: Path, tmp_path: Path) -> None:
