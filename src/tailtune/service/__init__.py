@@ -9,6 +9,8 @@
     classify     the one function: texts in, answers out, within limits
     batcher      waiting texts become packed batches
     served       a bundle in service: verified, tried on its golden texts
+    telemetry/   what those who run it see: metrics, a log, traces
+    drift        whether the texts are still like those that the classifier was chosen on
     refusals     why a request gets no answer
     limits       how much a request, and the service, may hold
 
