@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from support.serving import Ask, asked, posted, saved, service_of
+from support.serving import Ask, Talk, saved, service_of, talking
 from tailtune import __version__
-from tailtune.service.classify import Service
-from tailtune.service.served import Served
 from tailtune.service.wire import tensors
-
-Models = dict[str, Served]
 
 INFER = "/v2/models/spam-filter/infer"
 TEXTS = ["claim your prize now", "naïve 🙂"]
@@ -24,8 +21,9 @@ TENSOR: dict[str, Any] = {"name": "text", "shape": [2], "datatype": "BYTES"}
 
 
 @pytest.fixture(scope="module")
-def models(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Models:
-    return service_of(saved(tiny_llama, tmp_path_factory.mktemp("oip") / "spam-filter")).models
+def talk(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Talk]:
+    with talking(service_of(saved(tiny_llama, tmp_path_factory.mktemp("oip") / "spam-filter"))) as talk:
+        yield talk
 
 
 def binary(value: object, content: bytes, **headers: str) -> Ask:
@@ -39,14 +37,12 @@ def sized(content: bytes, **parameters: int) -> dict[str, Any]:
     return {**TENSOR, "parameters": {"binary_data_size": len(content), **parameters}}
 
 
-def test_what_is_told(models: Models) -> None:
+def test_what_is_told(talk: Talk) -> None:
     """Of the server, and of a model with its tensors, by name and by version."""
-    version = models["spam-filter"].digest[:12]
+    version = talk.service.pick().digest[:12]
     paths = ("/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/spam-filter", "/v2/models/spam-filter/ready")
     exact = (f"/v2/models/spam-filter/versions/{version}", f"/v2/models/spam-filter/versions/{version}/ready")
-    server, live, ready, model, model_ready, *same = asked(
-        Service(models), *(("GET", path, {}) for path in (*paths, *exact))
-    )
+    server, live, ready, model, model_ready, *same = talk.asked(*(("GET", path, {}) for path in (*paths, *exact)))
     assert server.json() == {"name": "tailtune", "version": __version__, "extensions": ["binary_tensor_data"]}
     assert (live.json(), ready.json()) == ({"live": True}, {"ready": True})
     assert model_ready.json() == {"name": "spam-filter", "ready": True}
@@ -64,11 +60,10 @@ def test_what_is_told(models: Models) -> None:
     assert [each.json() for each in same] == [model.json(), model_ready.json()]
 
 
-def test_tensors_as_json(models: Models) -> None:
+def test_tensors_as_json(talk: Talk) -> None:
     """Rows of one text are texts; the id comes back; outputs are those that were asked for, in that order."""
     rows = {**TENSOR, "shape": [2, 1], "data": [[text] for text in TEXTS]}
-    flat, nested, chosen = posted(
-        Service(models),
+    flat, nested, chosen = talk.posted(
         INFER,
         {"inputs": [{**TENSOR, "data": TEXTS}]},
         {"id": "42", "inputs": [rows], "parameters": {"priority": 3}},
@@ -84,12 +79,11 @@ def test_tensors_as_json(models: Models) -> None:
     assert chosen.json()["outputs"] == flat.json()["outputs"][1:]
 
 
-def test_tensors_as_bytes(models: Models) -> None:
+def test_tensors_as_bytes(talk: Talk) -> None:
     """Both ways; an output's own word is above the request's."""
     content = tensors.packed(TEXTS)
     own = {"outputs": [{"name": "label", "parameters": {"binary_data": False}}, {"name": "probabilities"}]}
-    plain, mixed = asked(
-        Service(models),
+    plain, mixed = talk.asked(
         binary({"inputs": [sized(content)]}, content),
         binary({"inputs": [sized(content)], "parameters": {"binary_data_output": True}, **own}, content),
     )
@@ -120,19 +114,19 @@ def test_tensors_as_bytes(models: Models) -> None:
         ([1], b"12", "2 bytes behind the JSON belong to no input"),
     ],
 )
-def test_bytes_that_do_not_fit(models: Models, value: object, content: bytes, said: str) -> None:
+def test_bytes_that_do_not_fit(talk: Talk, value: object, content: bytes, said: str) -> None:
     """Nothing is guessed."""
-    (answer,) = asked(Service(models), binary(value, content))
+    (answer,) = talk.asked(binary(value, content))
     assert answer.status_code == 422
     assert answer.json().keys() == {"error"}
     assert said in answer.json()["error"]
 
 
 @pytest.mark.parametrize("length", ["0", "-1", "x", "²", "99999", "9" * 5000, ""])
-def test_a_header_that_is_wrong(models: Models, length: str) -> None:
+def test_a_header_that_is_wrong(talk: Talk, length: str) -> None:
     """It counts bytes of the body."""
     headers = {"Inference-Header-Content-Length": length.encode()}
-    (answer,) = asked(Service(models), ("POST", INFER, {"content": b"{}", "headers": headers}))
+    (answer,) = talk.asked(("POST", INFER, {"content": b"{}", "headers": headers}))
     assert answer.status_code == 422
     assert "expected how many of the body's 2 bytes are JSON" in answer.json()["error"]
 
@@ -153,19 +147,19 @@ def test_a_header_that_is_wrong(models: Models, length: str) -> None:
         ({"outputs": [{"name": "label", "parameters": {"shared_memory_region": "r"}}]}, "shared_memory_region"),
     ],
 )
-def test_refusals(models: Models, change: dict[str, object], said: str) -> None:
+def test_refusals(talk: Talk, change: dict[str, object], said: str) -> None:
     """What this model does not have."""
-    (answer,) = posted(Service(models), INFER, {"inputs": [{**TENSOR, "data": TEXTS}]} | change)
+    (answer,) = talk.posted(INFER, {"inputs": [{**TENSOR, "data": TEXTS}]} | change)
     assert answer.status_code == 422
     assert answer.json().keys() == {"error"}
     assert said in answer.json()["error"]
 
 
-def test_unknown_models_and_versions(models: Models) -> None:
+def test_unknown_models_and_versions(talk: Talk) -> None:
     """The refusal names those that there are."""
-    version = models["spam-filter"].digest[:12]
+    version = talk.service.pick().digest[:12]
     paths = ("/v2/models/other", "/v2/models/spam-filter/versions/1")
-    model, exact = asked(Service(models), *(("GET", path, {}) for path in paths))
+    model, exact = talk.asked(*(("GET", path, {}) for path in paths))
     assert (model.status_code, exact.status_code) == (404, 404)
     assert model.json() == {"error": "no model of that name; there is 'spam-filter'"}
     assert exact.json() == {"error": f"no such version; there is {version!r}"}

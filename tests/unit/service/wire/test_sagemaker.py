@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support.serving import Ask, asked, posted, saved, service_of
-from tailtune.service.classify import Service
-from tailtune.service.served import Served
+from support.serving import Ask, Talk, saved, service_of, talking
 
-Models = dict[str, Served]
 TEXTS = ["claim your prize now", "lunch, at noon?", "", "naïve\u2028🙂"]
 
 
 @pytest.fixture(scope="module")
-def models(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Models:
-    return service_of(saved(tiny_llama, tmp_path_factory.mktemp("sagemaker") / "spam-filter")).models
+def talk(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Talk]:
+    with talking(service_of(saved(tiny_llama, tmp_path_factory.mktemp("sagemaker") / "spam-filter"))) as talk:
+        yield talk
 
 
 def lines(kind: str, body: str) -> Ask:
@@ -34,19 +33,18 @@ def lines(kind: str, body: str) -> Ask:
         ("application/jsonlines", "".join(json.dumps({"text": text, "id": 1}) + "\n" for text in TEXTS)),
     ],
 )
-def test_lines(models: Models, kind: str, body: str) -> None:
+def test_lines(talk: Talk, kind: str, body: str) -> None:
     """One line of JSON for each, in order; a blank line is a text, and only ends of lines end one."""
-    (answer,) = asked(Service(models), lines(kind, body))
+    (answer,) = talk.asked(lines(kind, body))
     assert answer.headers["content-type"].startswith("application/jsonlines")
     found = [json.loads(line) for line in answer.text.split("\n")[:-1]]
-    assert [each["label"] for each in found] == [each.label for each in models["spam-filter"].predictor.predict(TEXTS)]
+    assert [each["label"] for each in found] == [each.label for each in talk.service.pick().predictor.predict(TEXTS)]
 
 
-def test_json_is_our_own_request(models: Models) -> None:
+def test_json_is_our_own_request(talk: Talk) -> None:
     """With all that it can ask for."""
     invoked, own = (
-        posted(Service(models), path, {"texts": TEXTS[:1], "highlights": True})[0]
-        for path in ("/invocations", "/v1/classify")
+        talk.posted(path, {"texts": TEXTS[:1], "highlights": True})[0] for path in ("/invocations", "/v1/classify")
     )
     assert invoked.json() == own.json()
     assert invoked.json()["results"][0]["highlights"]
@@ -63,15 +61,19 @@ def test_json_is_our_own_request(models: Models) -> None:
         ("application/x-www-form-urlencoded", "text=ok", 415, "text/csv"),
     ],
 )
-def test_refusals(models: Models, kind: str, body: str, status: int, said: str) -> None:
+def test_refusals(talk: Talk, kind: str, body: str, status: int, said: str) -> None:
     """In our own shape."""
-    (answer,) = asked(Service(models), lines(kind, body))
+    (answer,) = talk.asked(lines(kind, body))
     assert answer.status_code == status
     assert said in answer.json()["error"]["message"]
 
 
-def test_ping(models: Models) -> None:
+def test_ping(talk: Talk) -> None:
     """Welcome, or stopping."""
-    service = Service(models)
-    (welcome,) = asked(service, ("GET", "/ping", {}))
+    talk.service.ready = True
+    (welcome,) = talk.asked(("GET", "/ping", {}))
+    talk.service.ready = False
+    (stopping,) = talk.asked(("GET", "/ping", {}))
+    talk.service.ready = True
     assert (welcome.status_code, welcome.json()) == (200, {"status": "ok"})
+    assert (stopping.status_code, stopping.json()["error"]["type"]) == (503, "unready")

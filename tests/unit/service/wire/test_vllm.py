@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from support.classifiers import probe_bundle, reading
-from support.serving import posted, saved, service_of
-from tailtune.service.classify import Service
-from tailtune.service.served import Served
+from support.serving import Talk, saved, service_of, talking
 from tailtune.text.windows import LongRule
-
-Models = dict[str, Served]
 
 LONG = "a message of many words " * 8
 
 
 @pytest.fixture(scope="module")
-def models(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Models:
+def talk(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Talk]:
     """Reads 16 tokens of a text, its beginning."""
     folder = tmp_path_factory.mktemp("vllm") / "spam-filter"
-    return service_of(saved(tiny_llama, folder, lambda model: reading(probe_bundle(model), LongRule()))).models
+    with talking(service_of(saved(tiny_llama, folder, lambda model: reading(probe_bundle(model), LongRule())))) as talk:
+        yield talk
 
 
-def test_answer(models: Models) -> None:
+def test_answer(talk: Talk) -> None:
     """Everything its clients read, and nothing else."""
-    (answer,) = posted(Service(models), "/classify", {"model": "spam-filter", "input": ["ok", "lunch"], "new": 1})
+    (answer,) = talk.posted("/classify", {"model": "spam-filter", "input": ["ok", "lunch"], "new": 1})
     found = answer.json()
     assert re.fullmatch(r"classify-[0-9a-f]{32}", found.pop("id"))
     assert abs(found.pop("created") - time.time()) < 60
@@ -59,17 +57,15 @@ def test_answer(models: Models) -> None:
         {"use_activation": True, "softmax": True},
     ],
 )
-def test_what_changes_nothing_is_taken(models: Models, how: dict[str, object]) -> None:
+def test_what_changes_nothing_is_taken(talk: Talk, how: dict[str, object]) -> None:
     """Settings that this classifier follows anyway."""
-    (answer,) = posted(Service(models), "/classify", {"input": "ok", **how})
+    (answer,) = talk.posted("/classify", {"input": "ok", **how})
     assert answer.status_code == 200, answer.text
 
 
-def test_raw_scores_and_id(models: Models) -> None:
+def test_raw_scores_and_id(talk: Talk) -> None:
     """A softmax of what comes without activation gives the probabilities."""
-    plain, raw = posted(
-        Service(models), "/classify", {"input": "ok"}, {"input": "ok", "use_activation": False, "request_id": "r1"}
-    )
+    plain, raw = talk.posted("/classify", {"input": "ok"}, {"input": "ok", "use_activation": False, "request_id": "r1"})
     assert raw.json()["id"] == "classify-r1"
     assert np.exp(raw.json()["data"][0]["probs"]) == pytest.approx(plain.json()["data"][0]["probs"])
 
@@ -98,9 +94,9 @@ def test_raw_scores_and_id(models: Models) -> None:
         ({"input": ["ok"] * 300}, 413, None, "300 texts: at most 256"),
     ],
 )
-def test_refusals(models: Models, how: dict[str, object], status: int, param: str | None, said: str) -> None:
+def test_refusals(talk: Talk, how: dict[str, object], status: int, param: str | None, said: str) -> None:
     """In the shape of OpenAI's interface, with the status once more in it."""
-    (answer,) = posted(Service(models), "/classify", how)
+    (answer,) = talk.posted("/classify", how)
     assert answer.status_code == status
     error = answer.json()["error"]
     assert error.keys() == {"message", "type", "param", "code"}
