@@ -119,7 +119,8 @@ def parse_json(body: bytes) -> Any:
     except UnicodeEncodeError:
         raise Refused("invalid", "a string of the body has half a character, a surrogate without the other") from None
     except json.JSONDecodeError as error:
-        raise Refused("invalid", f"the body is no JSON at character {error.pos}: {error.msg.removesuffix(' at')}") from None
+        said = error.msg.removesuffix(" at")
+        raise Refused("invalid", f"the body is no JSON at character {error.pos}: {said}") from None
     except RecursionError:
         raise Refused("invalid", "the body is no JSON that can be read: too many brackets within each other") from None
     except ValueError:  # the one that is left: more digits than Python reads
