@@ -24,6 +24,7 @@ from tailtune.evaluate.curves import macro_f1_interval, mean_interval, row_losse
 from tailtune.evaluate.levels import level_scores
 from tailtune.evaluate.long import long_rows
 from tailtune.evaluate.metrics import confusion_matrix
+from tailtune.evaluate.operating import one_of, operating_curves
 from tailtune.evaluate.scope import marked, told_apart
 from tailtune.evaluate.slices import slices, slices_by, worst_rows
 from tailtune.label_levels import levels_of
@@ -152,6 +153,7 @@ def examine(part: Tested, split: Split, learnt: Learnt) -> dict[str, Any]:
             "brier": mean_interval((squares**2).sum(axis=1) / 2),
         },
         "ranking": ranking(truth, answers),
+        "thresholds": _thresholds(part, split, learnt),
         "slices": slices(truth, answers, part.lengths, part.names),
         "slices_by": {name: slices_by(truth, answers, values) for name, values in part.columns.items()},
         "long": _long(part, split, learnt),
@@ -159,6 +161,15 @@ def examine(part: Tested, split: Split, learnt: Learnt) -> dict[str, Any]:
         "learning_curve": probe_learning_curve(split, learnt),
         "milliseconds_per_text": milliseconds_alone(part.texts, part.lengths, learnt),
     }
+
+
+def _thresholds(part: Tested, split: Split, learnt: Learnt) -> dict[str, Any]:
+    """What every threshold would have done: to the validation part, which one is chosen by, and to the test part."""
+    found = {"test": operating_curves(one_of(part.truth, len(part.names)), part.probabilities)}
+    if len(split.validation):
+        truth = one_of(learnt.ids[split.validation], len(part.names))
+        found["validation"] = operating_curves(truth, learnt.settled.rules.apply(learnt.raw(split.validation)))
+    return found
 
 
 def _long(part: Tested, split: Split, learnt: Learnt) -> dict[str, Any]:

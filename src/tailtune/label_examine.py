@@ -21,6 +21,7 @@ from tailtune.evaluate.curves import average_precision, precision_recall
 from tailtune.evaluate.label_intervals import Draws, micro_f1_draws, scored_labels
 from tailtune.evaluate.label_metrics import cell_losses
 from tailtune.evaluate.label_thresholds import f1_thresholds
+from tailtune.evaluate.operating import operating_curves
 from tailtune.evaluate.slices import WORST
 from tailtune.evaluate.verdict import judge_labels
 from tailtune.examine import milliseconds_alone, probe_learning_curve, rows_hash
@@ -71,9 +72,15 @@ class TestedLabels:
                 "share": float(there.mean()),
                 "precision_recall": precision_recall(there.ravel(), cells),
             }
+        held_out = split.validation
+        seen = learnt.settled.rules.apply(learnt.raw(held_out))
         return {
             "test_sha256": rows_hash(self.texts, [self._named(row) for row in there]),
             "all_labels": curve,
+            "thresholds": {
+                "validation": operating_curves(learnt.ids[held_out] == 1, seen),
+                "test": operating_curves(there, self.probabilities),
+            },
             "stated": _stated(there.ravel(), cells),
             "together": _pairs(there, there, self.names),
             "instead": _pairs(there & ~self.given, self.given & ~there, self.names),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tailtune.aims import Settled, measure_spared
 from tailtune.aims import judge as judge_rules
@@ -26,6 +27,7 @@ from tailtune.data.split import (
     split_ids,
     without_unused,
 )
+from tailtune.drift import Answered, Reference
 from tailtune.errors import ConfigError
 from tailtune.evaluate.baselines import Baseline, score_baselines
 from tailtune.evaluate.metrics import correct_rows
@@ -152,7 +154,16 @@ def _describe(config: TrainConfig, split: Split, learnt: Learnt) -> dict[str, An
     if len(split.validation):
         held_out = split.validation
         metrics["validation"] = learnt.settled.score(learnt.raw(held_out), learnt.ids[held_out], names)
-    return metrics | learnt.settled.about
+    return metrics | learnt.settled.about | _spread(learnt, split.validation)
+
+
+def _spread(learnt: Learnt, held_out: NDArray[np.int64]) -> dict[str, Any]:
+    """How the validation rows were answered, for those who watch the classifier in service; empty for too few rows."""
+    rules = learnt.settled.rules
+    rows = rules.apply(learnt.raw(held_out)) if len(held_out) else np.empty((0, len(learnt.labels)))
+    lengths = learnt.windows.lengths[held_out]
+    reference = Reference.of(Answered.of(learnt.labels.names, rows, rules.decide(rows), lengths))
+    return {} if reference is None else {"drift": reference.as_json()}
 
 
 def _answered(

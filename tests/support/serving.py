@@ -20,6 +20,7 @@ import httpx
 from support.classifiers import probe_bundle
 from tailtune.bundle import Bundle
 from tailtune.predict import Predictor
+from tailtune.service.access import Access
 from tailtune.service.app import create_app
 from tailtune.service.classify import Service
 from tailtune.service.limits import Limits
@@ -41,15 +42,15 @@ def service_of(*paths: Path, limits: Limits | None = None, workers: int = 2) -> 
 
 
 @contextlib.asynccontextmanager
-async def client_of(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+async def client_of(service: Service, access: Access | None = None) -> AsyncIterator[httpx.AsyncClient]:
     """Yield a client that speaks to the application in this process."""
-    app = create_app(service)
-    service.batcher.start()
+    app = create_app(service, access=access)
+    await service.start()
     try:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
             yield client
     finally:
-        await service.batcher.stop()
+        await service.stop()
 
 
 Ask = tuple[str, str, dict[str, Any]]
@@ -81,10 +82,10 @@ class Talk:
 
 
 @contextlib.contextmanager
-def talking(service: Service) -> Iterator[Talk]:
-    """Yield a client of ``service``."""
+def talking(service: Service, access: Access | None = None) -> Iterator[Talk]:
+    """Yield a client of ``service``, for whom ``access`` says who may ask."""
     with asyncio.Runner() as runner:
-        held = client_of(service)
+        held = client_of(service, access)
         client = runner.run(held.__aenter__())
         try:
             yield Talk(service, runner, client)
@@ -92,9 +93,9 @@ def talking(service: Service) -> Iterator[Talk]:
             runner.run(held.__aexit__(None, None, None))
 
 
-def asked(service: Service, *requests: Ask) -> list[httpx.Response]:
+def asked(service: Service, *requests: Ask, access: Access | None = None) -> list[httpx.Response]:
     """Return the answers of ``service``, which is started for them; see ``Talk.asked``."""
-    with talking(service) as talk:
+    with talking(service, access) as talk:
         return talk.asked(*requests)
 
 

@@ -68,11 +68,10 @@ class Access:
         ]
 
     def preflight(self, method: str, headers: Mapping[bytes, bytes]) -> list[tuple[bytes, bytes]] | None:
-        """Return the headers of the answer to a browser that asks whether a page may ask; None if it does not ask."""
+        """Return what a browser that asks for a page is told besides ``shared``; None if the page may not ask."""
         if method != "OPTIONS" or b"access-control-request-method" not in headers:
             return None
-        shared = self.shared(headers)
-        return [*shared, *_PREFLIGHT] if shared else None
+        return list(_PREFLIGHT) if self.shared(headers) else None
 
     def _welcome(self, origin: bytes) -> bool:
         return "*" in self.origins or origin.decode("latin-1").lower() in self.origins

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal, cast
 
 from fastapi import FastAPI, Request
@@ -18,7 +18,10 @@ from tailtune.service.classify import Service
 from tailtune.service.faults import internal, report
 from tailtune.service.gate import ALWAYS, App, Gate, Shape, refusal_headers
 from tailtune.service.keys import add_schemes
+from tailtune.service.page import routes as page
 from tailtune.service.refusals import STATUS, Refused
+from tailtune.service.telemetry import metrics as metering
+from tailtune.service.telemetry.watch import Exchange, Routes, Watch, note_refusal
 from tailtune.service.wire import native, oip, sagemaker, tei, vllm
 from tailtune.service.wire.answers import require_ready
 from tailtune.service.wire.documents import ANY, document, refusals
@@ -50,28 +53,39 @@ class Status(BaseModel):
     status: Literal["ok"]
 
 
-def create_app(service: Service, *, access: Access | None = None, log_texts: bool = False) -> Gate:
+def create_app(
+    service: Service,
+    *,
+    access: Access | None = None,
+    log_texts: bool = False,
+    metrics: metering.Metrics | None = None,
+    ended: Sequence[Callable[[Exchange], None]] = (),
+) -> Watch:
     """Return the ASGI application that answers with ``service``.
 
     Args:
         service: What answers.
         access: Who may ask; by default whoever reaches it.
         log_texts: Whether the log may repeat texts.
+        metrics: Of the service; default: new ones.
+        ended: Called with each request once it is over.
     """
+    metrics = metrics or metering.Metrics(service)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service.batcher.start()
+        await service.start()
         yield
-        await service.batcher.stop()
+        await service.stop()
 
     # No page with documentation: those that come with the library load scripts from elsewhere.
     app = _Documented(
         title=_TITLE, version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
     app.state.log_texts = log_texts
-    for view in VIEWS:
-        app.include_router(view.router(service))
+    routers = [*(view.router(service) for view in VIEWS), page.router(service), metering.router(metrics)]
+    for router in routers:
+        app.include_router(router)
     _add_health(app, service)
     app.add_exception_handler(Refused, _on_refused)
     app.add_exception_handler(RequestValidationError, _on_invalid)
@@ -79,7 +93,9 @@ def create_app(service: Service, *, access: Access | None = None, log_texts: boo
     app.add_exception_handler(Exception, _on_error)
     if access is not None and access.keys is not None:
         _document_keys(app)
-    return Gate(cast("App", app), limits=service.limits, shape_of=shape_of, access=access, log_texts=log_texts)
+    gate = Gate(cast("App", app), limits=service.limits, shape_of=shape_of, access=access, log_texts=log_texts)
+    routes = Routes(route for each in (app, *routers) for route in each.routes)
+    return Watch(gate, routes=routes, began=metrics.began, ended=[metrics.ended, *ended])
 
 
 def _document_keys(app: FastAPI) -> None:
@@ -104,11 +120,13 @@ def _add_health(app: FastAPI, service: Service) -> None:
         "/health",
         tags=["Health"],
         response_model=Status,
-        response_description="The process lives.",
-        responses=refusals(native.shape, native.ErrorResponse, ANY),
+        response_description="The process lives, and computes.",
+        responses=refusals(native.shape, native.ErrorResponse, (*ANY, "unready")),
     )
     async def health() -> JSONResponse:
-        """Say that the process lives."""
+        """Say that the process lives and computes; where not, it must be started again."""
+        if not service.alive:
+            raise Refused("unready", "the service has failed and must be started again")
         return JSONResponse({"status": "ok"})
 
     @app.get(
@@ -125,6 +143,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
 
 
 def _answer(request: Request, refused: Refused) -> JSONResponse:
+    note_refusal(refused.kind, refused.error_id)
     status, body = shape_of(request.url.path)(refused, request.state.request_id)
     return JSONResponse(body, status_code=status, headers=refusal_headers(refused))
 

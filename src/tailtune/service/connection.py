@@ -14,7 +14,7 @@ import re
 from http import HTTPStatus
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from tailtune.service.gate import SECURITY_HEADERS
 
@@ -46,6 +46,7 @@ class Connection(HttpToolsProtocol):
         self._seconds = seconds
         self._status = HTTPStatus.BAD_REQUEST
         self._head, self._closing = 0, False
+        self._asked: list[RequestResponseCycle] = []
         self._waiting: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
 
@@ -59,6 +60,7 @@ class Connection(HttpToolsProtocol):
         for timer in (self._waiting, self._unread):
             if timer is not None:
                 timer.cancel()
+        self._forget()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -95,11 +97,13 @@ class Connection(HttpToolsProtocol):
         if self.parser.should_upgrade():  # its body would not be read
             raise _Refusal
         super().on_headers_complete()
+        self._asked = [*(cycle for cycle in self._asked if not cycle.response_complete), self.cycle]
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no request; ``msg`` is uvicorn's. Behind a request without an answer yet, only close."""
         self._closing = True
-        if self.cycle is not None and not self.cycle.response_complete:
+        if not all(cycle.response_complete for cycle in self._asked):
+            self._forget()
             self.transport.close()
             return
         status = self._status
@@ -121,7 +125,7 @@ class Connection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Wait for the client to read, but not for ever."""
         super().pause_writing()
-        self._unread = self.loop.call_later(self._seconds, self.transport.abort)
+        self._unread = self.loop.call_later(self._seconds, self._on_unread)
 
     def resume_writing(self) -> None:
         """Go on."""
@@ -136,6 +140,16 @@ class Connection(HttpToolsProtocol):
     def _on_slow(self) -> None:
         self._status = HTTPStatus.REQUEST_TIMEOUT
         self.send_400_response("")
+
+    def _on_unread(self) -> None:
+        self._forget()
+        self.transport.abort()
+
+    def _forget(self) -> None:
+        """Let requests without an answer know that nobody waits for it; uvicorn tells the last one alone."""
+        for cycle in self._asked:
+            cycle.disconnected = True
+            cycle.message_event.set()
 
 
 def _without_upgrade(data: bytes) -> bytes:

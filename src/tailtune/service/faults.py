@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-import traceback
 
 from tailtune.service.refusals import Refused
 
@@ -24,10 +23,7 @@ def report(error: BaseException, *, with_values: bool) -> str:
         with_values: Whether messages may be told, which may repeat a text.
     """
     error_id = secrets.token_hex(8)
-    if with_values:
-        log.error("error %s", error_id, exc_info=error)
-    else:
-        log.error("error %s\n%s", error_id, described(error))
+    log.error("error %s", error_id, exc_info=error if with_values else without_values(error))
     return error_id
 
 
@@ -36,17 +32,23 @@ def internal(error_id: str) -> Refused:
     return Refused("internal", "an error of the service; its log has the details", error_id=error_id)
 
 
-def described(error: BaseException) -> str:
-    """Return the traceback of ``error``, and of what led to it, with types in the place of messages."""
-    parts: list[str] = []
-    told: BaseException | None = error
-    while told is not None and len(parts) < _CHAIN:
-        parts.append("".join(traceback.format_tb(told.__traceback__)) + type(told).__qualname__)
-        told = told.__cause__ or (None if told.__suppress_context__ else told.__context__)
-    return "\nled to\n".join(reversed(parts))
+def without_values(error: BaseException, *, chain: int = _CHAIN) -> BaseException:
+    """Return an exception of the same name, from the same place, with nothing to say; so are those that led to it.
+
+    Args:
+        error: Stays as it is.
+        chain: How many are told of.
+    """
+    kind = type(error)
+    bare: BaseException = type(kind.__qualname__, (Exception,), {"__module__": kind.__module__})()
+    bare.__traceback__ = error.__traceback__
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if before is not None and chain > 1:
+        bare.__cause__ = without_values(before, chain=chain - 1)
+    return bare
 
 
-class WithoutValues(logging.Filter):
+class _WithoutValues(logging.Filter):
     """Takes the values out of what other libraries log: of exceptions only the place stays, of messages the first line.
 
     asyncio puts the repr of a failed task, and with it the message of its exception, below the first line.
@@ -56,8 +58,9 @@ class WithoutValues(logging.Filter):
         """Return True, with ``record`` changed."""
         record.msg, record.args = record.getMessage().partition("\n")[0], ()
         if record.exc_info and record.exc_info[1] is not None:
-            record.msg = f"{record.msg}\n{described(record.exc_info[1])}"
-        record.exc_info = record.exc_text = None
+            bare = without_values(record.exc_info[1])
+            record.exc_info = (type(bare), bare, bare.__traceback__)
+            record.exc_text = None
         return True
 
 
@@ -65,5 +68,5 @@ def quiet_others() -> None:
     """Take the values out of what uvicorn and asyncio log."""
     for name in _OTHERS:
         logger = logging.getLogger(name)
-        if not any(isinstance(each, WithoutValues) for each in logger.filters):
-            logger.addFilter(WithoutValues())
+        if not any(isinstance(each, _WithoutValues) for each in logger.filters):
+            logger.addFilter(_WithoutValues())

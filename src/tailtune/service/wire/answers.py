@@ -71,7 +71,7 @@ def require_ready(service: Service) -> None:
     """Refuse where new requests are not welcome.
 
     Raises:
-        Refused: While the service stops.
+        Refused: While the service starts or stops, or when it has failed.
     """
-    if not service.ready:
-        raise Refused("unready", "the service is stopping")
+    if not (service.ready and service.alive):
+        raise Refused("unready", "the service is starting or stopping")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from tailtune import __version__
+from tailtune.label_rules import AnyRules, LabelRules
+from tailtune.rules import Threshold
 from tailtune.service.classify import Answers, Service
 from tailtune.service.refusals import Kind, Refused
 from tailtune.service.served import Served
@@ -35,6 +39,13 @@ class HighlightOut(BaseModel):
     change: Annotated[float, Field(description="Probability of the label with it, less the one without it.")]
 
 
+class Level(BaseModel):
+    """The likeliest label of one level, where labels are paths."""
+
+    label: str
+    confidence: float
+
+
 class Result(BaseModel):
     """What the classifier says of one text."""
 
@@ -49,6 +60,7 @@ class Result(BaseModel):
     tokens_total: Annotated[int, Field(description="Tokens of the whole text.")]
     truncated: Annotated[bool, Field(description="Whether a part of the text was not read.")]
     windows: Annotated[int, Field(description="In how many windows it was read.")]
+    levels: Annotated[list[Level], Field(description="Of labels that are paths, coarsest first; else none.")]
     highlights: list[HighlightOut] | None = None
 
 
@@ -81,6 +93,46 @@ class ErrorResponse(BaseModel):
     error: ErrorDetail
 
 
+class Promise(BaseModel):
+    """When a label does not count as an answer."""
+
+    error: Annotated[float, Field(description="Promised share of texts answered wrongly.")]
+    above: Annotated[float, Field(description="Only labels of a larger probability are answers; 1 for none.")]
+
+
+class Sizes(BaseModel):
+    """What one request may hold, at most."""
+
+    body_bytes: int
+    texts: int
+    characters: Annotated[int, Field(description="Of one text.")]
+    tokens: Annotated[int, Field(description="That are read for one request.")]
+
+
+class Indices(BaseModel):
+    """Population stability index against the validation rows; below 0.1 unmoved, above 0.25 another population."""
+
+    scores: Annotated[float | None, Field(description="Of the probabilities, the mean over the labels.")]
+    labels: Annotated[float | None, Field(description="Of the labels given.")]
+    lengths: Annotated[float | None, Field(description="Of the tokens read.")]
+
+
+class DriftOut(BaseModel):
+    """How far the last answers are from those on the validation rows; null where that cannot be told (yet)."""
+
+    answers: Annotated[int, Field(description="That are compared.")]
+    psi: Indices
+    reading: Annotated[Literal["stable", "shifting", "drifted"] | None, Field(description="Of the worst of them.")]
+    said: Annotated[str | None, Field(description="The same in a sentence.")]
+
+
+class ReloadInfo(BaseModel):
+    """The last time that the model's files were looked at again."""
+
+    outcome: Annotated[str, Field(description="loaded, unchanged, or failed: then the version before stays.")]
+    at: datetime
+
+
 class ModelInfo(ModelRef):
     """A classifier that is served."""
 
@@ -89,7 +141,16 @@ class ModelInfo(ModelRef):
     method: str | None
     base_model: str | None
     max_tokens: int
+    promise: Annotated[Promise | None, Field(description="Null where nothing is promised.")]
+    thresholds: Annotated[
+        dict[str, float], Field(description="Label -> least probability with which it is given, above 1 for never.")
+    ]
+    limits: Sizes
+    drift: DriftOut
     tailtune: str
+    loaded_at: datetime
+    previous_digest: Annotated[str | None, Field(description="Of the version that it took the place of.")] = None
+    last_reload: ReloadInfo | None = None
 
 
 PATHS = ("/v1",)
@@ -118,15 +179,16 @@ def result(answers: Answers, place: int) -> dict[str, Any]:
         "tokens_total": found.tokens_total,
         "truncated": found.truncated,
         "windows": found.windows,
+        "levels": [{"label": label, "confidence": share} for label, share in found.levels],
     }
     if answers.highlights is not None:
         value["highlights"] = [each.as_json() for each in answers.highlights[place]]
     return value
 
 
-def model_info(served: Served) -> dict[str, Any]:
-    """Return what is told of a classifier."""
-    bundle, metrics = served.predictor.bundle, served.metrics
+def model_info(served: Served, service: Service) -> dict[str, Any]:
+    """Return what is told of a classifier, of its last reload, and of what one request may ask of it."""
+    bundle, metrics, reload = served.predictor.bundle, served.metrics, service.reloads.get(served.name)
     return {
         "name": served.name,
         "digest": served.digest,
@@ -135,7 +197,24 @@ def model_info(served: Served) -> dict[str, Any]:
         "method": metrics.get("method"),
         "base_model": metrics.get("model", {}).get("name"),
         "max_tokens": bundle.tokenizer.max_tokens,
+        **_decides(bundle.rules, bundle.labels.names),
+        "limits": {name: getattr(service.limits, name) for name in Sizes.model_fields},
+        "drift": service.drifts.of(served).as_json(),
         "tailtune": __version__,
+        "loaded_at": _moment(served.loaded_at),
+        "previous_digest": served.previous,
+        "last_reload": None if reload is None else {"outcome": reload.outcome, "at": _moment(reload.at)},
+    }
+
+
+def _decides(rules: AnyRules, names: Sequence[str]) -> dict[str, Any]:
+    """The promise, and the thresholds that labels are given by; a threshold of one class alone leaves out the others."""
+    if isinstance(rules, LabelRules):
+        return {"promise": None, "thresholds": dict(zip(names, rules.thresholds, strict=True))}
+    promise, decision = rules.abstain, rules.decision
+    return {
+        "promise": None if promise is None else {"error": promise.error, "above": promise.above},
+        "thresholds": {names[decision.positive]: decision.threshold} if isinstance(decision, Threshold) else {},
     }
 
 
@@ -150,6 +229,10 @@ async def classify_texts(service: Service, request: ClassifyRequest) -> dict[str
         "model": {"name": answers.served.name, "digest": answers.served.digest},
         "results": [result(answers, place) for place in range(len(request.texts))],
     }
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def router(service: Service) -> APIRouter:
@@ -174,7 +257,7 @@ def router(service: Service) -> APIRouter:
     )
     async def model(name: str | None = None) -> JSONResponse:
         """Describe a classifier that is served, the first where no name is given."""
-        return JSONResponse(model_info(service.pick(name)))
+        return JSONResponse(model_info(service.pick(name), service))
 
     @routes.get(
         "/models",
@@ -184,6 +267,6 @@ def router(service: Service) -> APIRouter:
     )
     async def models() -> JSONResponse:
         """Describe all classifiers that are served."""
-        return JSONResponse([model_info(each) for each in service.models.values()])
+        return JSONResponse([model_info(each, service) for each in service.models.values()])
 
     return routes

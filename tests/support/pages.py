@@ -1,0 +1,102 @@
+"""Classifiers whose answers show all that the page can show, and the browser that it is shown in."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from support.classifiers import probe_bundle, reading, ruled_bundle, with_scope
+from tailtune.bundle import Bundle
+from tailtune.labels import LabelSet
+from tailtune.methods.scorers import ProbeScorer
+from tailtune.text.windows import LongRule
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+_PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+# The sandbox needs a user that is not root; the rest keeps the browser itself off the network and off the GPU.
+_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+
+
+def many_bundle(model: Path, names: Sequence[str] | None = None) -> Bundle:
+    """Return a random probe of 77 classes with long names, or of classes so named."""
+    names = names or [f"intent_{'of_long_name_' * (at % 4)}{at}" for at in range(77)]
+    made = probe_bundle(model)
+    assert isinstance(made.scorer, ProbeScorer)
+    random, (depths, _, width) = np.random.default_rng(2), made.scorer.weight.shape
+    weight = (random.standard_normal((depths, len(names), width)) / width * 8).astype(np.float32)
+    scorer = replace(made.scorer, weight=weight, bias=random.standard_normal(len(names)).astype(np.float32))
+    return replace(made, scorer=scorer, labels=LabelSet(names=tuple(names)))
+
+
+def levels_bundle(model: Path) -> Bundle:
+    """Return a random probe of labels that are paths."""
+    return many_bundle(model, ["food/italian", "food/thai", "travel/by train", "travel/by bus"])
+
+
+def wordy_bundle(model: Path) -> Bundle:
+    """Return ``ruled_bundle`` with a scope that reads the first 16 tokens: it has a reason for everything."""
+    return with_scope(reading(ruled_bundle(model), LongRule()))
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """Yield Chromium of this machine; the test is skipped where there is none."""
+    program = next((found for name in _PROGRAMS if (found := shutil.which(name))), None)
+    if program is None:
+        pytest.skip("no Chromium on this machine: apt install chromium")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'"
+    )
+    with playwright.sync_playwright() as started:
+        running = started.chromium.launch(executable_path=program, args=list(_FLAGS))
+        yield running
+        running.close()
+
+
+@dataclass
+class Seen:
+    """A page and what went on around it.
+
+    Attributes:
+        page: The page.
+        said: Words on its console, and errors of its scripts.
+        asked: Addresses it asked for.
+    """
+
+    page: Page
+    said: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def opened(browser: Browser, url: str, *, width: int = 1100, scheme: str = "light", **settings: Any) -> Iterator[Seen]:
+    """Yield the page at ``url``, loaded, in a context of its own.
+
+    Args:
+        browser: Chromium.
+        url: Of the service, with a slash and perhaps a part of the page.
+        width: Of the window, CSS pixels.
+        scheme: "light" or "dark", as the system says.
+        settings: Further ones of the context.
+    """
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **settings)  # type: ignore[arg-type]
+    context.set_default_timeout(20_000)
+    seen = Seen(context.new_page())
+    seen.page.on("console", lambda message: seen.said.append(message.text))
+    seen.page.on("pageerror", lambda error: seen.said.append(str(error)))
+    seen.page.on("request", lambda request: seen.asked.append(request.url))
+    try:
+        seen.page.goto(url)
+        seen.page.locator("#main").wait_for()
+        yield seen
+    finally:
+        context.close()
