@@ -208,7 +208,7 @@ def model_info(served: Served, service: Service) -> dict[str, Any]:
 
 
 def _decides(rules: AnyRules, names: Sequence[str]) -> dict[str, Any]:
-    """The promise, and the thresholds that labels are given by; a threshold of one class alone leaves out the others."""
+    """The promise, and the thresholds that labels are given by; of one class alone where only one has one."""
     if isinstance(rules, LabelRules):
         return {"promise": None, "thresholds": dict(zip(names, rules.thresholds, strict=True))}
     promise, decision = rules.abstain, rules.decision
