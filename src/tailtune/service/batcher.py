@@ -127,10 +127,8 @@ class Batcher:
         await asyncio.gather(*each)
 
     async def stop(self) -> None:
-        """Stop computing; whoever still waits, or comes, is told that the service is going."""
-        self._closed = "the service is stopping"
-        for piece in self._taken(len(self._queue)):
-            piece.answer.set_exception(Refused("unready", self._closed))
+        """Stop computing; whoever has no answer yet, or comes, is told that the service is going."""
+        self._close("the service is stopping")
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, *self._computing, return_exceptions=True)
@@ -230,10 +228,14 @@ class Batcher:
         if task.cancelled() or (error := task.exception()) is None:
             return
         log.critical("batches are not computed any more", exc_info=without_values(error))
-        self._closed = "the service has failed and must be started again"
+        self._close("the service has failed and must be started again")
+
+    def _close(self, why: str) -> None:
+        """Refuse whoever has no answer yet, or comes; what is computed for them ends at its next step."""
+        self._closed = why
         for answer in self._unanswered:
             if not answer.done():
-                answer.set_exception(Refused("unready", self._closed))
+                answer.set_exception(Refused("unready", why))
 
     def _batch(self) -> list[_Piece]:
         """What waited longest, and what else fits beside it in order of arrival; empty where nobody waits.

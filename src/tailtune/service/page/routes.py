@@ -50,7 +50,7 @@ class _File:
 def router(service: Service) -> APIRouter:
     """Return the routes of the page."""
     files = _files()
-    routes = APIRouter(include_in_schema=False, tags=["page"])
+    routes = APIRouter(include_in_schema=False, tags=["Page"])
 
     @routes.get("/")
     async def index(request: Request) -> Response:

@@ -22,6 +22,8 @@ from tailtune.service.batcher import Batch
 from tailtune.service.classify import Answers, Service
 from tailtune.service.served import Reload
 from tailtune.service.telemetry.watch import Exchange
+from tailtune.service.wire import native
+from tailtune.service.wire.documents import QUERIES, refusals
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _TOKENS = (8, 16, 32, 64, 128, 256, 512, 1_024, 2_048, 4_096, 8_192)
@@ -86,9 +88,16 @@ class Metrics:
 
 def router(metrics: Metrics) -> APIRouter:
     """Return the route /metrics."""
-    routes = APIRouter(tags=["metrics"])
+    routes = APIRouter(tags=["Metrics"])
+    schema = {"schema": {"type": "string"}}
+    formats = {"text/plain": schema, "application/openmetrics-text": schema}
 
-    @routes.get("/metrics", response_class=Response)
+    @routes.get(
+        "/metrics",
+        response_class=Response,
+        response_description="All metrics.",
+        responses={200: {"content": formats}, **refusals(native.shape, native.ErrorResponse, QUERIES)},
+    )
     async def page(request: Request) -> Response:
         """Give all metrics, in the format of Prometheus or OpenMetrics."""
         content, media_type = metrics.page(request.headers.get("accept", ""))
