@@ -7,19 +7,16 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tailtune.errors import DataError
 from tailtune.explain import Asked, Highlight, Occlusion
 from tailtune.machine import cores
 from tailtune.predict import Prediction
 from tailtune.service.batcher import Batcher, Timing
 from tailtune.service.drift import Drifts
 from tailtune.service.limits import Limits
+from tailtune.service.measuring import Measuring
 from tailtune.service.refusals import Refused
 from tailtune.service.served import Reload, Served
 from tailtune.service.telemetry.watch import note_answers
-
-# Characters that are tokenised in the event loop, in about a millisecond; more go to a thread.
-_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +70,7 @@ class Service:
         tokens = {"batch_tokens": self.limits.batch_tokens, "waiting_tokens": self.limits.waiting_tokens}
         self.batcher = Batcher(workers=workers, **tokens)
         self.drifts = Drifts()
+        self._measuring = Measuring()
         self.ready = False
 
     async def start(self) -> None:
@@ -86,6 +84,7 @@ class Service:
         """Refuse whoever still waits, or comes."""
         self.ready = False
         await self.batcher.stop()
+        self._measuring.stop()
 
     @property
     def alive(self) -> bool:
@@ -119,8 +118,7 @@ class Service:
         served = self.pick(model)
         self._require_size(texts)
         started = time.perf_counter()
-        large = sum(map(len, texts)) > _AT_ONCE
-        costs = await asyncio.to_thread(_costs, served, texts) if large else _costs(served, texts)
+        costs = await self._measuring.costs(served, texts)
         tokenization = time.perf_counter() - started
         self._require_tokens(costs)
         predictions, timing = await self.batcher.answer(served.predictor, texts, costs)
@@ -146,7 +144,7 @@ class Service:
         """The words that each answer hangs on: the texts without them are texts like any others."""
         asked = [Asked(text=text, label=each.label) for text, each in zip(texts, predictions, strict=True)]
         occlusion = await asyncio.to_thread(Occlusion.of, served.predictor, asked, tokens=tokens)
-        costs = await asyncio.to_thread(served.costs, occlusion.variants)
+        costs = await self._measuring.costs(served, occlusion.variants)
         without, more = await self.batcher.answer(served.predictor, occlusion.variants, costs)
         timing.queue, timing.inference = timing.queue + more.queue, timing.inference + more.inference
         return occlusion.highlights([each.probabilities for each in without])
@@ -165,10 +163,3 @@ class Service:
         if (total := sum(costs)) > self.limits.tokens:
             message = f"{total} tokens would be read: at most {self.limits.tokens} in one request; send fewer texts"
             raise Refused("too_large", message)
-
-
-def _costs(served: Served, texts: Sequence[str]) -> list[int]:
-    try:
-        return served.costs(texts)
-    except DataError as error:
-        raise Refused("invalid", error.message) from None

@@ -90,6 +90,7 @@ class Server(uvicorn.Server):
                 ws="none",
                 proxy_headers=False,  # nobody here asks who a request comes from
                 log_config=None,
+                log_level="error",  # it would write a line for whatever is no HTTP, and anyone can send that
                 access_log=False,
                 server_header=False,
                 lifespan="on",

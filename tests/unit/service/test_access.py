@@ -111,7 +111,7 @@ def test_refusals_have_the_shape_of_the_protocol(service: Service, keyed: Access
     assert set(oip.json()) == {"error"}
 
 
-def test_the_document_names_the_keys(bundle: Path, service: Service, keyed: Access) -> None:
+def test_the_document_names_the_keys(service: Service, bundle: Path, keyed: Access) -> None:
     """Where there are some; health needs none."""
     (without,) = asked(service_of(bundle), ("GET", "/openapi.json", {}))
     assert "security" not in without.json()

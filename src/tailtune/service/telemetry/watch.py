@@ -81,7 +81,8 @@ class Routes:
     """The routes there are, found by the path of a request.
 
     Args:
-        routes: Of all routers; those that are no API routes have no name here. The first tag of one is its protocol.
+        routes: Of all routers; those that are no API routes have no name here. The first tag of one is its protocol,
+            in small letters.
     """
 
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
@@ -90,7 +91,7 @@ class Routes:
         for route in routes:
             if not isinstance(route, APIRoute):
                 continue
-            named = (route.path, _word(str(route.tags[0])) if route.tags else OTHER)
+            named = (route.path, str(route.tags[0]).lower().replace(" ", "-") if route.tags else OTHER)
             if "{" in route.path:
                 self._patterns.append((route.path_regex, named))
             else:
@@ -161,11 +162,6 @@ class Watch:
             traceparent=traceparent,
             trace_id=traceparent[3:35],
         )
-
-
-def _word(title: str) -> str:
-    """A title as one word, for the value of a label."""
-    return re.sub(r"\W+", "_", title.lower())
 
 
 def _traceparent(scope: Any) -> str:
