@@ -41,7 +41,9 @@ class _Documented(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document, made when it is first asked for."""
         if self.openapi_schema is None:
-            self.openapi_schema = document(_TITLE, version=__version__, summary=_SUMMARY, routes=self.routes)
+            self.openapi_schema = document(
+                _TITLE, version=__version__, summary=_SUMMARY, routes=self.routes, shape_of=shape_of
+            )
         return self.openapi_schema
 
 
