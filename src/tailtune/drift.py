@@ -32,6 +32,8 @@ Reading = Literal["stable", "shifting", "drifted"]
 MOST_BINS = 10
 # Validation rows of a bin: with fewer the noise of the reference alone would fill the range that means something.
 LEAST_ROWS = 20
+# Of two bins with 20 rows each the noise is 0.28 whatever is compared with them; of three 0.24.
+LEAST_REFERENCE = 3 * LEAST_ROWS
 SHIFTING, DRIFTED = 0.1, 0.25
 # One in a thousand samples of an unmoved population lies beyond this many standard deviations.
 _DEVIATIONS = 3.0902
@@ -149,8 +151,8 @@ class Reference:
 
     @classmethod
     def of(cls, answers: Answered) -> Self | None:
-        """Return the spread of ``answers``; None where they are too few for two bins."""
-        if len(answers.lengths) < 2 * LEAST_ROWS:
+        """Return the spread of ``answers``; None where they are too few for anything ever to be said."""
+        if len(answers.lengths) < LEAST_REFERENCE:
             return None
         return cls(
             scores={name: Bins.of(answers.scores[:, at]) for at, name in enumerate(answers.names)},

@@ -84,11 +84,11 @@ def test_texts_like_before_and_others(run: tuple[Path, list[str], dict[str, Any]
 
 def test_several_labels_and_few_rows(tiny_llama: Path, tmp_path: Path) -> None:
     """Labels of their own are kept each; where validation rows are too few nothing is kept, and nothing is told."""
-    several = trained(write_tagged(tmp_path / "tagged.jsonl", *tagged(480)), tiny_llama, tmp_path / "several")
+    several = trained(write_tagged(tmp_path / "tagged.jsonl", *tagged(800)), tiny_llama, tmp_path / "several")
     reference = Reference.from_json(several["drift"], ("anger", "joy", "love"))
     assert list(reference.labels) == ["anger", "joy", "love", NO_LABEL]
     predictor = Predictor.load(tmp_path / "several")
-    texts = tagged(480)[0]
+    texts = tagged(800)[0]
     rows = json.loads((tmp_path / "several" / "split.json").read_text())["validation"]
     predictions = predictor.predict([texts[row - 1] for row in rows])
     again = Answered(

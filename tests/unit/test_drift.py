@@ -184,7 +184,7 @@ def test_saved_and_read() -> None:
     saved = reference.as_json()
     assert Reference.from_json(saved, NAMES).as_json() == saved
     assert Reference.from_json(json.loads(canonical_json(saved)), NAMES).as_json() == saved
-    assert Reference.of(answered([0.1, 0.7] * 19)) is None
+    assert Reference.of(answered([0.1, 0.7] * 29)) is None
     for wrong in ({**saved, "scores": None}, {**saved, "confidence": {"edges": [1, 2], "rows": [3]}}, {}):
         with pytest.raises(BundleError, match=r"metrics\.json: drift"):
             Reference.from_json(wrong, NAMES)

@@ -60,8 +60,11 @@ def _serve(options: ServeOptions) -> None:
     if not options.log_texts:
         quiet_others()
     stderr = io.FileIO(sys.stderr.fileno(), "w", closefd=False)
-    with Screen(quiet=options.quiet) as screen, reporting(stderr, style, texts=options.log_texts) as ended:
-        listening = bind(options.host, options.port)
+    with (
+        Screen(quiet=options.quiet) as screen,
+        reporting(stderr, style, texts=options.log_texts) as ended,
+        bind(options.host, options.port) as listening,
+    ):
         served = {name: load(name, path) for name, path in paths.items()}
         for each in served.values():
             event("loaded", _about(each), model=each.name, digest=each.digest)

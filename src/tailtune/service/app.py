@@ -24,7 +24,7 @@ from tailtune.service.refusals import STATUS, Refused
 from tailtune.service.telemetry import metrics as metering
 from tailtune.service.telemetry.watch import Exchange, Routes, Watch, note_refusal
 from tailtune.service.wire import native, oip, sagemaker, tei, vllm
-from tailtune.service.wire.answers import require_ready
+from tailtune.service.wire.answers import require_alive, require_ready
 from tailtune.service.wire.documents import ANY, document, refusals
 from tailtune.service.wire.reading import refusal_of
 
@@ -123,13 +123,12 @@ def _add_health(app: FastAPI, service: Service) -> None:
         "/health",
         tags=["Health"],
         response_model=Status,
-        response_description="The process lives, and computes.",
+        response_description="The process lives and computes.",
         responses=refusals(native.shape, native.ErrorResponse, (*ANY, "unready")),
     )
     async def health() -> JSONResponse:
         """Say that the process lives and computes; where not, it must be started again."""
-        if not service.alive:
-            raise Refused("unready", "the service has failed and must be started again")
+        require_alive(service)
         return JSONResponse({"status": "ok"})
 
     @app.get(

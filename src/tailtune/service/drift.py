@@ -60,11 +60,17 @@ class Drift:
         return both.answers, both.compared()
 
     def as_json(self) -> dict[str, Any]:
-        """Return what is told of it; an index whose noise is too large to say anything is None."""
+        """Return what is told of it; an index whose noise is too large to say anything is None.
+
+        The reading is that of the worst; nothing is stable before all of them can be told.
+        """
         answers, compared = self.compared()
-        told = {name: pair for name, pair in compared.items() if name in MEASURES and read(*pair) is not None}
-        readings = {name: reading for name, pair in told.items() if (reading := read(*pair)) is not None}
+        seen = {name: read(*compared[name]) for name in MEASURES if name in compared}
+        readings = {name: reading for name, reading in seen.items() if reading is not None}
+        told = {name: compared[name] for name in readings}
         overall = max(readings.values(), key=_READINGS.index, default=None)
+        if overall == "stable" and len(readings) < len(seen):
+            overall = None
         return {
             "answers": answers,
             "psi": {name: told[name][0] if name in told else None for name in MEASURES},

@@ -12,12 +12,14 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from tailtune.errors import BundleError, TailtuneError
 from tailtune.service.classify import Service
 from tailtune.service.faults import without_values
 from tailtune.service.served import Outcome, Reload, Served, digest_at, state_of
+from tailtune.service.telemetry.log import event
 
 log = logging.getLogger("tailtune.service")
 
@@ -38,7 +40,7 @@ class Reloader:
     def __init__(self, service: Service, load: Callable[[str, Path], Served], *, every: float | None = None) -> None:
         self._service, self._load, self._every = service, load, every
         self._asked = asyncio.Event()
-        self._states = {name: state_of(served.path) for name, served in service.models.items()}
+        self._states = {name: _state(served.path) for name, served in service.models.items()}
         self.seen: list[Callable[[Reload], None]] = []
         self.first: list[Callable[[], None]] = []
 
@@ -83,17 +85,20 @@ class Reloader:
         started, old = time.monotonic(), self._service.models[name]
         (found,) = await asyncio.gather(asyncio.to_thread(self._next, old), return_exceptions=True)
         outcome: Outcome = "failed"
+        tell = partial(event, "reload", model=name, digest=old.digest)
         if isinstance(found, Served):
             outcome = "loaded"
             self._service.models[name] = found
-            log.info("model %r: version %s took the place of %s", name, found.digest[:12], old.digest[:12])
+            said = f"model {name!r}: version {found.digest[:12]} took the place of {old.digest[:12]}"
+            tell(said, outcome=outcome, digest=found.digest, previous=old.digest)
         elif found is None:
             outcome = "unchanged"
-            log.info("model %r: the version at its path is the one in service", name)
+            tell(f"model {name!r}: the version at its path is the one in service", outcome=outcome)
         else:
-            known = isinstance(found, TailtuneError | OSError)
-            said, trace = (str(found), None) if known else (type(found).__name__, without_values(found))
-            log.error("model %r: not loaded again, version %s stays: %s", name, old.digest[:12], said, exc_info=trace)
+            expected = isinstance(found, TailtuneError | OSError)
+            why = str(found) if expected else "an error of the service"
+            said = f"model {name!r}: not loaded again, version {old.digest[:12]} stays: {why}"
+            tell(said, outcome=outcome, level=logging.ERROR, error=None if expected else without_values(found))
         told = Reload(name=name, outcome=outcome, at=time.time(), seconds=time.monotonic() - started)
         self._service.reloads[name] = told
         for see in self.seen:
@@ -116,8 +121,8 @@ def _said(names: tuple[str, ...]) -> str:
 
 
 def _state(path: Path) -> frozenset[tuple[str, int, int]] | None:
-    """Of the files now; None while they are being replaced under our hands."""
+    """Of the files now; None while there are none, or they are being replaced."""
     try:
-        return state_of(path) or None
-    except OSError:
+        return state_of(path)
+    except (BundleError, OSError):
         return None

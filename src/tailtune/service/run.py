@@ -21,8 +21,7 @@ from tailtune.service.classify import Service
 from tailtune.service.connection import connections
 from tailtune.service.gate import App, Message, Receive, Scope, Send
 from tailtune.service.reload import Reloader
-
-log = logging.getLogger("tailtune.service")
+from tailtune.service.telemetry.log import event
 
 # Connections that wait in the system's queue.
 _BACKLOG = 2048
@@ -149,17 +148,20 @@ class Server(uvicorn.Server):
         """Let everything that was accepted be answered, at most ``drain_seconds``."""
         self.should_exit = True
         failed = not self._service.alive
-        if not failed:
+        inside = self.server_state
+        event("drain", f"told to stop: {len(inside.tasks)} requests inside", requests=len(inside.tasks))
+        if self._delay and not failed:
             await asyncio.sleep(self._delay)
         await self._stop_listening(sockets or [])
         clock = asyncio.get_running_loop().time
-        stopped, inside = clock(), self.server_state
+        stopped = clock()
         while (inside.connections or inside.tasks) and clock() < stopped + self._seconds:
             if clock() >= stopped + _GRACE_SECONDS:
                 self._close_idle()
             await asyncio.sleep(_LOOK_SECONDS)
         if lost := len(inside.tasks):
-            log.error("%d requests were not answered within the %g s of --drain-seconds", lost, self._seconds)
+            said = f"{lost} requests were not answered within the {self._seconds:g} s of --drain-seconds"
+            event("drain", said, level=logging.ERROR, requests=lost)
         await self.lifespan.shutdown()  # whoever waits still is told
         if lost:
             await asyncio.wait(inside.tasks, timeout=_GRACE_SECONDS)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from support.classifiers import probe_bundle, tail_bundle
-from tailtune.bundle import Bundle
+from support.watched import Watched
 from tailtune.predict import Prediction, Predictor
 from tailtune.progress import Progress, silent
 from tailtune.service.batcher import Batch, Batcher, cut
@@ -127,31 +127,12 @@ def test_those_who_wait_when_it_stops_are_told(predictor: Predictor) -> None:
     assert refused.status == 503
 
 
-class Watched(Predictor):
-    """A classifier that remembers which texts it was asked, batch by batch, and fails where it is told to.
-
-    Attributes:
-        asked: Texts of each batch.
-        fails: Called with the texts before they are computed.
-    """
-
-    def __init__(self, bundle: Bundle, fails: Callable[[Sequence[str]], None] = lambda texts: None) -> None:
-        super().__init__(bundle)
-        self.asked: list[list[str]] = []
-        self.fails = fails
-
-    def predict(self, texts: Sequence[str], *, progress: Progress = silent) -> list[Prediction]:
-        self.asked.append(list(texts))
-        self.fails(texts)
-        return super().predict(texts, progress=progress)
-
-
 def poisoned(texts: Sequence[str]) -> None:
     if any("poison" in text for text in texts):
         raise MemoryError
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(8))
 def test_whoever_stays_gets_its_own_answers(tiny_llama: Path, seed: int) -> None:
     """Random requests to two classifiers, some cancelled at random moments, some with a text that fails."""
     draw = random.Random(seed)

@@ -42,11 +42,15 @@ def test_told_once_there_is_enough_to_tell() -> None:
     drift.add(spread(20, seed=2))
     nothing = {"scores": None, "labels": None, "lengths": None}
     assert drift.as_json() == {"answers": 20, "psi": nothing, "reading": None, "said": None}
-    for part in range(10):
+    drift.add(spread(80, seed=3))
+    labels_only = drift.as_json()
+    assert labels_only["psi"]["labels"] is not None
+    assert (labels_only["psi"]["scores"], labels_only["reading"]) == (None, None)
+    for part in range(8):
         drift.add(spread(50, seed=10 + part))
     alike = drift.as_json()
     assert alike["reading"] == "stable"
-    assert alike["said"].startswith("The last 520 texts look like the validation rows (PSI: scores 0.0")
+    assert alike["said"].startswith("The last 500 texts look like the validation rows (PSI: scores 0.0")
     for part in range(30):
         drift.add(spread(50, seed=100 + part, a=2.0))
     moved = drift.as_json()

@@ -52,7 +52,7 @@ class _File:
 def router(service: Service) -> APIRouter:
     """Return the routes of the page."""
     files = _files()
-    routes = APIRouter(tags=["page"])
+    routes = APIRouter(tags=["Page"])
 
     # The one route of the page that is documented: its path is that of a route for programs too.
     @routes.get(

@@ -42,16 +42,19 @@ _SHOWN = (
 log = logging.getLogger("tailtune.service")
 
 
-def event(name: str, message: str, *, level: int = logging.INFO, **fields: object) -> None:
+def event(
+    name: str, message: str, *, level: int = logging.INFO, error: BaseException | None = None, **fields: object
+) -> None:
     """Write down an event of the service.
 
     Args:
         name: One word, such as start, stop, reload.
         message: For people.
         level: Of ``logging``.
+        error: What led to it, without values.
         fields: For programs.
     """
-    log.log(level, "%s", message, extra={"fields": {"event": name, **fields}})
+    log.log(level, "%s", message, exc_info=error, extra={"fields": {"event": name, **fields}})
 
 
 class RequestLog:

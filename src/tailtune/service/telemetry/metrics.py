@@ -90,7 +90,7 @@ class Metrics:
 
 def router(metrics: Metrics) -> APIRouter:
     """Return the route /metrics."""
-    routes = APIRouter(tags=["metrics"])
+    routes = APIRouter(tags=["Metrics"])
 
     @routes.get(
         "/metrics",

@@ -218,6 +218,10 @@ def _decides(rules: AnyRules, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
 async def classify_texts(service: Service, request: ClassifyRequest) -> dict[str, Any]:
     """Return the body of an answer.
 
@@ -229,10 +233,6 @@ async def classify_texts(service: Service, request: ClassifyRequest) -> dict[str
         "model": {"name": answers.served.name, "digest": answers.served.digest},
         "results": [result(answers, place) for place in range(len(request.texts))],
     }
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def router(service: Service) -> APIRouter:

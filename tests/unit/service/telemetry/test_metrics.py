@@ -262,3 +262,25 @@ def test_two_applications_count_apart(tiny_llama: Path, tmp_path: Path) -> None:
     after(first, lambda client: client.post("/v1/classify", json={"texts": TEXTS}))
     found = after(second, lambda client: client.get("/health"))
     assert not [key for key in found if ("protocol", "tailtune") in key[1]]
+
+
+def test_the_page_names_them_all(tiny_llama: Path, tmp_path: Path) -> None:
+    """docs/how-to/watch-a-service.md has each metric with its labels, and no other."""
+    page = (Path(__file__).resolve().parents[4] / "docs" / "how-to" / "watch-a-service.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(tailtune_\w+)` \| ([a-z, ]*) ?\|", page, re.MULTILINE)
+    told = {name: frozenset(labels.strip().split(", ")) - {""} for name, labels in rows}
+    service = service_of(saved(tiny_llama, tmp_path / "spam"))
+    names: set[str] = set()
+
+    async def ask(client: httpx.AsyncClient) -> None:
+        await client.post("/v1/classify", json={"texts": TEXTS})
+        await client.get("/another")
+        types = re.findall(r"^# TYPE (tailtune_\w+) ", (await client.get("/metrics")).text, re.MULTILINE)
+        names.update(name for name in types if not name.endswith("_created"))
+
+    found = after(service, ask)
+    assert set(told) == names
+    for name, labels in found:
+        family = next((each for each in told if re.fullmatch(f"{each}(_bucket|_sum|_count)?", name)), None)
+        if family is not None:
+            assert {label for label, _ in labels} - {"le"} == told[family], name

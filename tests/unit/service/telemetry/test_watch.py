@@ -21,7 +21,7 @@ async def answer(scope: Any, receive: Any, send: Any) -> None:
 
 async def ask(path: str, method: str = "GET", traceparent: bytes | None = None) -> Exchange:
     """What is remembered of one request."""
-    router = APIRouter(prefix="/v2", tags=["oip", "more"])
+    router = APIRouter(prefix="/v2", tags=["Open Inference", "more"])
     router.add_api_route("/models/{name}/infer", lambda name: name, methods=["POST"])
     app = FastAPI(docs_url=None, redoc_url=None)
     app.add_api_route("/ready", lambda: None, tags=["health"])
@@ -45,7 +45,7 @@ async def ask(path: str, method: str = "GET", traceparent: bytes | None = None) 
     ("path", "route", "protocol"),
     [
         ("/ready", "/ready", "health"),
-        ("/v2/models/spam-filter/infer", "/v2/models/{name}/infer", "oip"),
+        ("/v2/models/spam-filter/infer", "/v2/models/{name}/infer", "open-inference"),
         ("/v2/models/a/b/infer", "other", "other"),
         ("/ready/", "other", "other"),
         ("/openapi.json", "other", "other"),
