@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import uvicorn
 
 from support.classifiers import probe_bundle, reading, ruled_bundle, with_scope
 from tailtune.bundle import Bundle
 from tailtune.labels import LabelSet
 from tailtune.methods.scorers import ProbeScorer
+from tailtune.service.app import create_app
+from tailtune.service.classify import Service
+from tailtune.service.run import bind
 from tailtune.text.windows import LongRule
 
 if TYPE_CHECKING:
@@ -39,12 +45,45 @@ def many_bundle(model: Path, names: Sequence[str] | None = None) -> Bundle:
 
 def levels_bundle(model: Path) -> Bundle:
     """Return a random probe of labels that are paths."""
-    return many_bundle(model, ["food/italian", "food/thai", "travel/by train", "travel/by bus"])
+    made = many_bundle(model, ["food/italian", "food/thai", "travel/by train", "travel/by bus"])
+    return replace(made, labels=replace(made.labels, separator="/"))
 
 
 def wordy_bundle(model: Path) -> Bundle:
     """Return ``ruled_bundle`` with a scope that reads the first 16 tokens: it has a reason for everything."""
     return with_scope(reading(ruled_bundle(model), LongRule()))
+
+
+HOSTILE = ("<img src=x onerror=alert(1)>", "=1+1", "שלום")
+
+
+def hostile_bundle(model: Path) -> Bundle:
+    """Return a random probe of classes whose names are markup, a formula and from right to left."""
+    return many_bundle(model, HOSTILE)
+
+
+@contextlib.contextmanager
+def answering(make: Callable[[], Service]) -> Iterator[str]:
+    """Yield the address, without a slash, of a service that answers on loopback from a thread: with limits of its own.
+
+    Args:
+        make: Makes it, in the thread's event loop.
+    """
+    listening = bind("127.0.0.1", 0)
+    servers: list[uvicorn.Server] = []
+
+    async def run() -> None:
+        config = uvicorn.Config(create_app(make()), log_config=None, access_log=False, lifespan="on")
+        servers.append(uvicorn.Server(config))
+        await servers[0].serve(sockets=[listening])
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        servers[0].should_exit = True
+        thread.join()
 
 
 @contextlib.contextmanager

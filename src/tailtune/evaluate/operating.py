@@ -1,4 +1,4 @@
-"""What every threshold would have done to rows whose labels are known: the counts, so that any share can be made of them.
+"""What every threshold would have done to rows whose labels are known, as counts: any share can be made of them.
 
 Plain numpy, no models, no texts.
 """

@@ -15,9 +15,10 @@ Block = dict[str, Any]
 _HEADING = re.compile(r"(#{1,6}) (.*)")
 _CELL_BORDER = re.compile(r"(?<!\\)\|")
 _RULE = re.compile(r"[|:\- ]+")
-# Bold, code, and a sign that is escaped.
-_SPAN = re.compile(r"\*\*(?P<strong>.+?)(?<!\\)\*\*|(?P<ticks>`+)(?P<code>.+?)(?P=ticks)")
-_ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
+# A sign that is escaped, bold, code: in this order, so that what is escaped begins nothing.
+_SPAN = re.compile(
+    r"\\(?P<sign>[!-/:-@\[-`{-~])|\*\*(?P<strong>(?:\\.|[^\\])+?)\*\*|(?P<ticks>`+)(?P<code>.+?)(?P=ticks)"
+)
 
 
 def blocks_of(markdown: str) -> list[Block]:
@@ -75,15 +76,26 @@ def spans_of(text: str) -> list[dict[str, str]]:
     """Return the spans of one line of Markdown, entities and escapes resolved."""
     found, end = [], 0
     for match in _SPAN.finditer(text):
-        if match.start() > end:
-            found.append({"text": _plain(text[end : match.start()])})
-        kind = "strong" if match["strong"] else "code"
-        found.append({"kind": kind, "text": _plain(match["strong"]) if match["strong"] else match["code"].strip()})
+        found.append({"text": html.unescape(text[end : match.start()])})
+        if match["sign"]:
+            found.append({"text": match["sign"]})
+        elif match["strong"]:
+            inner = "".join(span["text"] for span in spans_of(match["strong"]))
+            found.append({"kind": "strong", "text": inner})
+        else:
+            found.append({"kind": "code", "text": match["code"].strip()})
         end = match.end()
-    if end < len(text):
-        found.append({"text": _plain(text[end:])})
-    return found
+    return _joined([*found, {"text": html.unescape(text[end:])}])
 
 
-def _plain(text: str) -> str:
-    return html.unescape(_ESCAPED.sub(r"\1", text))
+def _joined(spans: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The spans without empty ones, plain ones that follow each other as one."""
+    joined: list[dict[str, str]] = []
+    for span in spans:
+        if not span["text"]:
+            continue
+        if joined and "kind" not in span and "kind" not in joined[-1]:
+            joined[-1] = {"text": joined[-1]["text"] + span["text"]}
+        else:
+            joined.append(span)
+    return joined

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from tailtune import __version__
 from tailtune.label_rules import AnyRules, LabelRules
@@ -17,17 +17,17 @@ from tailtune.service.classify import Answers, Service
 from tailtune.service.refusals import Kind, Refused
 from tailtune.service.served import Served
 from tailtune.service.wire.documents import QUERIES, TEXTS, refusals
-from tailtune.service.wire.reading import BodyRoute
+from tailtune.service.wire.reading import Asked, BodyRoute
 
 
-class ClassifyRequest(BaseModel, extra="forbid"):
+class ClassifyRequest(Asked, extra="forbid"):
     """Texts to classify."""
 
     texts: Annotated[list[str], Field(min_length=1, description="One or many texts.")]
     model: Annotated[str | None, Field(description="Name of the model; default: the first one served.")] = None
     highlights: Annotated[bool, Field(description="Say which words each answer hangs on; slower.")] = False
 
-    model_config = {"json_schema_extra": {"examples": [{"texts": ["claim your prize now", "lunch at noon?"]}]}}
+    model_config = ConfigDict(json_schema_extra={"examples": [{"texts": ["claim your prize now", "lunch at noon?"]}]})
 
 
 class HighlightOut(BaseModel):
@@ -208,7 +208,7 @@ def model_info(served: Served, service: Service) -> dict[str, Any]:
 
 
 def _decides(rules: AnyRules, names: Sequence[str]) -> dict[str, Any]:
-    """The promise, and the thresholds that labels are given by; a threshold of one class alone leaves out the others."""
+    """The promise, and the thresholds that labels are given by; of one class alone where only one has one."""
     if isinstance(rules, LabelRules):
         return {"promise": None, "thresholds": dict(zip(names, rules.thresholds, strict=True))}
     promise, decision = rules.abstain, rules.decision

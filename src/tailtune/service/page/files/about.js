@@ -25,7 +25,12 @@ function show() {
   byId("report-link").href = `report?model=${encodeURIComponent(model.name)}`;
   byId("card").hidden = !about.card.length;
   byId("card-content").replaceChildren(...about.card.map(block));
-  byId("about-facts").replaceChildren(...facts(model, about));
+  showFacts();
+}
+
+/** Limits, versions and what is known of drift. */
+export function showFacts() {
+  byId("about-facts").replaceChildren(...facts(state.model, state.about));
 }
 
 function loadReport() {

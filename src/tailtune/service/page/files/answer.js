@@ -85,9 +85,10 @@ function bar(label, share, given, model) {
     tick.style.insetInlineStart = `${100 * threshold}%`;
     track.append(tick);
   }
-  const needs = threshold === undefined ? "" : threshold > 1 ? ", never given" : `, given from ${percent(threshold)}`;
+  const needs = threshold <= 1 ? `, given from ${percent(threshold)}` : "";
   return el("li", { class: given ? "given" : null },
-    el("span", { class: "name" }, foreign(label), given ? el("span", { class: "sign" }, " ✓", el("span", { class: "spoken" }, " (given)")) : null),
+    el("span", { class: "name" }, foreign(label), given ? el("span", { class: "sign" }, " ✓", el("span", { class: "spoken" }, " (given)")) : null,
+      threshold > 1 ? el("small", {}, " never given") : null),
     track,
     el("span", { class: "number" }, percent(share), needs ? el("span", { class: "spoken" }, needs) : null));
 }

@@ -5,7 +5,7 @@ const AT_ONCE = 2;
 const PIECE = 64;
 const BUSY = new Set([429, 503]);
 // Times in a row that a busy service, or a lost one, is asked again.
-const PATIENCE = 40, LOST = 4;
+const PATIENCE = 40, LOST = 3;
 
 export class ServiceError extends Error {
   constructor(message, { status = 0, kind = "", requestId = "", retryAfter = null } = {}) {
@@ -113,7 +113,7 @@ async function patiently(work, { signal, waiting, alone }) {
         BUSY.has(error.status) && !(error.kind === "timeout" && !alone) ? (busy += 1) < PATIENCE
           : error.status === 0 && (lost += 1) < LOST);
       if (!again || (error.kind === "timeout" && busy > 2)) throw error;
-      const seconds = Math.max(error.retryAfter ?? 2 ** lost, 0.1);
+      const seconds = Math.max(error.retryAfter ?? 2 ** (lost - 2), 0.1);
       waiting(seconds);
       await pause(seconds * (1 + Math.random() / 4), signal);
     }

@@ -139,10 +139,14 @@ function widened(records, reader) {
   return kept;
 }
 
-/** Whether the first record of a delimited file names the columns: no label, no number and no long text among them. */
+/**
+ * Whether the first record of a delimited file names the columns: no label, no number and no long text among them. Some
+ * may have no name, such as the row numbers that a data frame writes.
+ */
 export function looksNamed(records, labels) {
   const first = records[0] ?? [], known = new Set(labels);
-  return first.every((cell) => cell.trim() && cell.length < 40 && !known.has(cell) && !/^[\d.,+-]+$/.test(cell));
+  return first.some((cell) => cell.trim()) &&
+    first.every((cell) => cell.length < 40 && !known.has(cell) && !/^[\d.,+-]+$/.test(cell));
 }
 
 /** The place of the column that holds the texts: by its name, else the one with the longest cells. */
