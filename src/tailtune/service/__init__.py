@@ -13,6 +13,7 @@
     measuring    how many tokens texts are, long ones beside the event loop
     batcher      waiting texts become packed batches
     served       a bundle in service: verified, tried on its golden texts
+    reload       a new version takes the place of the old one
     refusals     why a request gets no answer
     faults       what the log says of an error: never values
     limits       how much a request, and the service, may hold
