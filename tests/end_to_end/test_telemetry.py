@@ -30,8 +30,10 @@ def test_log_metrics_and_traces_agree(tiny_llama: Path, tmp_path: Path) -> None:
             assert httpx.post(f"{server.url}/v1/classify", json={"texts": []}).status_code == 422
             metrics = httpx.get(f"{server.url}/metrics").text
     lines = [json.loads(line) for line in server.log.read_text().splitlines()]
-    assert [line["event"] for line in lines] == ["loaded", "start", "request", "request", "request", "stop"]
+    # The last request may be written down after the service was told to stop.
+    assert [line["event"] for line in lines if line["event"] != "request"] == ["loaded", "start", "drain", "stop"]
     loaded, start, request, refused, *_, stop = lines
+    assert len(lines) == 7
     assert stop["code"] == 0
     assert start["url"] == server.url
     assert request["request_id"] == "order-7"
@@ -72,10 +74,10 @@ def test_other_styles(tiny_llama: Path, tmp_path: Path, style: str) -> None:
     with serving(bundle, "--log", style, log=tmp_path / "log") as server:
         assert httpx.post(f"{server.url}/v1/classify", json={"texts": ["lunch?"]}).status_code == 200
     said = server.log.read_text().splitlines()
-    assert said[-3 if style == "text" else 0].endswith(f"serving spam-filter at {server.url}")
+    assert any(line.endswith(f"serving spam-filter at {server.url}") for line in said)
     requests = [line for line in said if re.search(r"method=POST route=/v1/classify status=200 .*texts=1", line)]
     assert len(requests) == (1 if style == "text" else 0)
-    assert len(said) == (4 if style == "text" else 1)
+    assert len(said) == (5 if style == "text" else 1)
 
 
 def test_texts_where_asked_for_and_a_collector_that_is_not_there(tiny_llama: Path, tmp_path: Path) -> None:

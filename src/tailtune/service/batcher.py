@@ -97,12 +97,13 @@ class Batcher:
             long it is.
 
     Attributes:
+        workers: As given.
         tokens: Inside now.
         seen: Called with each batch that was computed.
     """
 
     def __init__(self, *, workers: int, batch_tokens: int, waiting_tokens: int) -> None:
-        self._workers, self._batch_tokens, self._waiting_tokens = workers, batch_tokens, waiting_tokens
+        self.workers, self._batch_tokens, self._waiting_tokens = workers, batch_tokens, waiting_tokens
         self._queue: deque[_Piece] = deque()
         self._some = asyncio.Event()
         self._free = asyncio.Semaphore(workers)
@@ -123,7 +124,7 @@ class Batcher:
     async def warm(self, predictor: Predictor, texts: Sequence[str]) -> None:
         """Compute ``texts`` once in every thread: the first products of a thread take many times as long as others."""
         loop = asyncio.get_running_loop()
-        each = [loop.run_in_executor(self._threads, predictor.predict, texts) for _ in range(self._workers)]
+        each = [loop.run_in_executor(self._threads, predictor.predict, texts) for _ in range(self.workers)]
         await asyncio.gather(*each)
 
     async def stop(self) -> None:
@@ -242,7 +243,7 @@ class Batcher:
 
         Where several workers are free they share what waits.
         """
-        free = max(1, self._workers - len(self._computing))
+        free = max(1, self.workers - len(self._computing))
         left = min(self._batch_tokens, math.ceil(sum(piece.tokens for piece in self._queue) / free))
         batch: list[_Piece] = []
         for piece in self._taken(len(self._queue)):
@@ -274,7 +275,7 @@ class Batcher:
         if any(isinstance(answer, _Gone) for answer in answers):
             return  # not computed to its end: no measure of anything
         tokens, seconds = sum(piece.tokens for piece in batch), now - started
-        rate = tokens / max(seconds, 1e-6) * self._workers
+        rate = tokens / max(seconds, 1e-6) * self.workers
         self._rate = rate if self._rate is None else (1 - _NEWEST) * self._rate + _NEWEST * rate
         texts = sum(len(piece.texts) for piece in batch)
         for see in self.seen:

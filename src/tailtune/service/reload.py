@@ -40,7 +40,7 @@ class Reloader:
     def __init__(self, service: Service, load: Callable[[str, Path], Served], *, every: float | None = None) -> None:
         self._service, self._load, self._every = service, load, every
         self._asked = asyncio.Event()
-        self._states = {name: state_of(served.path) for name, served in service.models.items()}
+        self._states = {name: _state(served.path) for name, served in service.models.items()}
         self.seen: list[Callable[[Reload], None]] = []
         self.first: list[Callable[[], None]] = []
 
@@ -121,8 +121,8 @@ def _said(names: tuple[str, ...]) -> str:
 
 
 def _state(path: Path) -> frozenset[tuple[str, int, int]] | None:
-    """Of the files now; None while they are being replaced under our hands."""
+    """Of the files now; None while there are none, or they are being replaced."""
     try:
-        return state_of(path) or None
-    except OSError:
+        return state_of(path)
+    except (BundleError, OSError):
         return None

@@ -123,8 +123,13 @@ def digest_at(path: Path) -> str:
 
 
 def state_of(path: Path) -> frozenset[tuple[str, int, int]]:
-    """Return name, size and time of the files that ``path`` leads to; none where it leads nowhere."""
-    found = ((file, file.stat()) for file in path.resolve().rglob("*") if file.is_file())
+    """Return name, size and time of the files of the bundle that ``path`` leads to.
+
+    Raises:
+        BundleError: If it leads to none.
+        OSError: If they are being replaced meanwhile.
+    """
+    found = ((file, file.stat()) for file in find_bundle(path).resolve().rglob("*") if file.is_file())
     return frozenset((str(file), status.st_size, status.st_mtime_ns) for file, status in found)
 
 

@@ -132,7 +132,7 @@ def poisoned(texts: Sequence[str]) -> None:
         raise MemoryError
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(8))
 def test_whoever_stays_gets_its_own_answers(tiny_llama: Path, seed: int) -> None:
     """Random requests to two classifiers, some cancelled at random moments, some with a text that fails."""
     draw = random.Random(seed)

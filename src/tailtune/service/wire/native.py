@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from tailtune import __version__
 from tailtune.label_rules import AnyRules, LabelRules
@@ -17,17 +17,17 @@ from tailtune.service.classify import Answers, Service
 from tailtune.service.refusals import Kind, Refused
 from tailtune.service.served import Served
 from tailtune.service.wire.documents import QUERIES, TEXTS, refusals
-from tailtune.service.wire.reading import BodyRoute
+from tailtune.service.wire.reading import Asked, BodyRoute
 
 
-class ClassifyRequest(BaseModel, extra="forbid"):
+class ClassifyRequest(Asked, extra="forbid"):
     """Texts to classify."""
 
     texts: Annotated[list[str], Field(min_length=1, description="One or many texts.")]
     model: Annotated[str | None, Field(description="Name of the model; default: the first one served.")] = None
     highlights: Annotated[bool, Field(description="Say which words each answer hangs on; slower.")] = False
 
-    model_config = {"json_schema_extra": {"examples": [{"texts": ["claim your prize now", "lunch at noon?"]}]}}
+    model_config = ConfigDict(json_schema_extra={"examples": [{"texts": ["claim your prize now", "lunch at noon?"]}]})
 
 
 class HighlightOut(BaseModel):
