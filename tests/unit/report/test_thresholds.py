@@ -27,7 +27,7 @@ def test_counts_are_those_of_the_rows() -> None:
         (line,) = threshold_lines(found, "spam", least)
         assert line.startswith("on 8 test rows: precision ")
         assert f"({true} of 3;" in line.partition("recall")[2]
-        assert f"{10_000 * false / 8:,.0f} of 10,000 texts called spam wrongly" in line
+        assert f"{10_000 * false / 8:,.0f} of 10,000 such texts called spam wrongly" in line
         precision = f"({true} of {true + false};" if true + false else "precision -,"
         assert precision in line
 
