@@ -79,7 +79,7 @@ def test_a_threshold(tiny_llama: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 def test_what_cannot_be_shown_or_read_is_said(tiny_llama: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A bundle of its own has neither report nor card; NUL and half characters are no text; the sitting goes on."""
-    sitting(probe_bundle(tiny_llama), ":report", ":card", "a\0b", "a\udc80b", "lunch", ":quit", "never read")
+    sitting(probe_bundle(tiny_llama), ":report", ":card", "a\0b", "a\udc80b", ":p lunch", ":quit", "never read")
     shown = capsys.readouterr()
     assert [line for line in shown.err.splitlines() if line.startswith("error: ")] == [
         "error: the bundle holds no metrics of its run",
