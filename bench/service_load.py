@@ -259,8 +259,13 @@ def _request(plan: Plan, text: str) -> bytes:
         ("/v1/classify", {"texts": [text]}) if plan.protocol == "tailtune" else ("/classify", {"text": text})
     )
     body = json.dumps(content).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+    head = [
+        f"POST {path} HTTP/1.1",
+        "Host: 127.0.0.1",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    ]
+    return "\r\n".join([*head, "", ""]).encode() + body
 
 
 def main(arguments: Sequence[str]) -> None:

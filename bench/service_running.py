@@ -42,6 +42,11 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
+def unlimited() -> dict[str, str]:
+    """Return this environment without limits on threads, which were set for other work."""
+    return {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+
+
 @contextlib.contextmanager
 def running(command: Sequence[str], port: int, first: Mapping[str, Any], **env: str) -> Iterator[Running]:
     """Yield a service once it answers; it is told to stop at the end.
@@ -53,7 +58,7 @@ def running(command: Sequence[str], port: int, first: Mapping[str, Any], **env: 
         env: Further environment variables.
     """
     started = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | env)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=unlimited() | env)
     try:
         while True:
             with contextlib.suppress(httpx.TransportError):

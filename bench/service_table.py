@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 Found = Mapping[str, Any]
@@ -63,8 +64,8 @@ def _wanted(found: Found) -> str:
     if part := found.get("stop"):
         rows.append(("SIGTERM: accepted requests lost", "0", *_none(part["accepted_lost"]), "{:,}"))
     if part := found.get("kill"):
-        more = part["again_seconds"] - part["first_start_seconds"]
-        rows.append(("SIGKILL: start again less a first start, s", "about 0", more, more < 1, "{:+.2f}"))
+        more = median(part["again_seconds"]) - median(part["first_start_seconds"])
+        rows.append(("SIGKILL: start again less a start before, s", "about 0", more, more < 1, "{:+.2f}"))
     lines = [f"| {name} | {want} | {form.format(got)} | {_yes(met)} |" for name, want, got, met, form in rows]
     return "\n".join(["|  | wanted | measured | met |", "| :-- | --: | --: | --: |", *lines]) if rows else ""
 
@@ -136,10 +137,14 @@ def _ends(found: Found) -> str:
         )
     if part := found.get("kill"):
         said.append(
-            f"First answer {part['first_start_seconds']:.1f} s after a first start, "
-            f"{part['again_seconds']:.1f} s after a start that follows SIGKILL under load."
+            f"First answer {_seconds(part['first_start_seconds'])} after a start, "
+            f"{_seconds(part['again_seconds'])} after a start that follows SIGKILL under load."
         )
     return " ".join(said)
+
+
+def _seconds(values: Sequence[float]) -> str:
+    return f"{median(values):.1f} s ({min(values):.1f} to {max(values):.1f})"
 
 
 def _outcomes(counts: Found) -> str:

@@ -60,7 +60,7 @@ def test_schemathesis(server: Process, bundle: Path, tmp_path: Path) -> None:
     config = tmp_path / "schemathesis.toml"
     config.write_text(CONFIG.format(version=read_bundle(bundle).digest[:12]), encoding="utf-8")
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", config, "run", f"{server.url}/openapi.json"]
-    how = ["--phases", "examples,coverage,fuzzing", "--checks", "all", "--max-examples", 15]
+    how = ["--phases", "examples,coverage,fuzzing", "--checks", "all", "--max-examples", 8]
     how += ["--generation-deterministic", "--no-color"]
     found = subprocess.run(
         [str(part) for part in (*command, *how)],

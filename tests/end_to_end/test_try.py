@@ -63,8 +63,9 @@ class Sitting:
         command = [sys.executable, "-m", "tailtune.cli", "try", *map(str, arguments)]
         self._master, slave = pty.openpty()
         variables = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **env}
-        streams = {"stdin": slave, "stdout": slave, "stderr": slave}
-        self.process = subprocess.Popen(command, **streams, env=variables, start_new_session=True)
+        self.process = subprocess.Popen(
+            command, stdin=slave, stdout=slave, stderr=slave, env=variables, start_new_session=True
+        )
         os.close(slave)
         self.raw = b""
         self._told = 0

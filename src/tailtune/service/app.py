@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from tailtune import __version__
 from tailtune.service.access import Access
@@ -31,6 +32,8 @@ from tailtune.service.wire.reading import refusal_of
 VIEWS = (tei, vllm, oip, sagemaker, native)
 _TITLE = "Tailtune"
 _SUMMARY = "The probability of each category for a text."
+# What may be asked of a path; HEAD is GET.
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # What is said of requests that no route takes.
 _NO_ROUTE = {404: "no such path", 405: "this path does not take that method"}
 
@@ -166,7 +169,16 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
     answer = _answer(request, Refused(kinds.get(error.status_code, "invalid"), message))
     answer.status_code = error.status_code
     answer.headers.update(error.headers or {})
+    if error.status_code == STATUS["method"]:
+        answer.headers["Allow"] = ", ".join(_allowed(request))
     return answer
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that some route takes at the path of ``request``; the framework names those of the first alone."""
+    scopes = {method: {**request.scope, "method": method} for method in _METHODS}
+    routes = request.app.routes
+    return [name for name, scope in scopes.items() if any(route.matches(scope)[0] is Match.FULL for route in routes)]
 
 
 async def _on_error(request: Request, error: Exception) -> JSONResponse:

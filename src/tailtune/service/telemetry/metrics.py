@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
@@ -25,6 +25,8 @@ from tailtune.service.telemetry.watch import Exchange
 from tailtune.service.wire import native
 from tailtune.service.wire.documents import QUERIES, refusals
 
+_OPEN_METRICS = "application/openmetrics-text"
+_TEXT = {"schema": {"type": "string"}}
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _TOKENS = (8, 16, 32, 64, 128, 256, 512, 1_024, 2_048, 4_096, 8_192)
 _CHARACTERS = (20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
@@ -89,14 +91,12 @@ class Metrics:
 def router(metrics: Metrics) -> APIRouter:
     """Return the route /metrics."""
     routes = APIRouter(tags=["Metrics"])
-    schema = {"schema": {"type": "string"}}
-    formats = {"text/plain": schema, "application/openmetrics-text": schema}
 
     @routes.get(
         "/metrics",
-        response_class=Response,
-        response_description="All metrics.",
-        responses={200: {"content": formats}, **refusals(native.shape, native.ErrorResponse, QUERIES)},
+        response_class=PlainTextResponse,
+        response_description="All metrics; OpenMetrics to whoever accepts it.",
+        responses=refusals(native.shape, native.ErrorResponse, QUERIES) | {200: {"content": {_OPEN_METRICS: _TEXT}}},
     )
     async def page(request: Request) -> Response:
         """Give all metrics, in the format of Prometheus or OpenMetrics."""

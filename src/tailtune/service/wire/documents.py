@@ -91,10 +91,15 @@ def document(
 
 def _add_examples(response: dict[str, Any], shape: Shape) -> None:
     """Show a refusal for each reason; here, as the framework leaves out what is null."""
-    for kind in response.pop(_KINDS, ()):
+    if (kinds := response.pop(_KINDS, None)) is None:
+        return
+    # Whatever the route answers otherwise, the type that the framework writes the schema under: refusals are JSON.
+    (content,) = response["content"].values()
+    response["content"] = {"application/json": content}
+    examples = content.setdefault("examples", {})
+    for kind in kinds:
         error_id = "5d41402abc4b2a76" if kind == "internal" else None
         _, body = shape(Refused(kind, _SAYS[kind], error_id=error_id), _REQUEST_ID)
-        examples = response["content"]["application/json"].setdefault("examples", {})
         examples[kind] = {"summary": _SAYS[kind], "value": body}
 
 

@@ -89,6 +89,8 @@ def test_paths_and_methods(talk: Talk) -> None:
         ("POST", "/predictor"),
     ]
     tei, vllm, oip, own, other = (answer.json() for answer in talk.asked(*((*ask, {}) for ask in asks)))
+    (shared,) = talk.asked(("PUT", "/", {}))
+    assert (shared.status_code, shared.headers["allow"]) == (405, "GET, POST")
     assert tei == {"error": "this path does not take that method", "error_type": "Validation"}
     assert vllm["error"]["code"] == 405
     assert oip == {"error": "no such path"}
