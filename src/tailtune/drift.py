@@ -32,6 +32,8 @@ Reading = Literal["stable", "shifting", "drifted"]
 MOST_BINS = 10
 # Validation rows of a bin: with fewer the noise of the reference alone would fill the range that means something.
 LEAST_ROWS = 20
+# Of two bins with 20 rows each the noise is 0.28 whatever is compared with them; of three 0.24.
+LEAST_REFERENCE = 3 * LEAST_ROWS
 SHIFTING, DRIFTED = 0.1, 0.25
 # One in a thousand samples of an unmoved population lies beyond this many standard deviations.
 _DEVIATIONS = 3.0902
@@ -149,8 +151,8 @@ class Reference:
 
     @classmethod
     def of(cls, answers: Answered) -> Self | None:
-        """Return the spread of ``answers``; None where they are too few for two bins."""
-        if len(answers.lengths) < 2 * LEAST_ROWS:
+        """Return the spread of ``answers``; None where they are too few for anything ever to be said."""
+        if len(answers.lengths) < LEAST_REFERENCE:
             return None
         return cls(
             scores={name: Bins.of(answers.scores[:, at]) for at, name in enumerate(answers.names)},
@@ -171,24 +173,30 @@ class Reference:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
+    def from_json(cls, value: Mapping[str, Any], names: Sequence[str]) -> Self:
         """Return what ``as_json`` gave.
 
+        Args:
+            value: Of metrics.json.
+            names: Labels of the classifier.
+
         Raises:
-            BundleError: If ``value`` cannot be that.
+            BundleError: If ``value`` cannot be that, or is of other labels.
         """
         try:
-            return cls._read(value)
+            return cls._read(value, names)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BundleError(f"metrics.json: drift: cannot be read: {error}") from error
 
     @classmethod
-    def _read(cls, value: Mapping[str, Any]) -> Self:
+    def _read(cls, value: Mapping[str, Any], names: Sequence[str]) -> Self:
+        if set(value["scores"]) != set(names):
+            raise ValueError(f"of {len(value['scores'])} labels that are not those of the classifier")
         return cls(
-            scores={name: Bins.from_json(bins) for name, bins in value["scores"].items()},
+            scores={name: Bins.from_json(value["scores"][name]) for name in names},
             confidence=Bins.from_json(value["confidence"]),
             lengths=Bins.from_json(value["lengths"]),
-            labels={label: int(value["labels"].get(label, 0)) for label in (*value["scores"], NO_LABEL)},
+            labels={label: int(value["labels"].get(label, 0)) for label in (*names, NO_LABEL)},
             rows=int(value["rows"]),
         )
 

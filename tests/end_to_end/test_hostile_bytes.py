@@ -36,7 +36,7 @@ def server(served: Process) -> Iterator[Process]:
     yield served
     assert status(exchange(served.port, classify("lunch at noon?"))) == 200
     assert "Traceback" not in served.log.read_text()
-    assert "error" not in served.log.read_text().lower()
+    assert '"level": "error"' not in served.log.read_text()
 
 
 def posts(server: Process) -> list[str]:
@@ -231,7 +231,7 @@ def test_slow_clients(server: Process) -> None:
         return lambda: exchange(server.port, before, *[each] * 40, pause=SECONDS / 20)
 
     clients: dict[str, tuple[Callable[[], bytes], set[int | None]]] = {
-        "nothing": (lambda: exchange(server.port), {408}),
+        "nothing": (lambda: exchange(server.port), {None}),
         "a beginning": (lambda: exchange(server.port, b"GET /"), {408}),
         "a path": (trickled(b"GET /", b"a"), {408}),
         "headers": (trickled(b"GET / HTTP/1.1\r\n", b"X: 1\r\n"), {408}),

@@ -52,7 +52,7 @@ def test_an_old_bundle_answers_as_it_did(name: str) -> None:
     """Verified against its hashes, loaded, and its golden texts scored again."""
     predictor = Predictor.load(FOLDER / name)
     assert predictor.labels == LABELS.names
-    assert len(predictor.bundle.golden) == 3
+    assert len(predictor.bundle.golden) >= 3
     predictor.check_golden()
 
 

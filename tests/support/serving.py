@@ -45,30 +45,58 @@ def service_of(*paths: Path, limits: Limits | None = None, workers: int = 2) -> 
 async def client_of(service: Service, access: Access | None = None) -> AsyncIterator[httpx.AsyncClient]:
     """Yield a client that speaks to the application in this process."""
     app = create_app(service, access=access)
-    service.batcher.start()
+    await service.start()
     try:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
             yield client
     finally:
-        await service.batcher.stop()
+        await service.stop()
 
 
 Ask = tuple[str, str, dict[str, Any]]
 
 
+class Talk:
+    """A client of the application in this process, for tests that are no coroutines.
+
+    Args:
+        service: Answers.
+        runner: Of the loop that the application lives in.
+        client: From ``client_of``.
+
+    Attributes:
+        service: As given.
+    """
+
+    def __init__(self, service: Service, runner: asyncio.Runner, client: httpx.AsyncClient) -> None:
+        self.service = service
+        self._runner, self._client = runner, client
+
+    def asked(self, *requests: Ask) -> list[httpx.Response]:
+        """Return the answers to requests, each a method, a path and what httpx takes besides, one after the other."""
+        return [self._runner.run(self._client.request(method, path, **how)) for method, path, how in requests]
+
+    def posted(self, path: str, *values: object) -> list[httpx.Response]:
+        """Return the answers to JSON values, posted one after the other."""
+        return self.asked(*(("POST", path, {"json": value}) for value in values))
+
+
+@contextlib.contextmanager
+def talking(service: Service, access: Access | None = None) -> Iterator[Talk]:
+    """Yield a client of ``service``, for whom ``access`` says who may ask."""
+    with asyncio.Runner() as runner:
+        held = client_of(service, access)
+        client = runner.run(held.__aenter__())
+        try:
+            yield Talk(service, runner, client)
+        finally:
+            runner.run(held.__aexit__(None, None, None))
+
+
 def asked(service: Service, *requests: Ask, access: Access | None = None) -> list[httpx.Response]:
-    """Return the answers to requests, each a method, a path and what httpx takes besides, asked one after the other."""
-
-    async def ask() -> list[httpx.Response]:
-        async with client_of(service, access) as client:
-            return [await client.request(method, path, **how) for method, path, how in requests]
-
-    return asyncio.run(ask())
-
-
-def posted(service: Service, path: str, *values: object) -> list[httpx.Response]:
-    """Return the answers to JSON values, posted one after the other."""
-    return asked(service, *(("POST", path, {"json": value}) for value in values))
+    """Return the answers of ``service``, which is started for them; see ``Talk.asked``."""
+    with talking(service, access) as talk:
+        return talk.asked(*requests)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from support.classifiers import (
     probe_bundle,
     reading,
     ruled_bundle,
+    several_bundle,
     tail_bundle,
     windows_bundle,
     words_bundle,
@@ -31,6 +32,7 @@ from tailtune.errors import BundleError, SetupError
 from tailtune.methods.scorers import Pooling, ProbeScorer, TailScorer
 from tailtune.models.int8 import Precision, to_int8
 from tailtune.predict import GOLDEN_TEXTS, Predictor
+from tailtune.rules import Rules, Scaling
 from tailtune.storage import canonical_json, sha256_bytes
 from tailtune.template import Template
 from tailtune.text.tokenizer import Tokenizer
@@ -59,7 +61,10 @@ def test_a_reloaded_classifier_answers_the_same(made: Predictor, saved: Path) ->
     loaded = Predictor.load(saved)
     assert loaded.labels == LABELS.names
     np.testing.assert_allclose(loaded.predict_proba(TEXTS), made.predict_proba(TEXTS), atol=1e-6)
-    assert [text for text, _ in loaded.bundle.golden] == list(GOLDEN_TEXTS)
+    texts = [text for text, _ in loaded.bundle.golden]
+    assert texts[: len(GOLDEN_TEXTS)] == list(GOLDEN_TEXTS)
+    in_windows = loaded.bundle.tokenizer.long.kind == "windows"
+    assert (max(each.windows for each in loaded.predict(texts)) > 1) == in_windows
     loaded.check_golden()
 
 
@@ -278,11 +283,59 @@ def test_a_classifier_that_answers_differently_is_not_saved(
     made: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reloaded bundle is compared before it gets its name; on a difference nothing is left."""
-    rows = made.predict_proba(GOLDEN_TEXTS)
-    monkeypatch.setattr(made, "predict_proba", lambda texts: rows[:, ::-1])
+    answer = made.predict_proba
+    monkeypatch.setattr(made, "predict_proba", lambda texts: answer(texts)[:, ::-1])
     with pytest.raises(BundleError, match="answers differently"):
         made.save(tmp_path / "spam")
     assert not list(tmp_path.iterdir())
+
+
+def moved(bundle: Bundle, share: float) -> Predictor:
+    """Return the classifier of ``bundle``, its golden probabilities moved by ``share`` towards the first label."""
+    rows = Predictor(bundle).predict_proba(GOLDEN_TEXTS)
+    rows = rows + share * (np.eye(rows.shape[1])[0] - rows)
+    golden = tuple((text, tuple(row)) for text, row in zip(GOLDEN_TEXTS, rows.tolist(), strict=True))
+    return Predictor(replace(bundle, golden=golden))
+
+
+@pytest.mark.parametrize(
+    ("make", "near", "far"), [(probe_bundle, 5e-4, 0.01), (int8_bundle, 0.01, 0.2), (several_bundle, 5e-4, 0.05)]
+)
+def test_another_machine_may_answer_a_little_otherwise(
+    make: Callable[[Path], Bundle], near: float, far: float, tiny_llama: Path
+) -> None:
+    """What sums in another order, and int8 values on a border, can do is let pass elsewhere, and never here."""
+    bundle = make(tiny_llama)
+    moved(bundle, near).check_golden(elsewhere=True)
+    with pytest.raises(BundleError, match="answers differently"):
+        moved(bundle, near).check_golden()
+    with pytest.raises(BundleError, match="answers differently"):
+        moved(bundle, far).check_golden(elsewhere=True)
+    with pytest.raises(BundleError, match="answers differently"):
+        moved(bundle, float("nan")).check_golden(elsewhere=True)
+
+
+def test_steep_rules_make_more_of_a_little(tiny_llama: Path) -> None:
+    """Calibration that multiplies differences multiplies those of another machine too."""
+    bundle = probe_bundle(tiny_llama)
+    steep = replace(bundle, rules=Rules(steps=(Scaling(scale=(9.0, 9.0, 9.0), shift=(0.0, 0.0, 0.0)),)))
+    with pytest.raises(BundleError, match="answers differently"):
+        moved(bundle, 3e-3).check_golden(elsewhere=True)
+    plain = Predictor(bundle).predict_proba(GOLDEN_TEXTS)
+    near = steep.rules.apply(plain + 9e-4 * (np.eye(3)[0] - plain))
+    assert np.abs(near - steep.rules.apply(plain)).max() > 1e-3
+    golden = tuple((text, tuple(row)) for text, row in zip(GOLDEN_TEXTS, near.tolist(), strict=True))
+    Predictor(replace(steep, golden=golden)).check_golden(elsewhere=True)
+
+
+def test_windows_are_tried_with_a_text_of_several(tiny_llama: Path, tmp_path: Path) -> None:
+    """However much a window holds, one golden text is read in more than one."""
+    bundle = reading(probe_bundle(tiny_llama), LongRule(kind="windows"), max_tokens=64)
+    Predictor(bundle).save(tmp_path / "spam")
+    loaded = Predictor.load(tmp_path / "spam")
+    texts = [text for text, _ in loaded.bundle.golden]
+    assert len(texts) == len(GOLDEN_TEXTS) + 1
+    assert loaded.predict(texts)[-1].windows == 2
 
 
 def test_nothing_is_overwritten(made: Predictor, saved: Path) -> None:

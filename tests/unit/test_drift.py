@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 
@@ -11,6 +12,7 @@ from scipy.stats import chi2
 
 from tailtune.drift import NO_LABEL, Answered, Bins, Counts, Reference, count_in, noise, psi, read, shares
 from tailtune.errors import BundleError
+from tailtune.storage import canonical_json
 
 NAMES = ("ham", "spam")
 
@@ -180,8 +182,11 @@ def test_saved_and_read() -> None:
     reference = Reference.of(drawn(np.random.default_rng(7), 90))
     assert reference is not None
     saved = reference.as_json()
-    assert Reference.from_json(saved).as_json() == saved
-    assert Reference.of(answered([0.1, 0.7] * 19)) is None
+    assert Reference.from_json(saved, NAMES).as_json() == saved
+    assert Reference.from_json(json.loads(canonical_json(saved)), NAMES).as_json() == saved
+    assert Reference.of(answered([0.1, 0.7] * 29)) is None
     for wrong in ({**saved, "scores": None}, {**saved, "confidence": {"edges": [1, 2], "rows": [3]}}, {}):
         with pytest.raises(BundleError, match=r"metrics\.json: drift"):
-            Reference.from_json(wrong)
+            Reference.from_json(wrong, NAMES)
+    with pytest.raises(BundleError, match="not those of the classifier"):
+        Reference.from_json(saved, ("ham", "other"))

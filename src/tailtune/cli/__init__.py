@@ -35,6 +35,7 @@ from tailtune.cli import data as data
 from tailtune.cli import evaluate as evaluate
 from tailtune.cli import import_ as import_
 from tailtune.cli import inspect as inspect
+from tailtune.cli import try_ as try_
 from tailtune.cli.screen import show_error
 from tailtune.errors import ConfigError, SetupError, TailtuneError, setup_error
 
@@ -69,6 +70,7 @@ def _common(
 train.register(app)
 sweep.register(app)
 predict.register(app)
+try_.register(app)
 serve.register(app)
 zero_shot.register(app)
 evaluate.register(app)

@@ -83,11 +83,11 @@ def _predict(
     asked = Asked(reject=reject, sure=sure, explain=explain)
     chunks = partial(chunks_of, texts or [], file, text_column)
     with Screen(quiet=quiet) as screen:
-        if out is not None:
-            _to_file(chunks, classifier, out, screen, asked, resume=resume)
-        else:
-            from tailtune.predict import Predictor
+        from tailtune.predict import Predictor
 
+        if out is not None:
+            to_file(chunks, partial(Predictor.load, classifier), out, screen, asked, resume=resume)
+        else:
             answer(chunks, Predictor.load(classifier), screen, asked, as_json=as_json)
 
 
@@ -157,21 +157,36 @@ def answer(
         done += len(chunk)
 
 
-def _to_file(
+def to_file(
     chunks: Chunks,
-    classifier: str,
+    load: Callable[[], Predictor],
     out: Path,
     screen: Screen,
     asked: Asked,
     *,
-    resume: bool,
+    resume: bool = False,
+    see: Callable[[Prediction], None] | None = None,
 ) -> None:
-    """Write the answers chunk by chunk: memory does not grow with the input, and a kill loses one chunk."""
+    """Write the answers chunk by chunk: memory does not grow with the input, and a kill loses one chunk.
+
+    Args:
+        chunks: The texts as the classifier's template makes them.
+        load: Returns the classifier, once it is known that ``out`` can be written.
+        out: Absent; JSON lines.
+        screen: Shows notes and progress.
+        asked: What every answer shall say besides.
+        resume: Go on with what an interrupted call left.
+        see: Called with each answer that is computed.
+
+    Raises:
+        ConfigError: If ``out`` is there, or is being written.
+        DataError: If the texts cannot be read, or what is gone on with belongs to others.
+        BundleError: If something is asked for that the classifier cannot tell.
+    """
     from tailtune.cli.answers import Answers
-    from tailtune.predict import Predictor
 
     with Answers(out, resume=resume) as answers:
-        predictor = Predictor.load(classifier)
+        predictor = load()
         asked.require(predictor)
         _say_pads(predictor, screen)
         started, done, computed = time.monotonic(), 0, 0
@@ -184,8 +199,11 @@ def _to_file(
                 continue
             if answers.kept and not computed:
                 screen.say(f"{answers.kept:,} answers kept; going on at line {chunk[len(held)].line:,}")
-            found = _answered(predictor, chunk, asked)
+            found = list(_answered(predictor, chunk, asked))
             answers.write([_json_line(*each, sure=asked.sure) for each in found])
+            if see is not None:
+                for _, prediction, _ in found:
+                    see(prediction)
             computed += len(chunk)
             screen.progress("predicting", done, 0, "texts")
         answers.publish()

@@ -18,7 +18,7 @@ from tailtune.settings import parse_seconds
 from tailtune.storage import parse_bytes
 
 _PREFIX = "TAILTUNE_SERVE_"
-_WHERE, _WHO, _LIMITS = "Where and what", "Who may ask", "Limits"
+_WHERE, _WHO, _LIMITS, _LIFE = "Where and what", "Who may ask", "Limits", "Start, new versions and end"
 _DEFAULT = Limits()
 
 
@@ -49,7 +49,8 @@ class ServeOptions:
     port: Annotated[int, _option(_WHERE, "0 for any that is free.", min=0, max=65535)] = 8000
     device: Annotated[str, _option(_WHERE, "Where to compute.", "auto|cpu|cuda|mps")] = "auto"
     workers: Annotated[
-        int | None, _option(_WHERE, "Batches computed at once, one thread each; default: one per core.", min=1)
+        int | None,
+        _option(_WHERE, "Batches computed at once, one thread each; default: one per core, one on a GPU.", min=1),
     ] = None
     log: Annotated[
         str | None, _option(_WHERE, "Lines on stderr; default: text on a terminal, else json.", "json|text|off")
@@ -74,19 +75,57 @@ class ServeOptions:
     characters: Annotated[int, _count("Of one text.")] = _DEFAULT.characters
     tokens: Annotated[int, _count("That the classifier reads for one request.")] = _DEFAULT.tokens
     requests: Annotated[int, _count("Inside at once; further ones are told to come back.")] = _DEFAULT.requests
-    waiting_tokens: Annotated[int, _count("Inside at once, waiting or being read.")] = _DEFAULT.waiting_tokens
-    batch_tokens: Annotated[int, _count("Read together by one worker.")] = _DEFAULT.batch_tokens
+    waiting_tokens: Annotated[
+        int | None, _count("Inside at once, waiting or being read; default 16384, and 262144 where a GPU computes.")
+    ] = None
+    batch_tokens: Annotated[
+        int | None, _count("Read together by one worker; default 1024, and 16384 where a GPU computes.")
+    ] = None
     seconds: Annotated[str, _option(_LIMITS, "Until a request has its answer.", "TIME")] = "30s"
 
-    def limits(self) -> Limits:
+    self_test: Annotated[
+        bool, _switch(_LIFE, "--self-test", "Verify what would be served, try it on its golden texts, and leave.")
+    ] = False
+    watch: Annotated[
+        str | None,
+        _option(_LIFE, "Look so often whether a path leads to a new version; SIGHUP has it loaded at once.", "TIME"),
+    ] = None
+    drain_delay: Annotated[
+        str | None, _option(_LIFE, "Told to stop, accept new connections for so long: until all know of it.", "TIME")
+    ] = None
+    drain_seconds: Annotated[
+        str, _option(_LIFE, "Most that requests inside are waited for when told to stop.", "TIME")
+    ] = "30s"
+
+    def watch_seconds(self) -> float | None:
+        """Return the seconds between looks for new versions; None for none.
+
+        Raises:
+            ConfigError: If it is no time.
+        """
+        return None if self.watch is None else parse_seconds(self.watch, "--watch")
+
+    def drain(self) -> dict[str, float]:
+        """Return how the service ends, in seconds: the arguments of ``run.serve``.
+
+        Raises:
+            ConfigError: If one is no time.
+        """
+        delay = 0.0 if self.drain_delay is None else parse_seconds(self.drain_delay, "--drain-delay")
+        return {"drain_delay": delay, "drain_seconds": parse_seconds(self.drain_seconds, "--drain-seconds")}
+
+    def limits(self, device: str) -> Limits:
         """Return the limits.
+
+        Args:
+            device: That computes: "cpu", "cuda" or "mps".
 
         Raises:
             ConfigError: If one is no size, no time, or does not fit another.
         """
         counts = {name: getattr(self, name) for name in _COUNTS}
         body_bytes = parse_bytes(self.body_bytes, "--body-bytes")
-        return Limits(body_bytes=body_bytes, seconds=parse_seconds(self.seconds, "--seconds"), **counts)
+        return Limits.of(device, body_bytes=body_bytes, seconds=parse_seconds(self.seconds, "--seconds"), **counts)
 
     def style(self, *, terminal: bool) -> Literal["json", "text", "off"]:
         """Return how the log is written; where notes are not wanted, not at all unless it is asked for.

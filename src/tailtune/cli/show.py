@@ -64,8 +64,18 @@ def prediction(
         long: The classifier's rule for long texts.
         sure: Of labels that are paths the finest label so probable is shown; None for none.
     """
-    title = " ".join(text.split())
-    title = title if len(title) <= _TITLE_CHARACTERS else title[: _TITLE_CHARACTERS - 1] + "…"
+    console = _console()
+    console.print(_text(short(text), "italic"), soft_wrap=True)
+    answered(answer, long=long, sure=sure)
+    if highlights is not None:
+        said = f"  how far {answer.label} falls without each of these, in points; they do not add up:"
+        console.print(_text(said if highlights else "  no words to leave out", "dim"))
+        console.print(_words(highlights))
+    console.print()
+
+
+def answered(answer: Prediction, *, long: str = "truncate-tail", sure: float | None = None) -> None:
+    """Print every category with its probability, what was decided and how much was read; arguments as above."""
     table = _table()
     for column in ("left", "right", "left"):
         table.add_column(justify=column)
@@ -74,7 +84,6 @@ def prediction(
         cells = (_text(label, style), _text(f"{100 * probability:.1f} %", style), _text(bar(probability), "cyan"))
         table.add_row(*cells, *(_text(cell, "dim") for cell in _threshold(answer, label)))
     console = _console()
-    console.print(_text(title, "italic"), soft_wrap=True)
     console.print(table)
     if answer.thresholds:
         console.print(_text(f"  labels: {', '.join(answer.given) or 'none'}"))
@@ -87,11 +96,17 @@ def prediction(
     if answer.rejected or (answer.out_of_scope or 0.0) >= 1 - _STRANGE:
         _say(console, f"  {_strange(answer)}", "yellow")
     console.print(_text(f"  {_read(answer, long)}", "yellow" if answer.truncated else "dim"))
-    if highlights is not None:
-        said = f"  how far {answer.label} falls without each of these, in points; they do not add up:"
-        console.print(_text(said if highlights else "  no words to leave out", "dim"))
-        console.print(_words(highlights))
-    console.print()
+
+
+def short(text: str) -> str:
+    """Return ``text`` on one line, its end left out where it is long."""
+    line = " ".join(text.split())
+    return line if len(line) <= _TITLE_CHARACTERS else line[: _TITLE_CHARACTERS - 1] + "…"
+
+
+def points(change: float) -> str:
+    """Return a change of a probability in points, with its sign."""
+    return f"{100 * change:+.1f}".replace("-", "\u2212")
 
 
 def _levels(answer: Prediction, sure: float | None) -> list[str]:
@@ -133,10 +148,8 @@ def _words(highlights: Sequence[Highlight]) -> Table:
         table.add_column(justify=justify)
     strongest = max((abs(each.change) for each in highlights), default=0.0)
     for each in highlights:
-        words = " ".join(each.text.split())
-        shown = words if len(words) <= _TITLE_CHARACTERS else words[: _TITLE_CHARACTERS - 1] + "…"
         style = "bold" if strongest and abs(each.change) >= strongest / 2 else ""
-        table.add_row(_text(f"  {100 * each.change:+.1f}".replace("-", "\u2212"), style), _text(shown, style))
+        table.add_row(_text(f"  {points(each.change)}", style), _text(short(each.text), style))
     return table
 
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from tailtune.errors import SetupError
 from tailtune.features.allocator import keep_freed_memory
 from tailtune.models.decoder import Decoder, KeysValues, Packed
+from tailtune.models.fastest import fastest_twin
 from tailtune.models.int8 import Precision
-from tailtune.models.onednn import fastest_twin
 from tailtune.models.parts import Part
 from tailtune.text.packing import Batch, batches, pack
 from tailtune.text.tokenizer import Tokens, token_places

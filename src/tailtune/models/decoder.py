@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from tailtune.models.shape import Activation, DecoderConfig
 from tailtune.text.packing import Batch
 
 KeysValues = tuple[Tensor, Tensor]
+Product = TypeVar("Product", bound=nn.Module)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -296,16 +298,16 @@ class Decoder(Climber):
         """Whether it starts from token ids."""
         return self.embedding is not None
 
-    def products(self) -> Iterator[nn.Linear]:
-        """Yield the linear layers of all blocks, lowest first."""
+    def products(self, kind: type[Product]) -> Iterator[Product]:
+        """Yield the linear layers of that kind in all blocks, lowest first."""
         for block in self.blocks.values():
-            yield from (layer for layer in block.children() if isinstance(layer, nn.Linear))
+            yield from (layer for layer in block.children() if isinstance(layer, kind))
 
-    def replace_products(self, make: Callable[[nn.Linear], nn.Module]) -> Decoder:
-        """Put ``make(layer)`` in the place of every linear layer of the blocks; return this decoder."""
+    def replace_products(self, kind: type[Product], make: Callable[[Product], nn.Module]) -> Decoder:
+        """Put ``make(layer)`` in the place of every linear layer of that kind in the blocks; return this decoder."""
         for block in self.blocks.values():
             for name, layer in list(block.named_children()):
-                if isinstance(layer, nn.Linear):
+                if isinstance(layer, kind):
                     setattr(block, name, make(layer))
         return self
 

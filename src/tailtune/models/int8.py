@@ -105,7 +105,7 @@ def int8_twin(decoder: Part) -> Decoder:
     if decoder.embedding is not None:
         decoder.embedding = Int8Embedding(decoder.config.vocabulary, decoder.config.width)
     return decoder.replace_products(
-        lambda layer: Int8Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
+        nn.Linear, lambda layer: Int8Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
     )
 
 
@@ -119,16 +119,7 @@ def to_int8(decoder: Part) -> Decoder:
         ConfigError: If it is not native.
     """
     decoder = _native(decoder)
-    with torch.device("meta"):
-        twin = int8_twin(
-            Decoder(
-                decoder.config,
-                first=decoder.first,
-                blocks=len(decoder.blocks),
-                embeddings=decoder.embedding is not None,
-                final_norm=decoder.final_norm is not None,
-            )
-        )
+    twin = unfilled_twin(decoder)
     wanted, given = twin.state_dict(), tensors_of(decoder)
     state: dict[str, Tensor] = {}
     for name, tensor in wanted.items():
@@ -138,6 +129,20 @@ def to_int8(decoder: Part) -> Decoder:
             state[name] = given[name].float()
     twin.load_state_dict(state, assign=True)
     return twin.eval().requires_grad_(False)
+
+
+def unfilled_twin(decoder: Decoder) -> Decoder:
+    """Return a decoder of the same blocks with int8 products, on the meta device."""
+    with torch.device("meta"):
+        return int8_twin(
+            Decoder(
+                decoder.config,
+                first=decoder.first,
+                blocks=len(decoder.blocks),
+                embeddings=decoder.embedding is not None,
+                final_norm=decoder.final_norm is not None,
+            )
+        )
 
 
 def _native(decoder: Part) -> Decoder:

@@ -10,15 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tailtune.models.decoder import Decoder
-
 # Rows that the layout is chosen for; at 36 rows the same layout is as fast as one chosen for 36.
 _ROWS = 2048
 # Narrower products end before the choice of kernel matters.
 _SMALLEST = 256
-# Up to so many bytes of weights a second copy, laid out, is kept; above that oneDNN lays them out in each call, which
-# takes 5 % longer at 2,048 rows and 15 % at 36.
-COPY_LIMIT = 2**30
 
 
 class OneDnnLinear(nn.Module):
@@ -50,22 +45,9 @@ def fastest_linear(layer: nn.Linear, *, copy: bool = True) -> nn.Module:
         copy: As for OneDnnLinear.
     """
     narrow = min(layer.in_features, layer.out_features) < _SMALLEST
-    return layer if narrow or not _here() else OneDnnLinear(layer, copy=copy)
+    return layer if narrow or not here() else OneDnnLinear(layer, copy=copy)
 
 
-def fastest_twin(decoder: Decoder) -> Decoder:
-    """Return a backbone that computes what ``decoder`` does, through oneDNN where that is faster.
-
-    Args:
-        decoder: Frozen, of any device and precision; the twin of an fp32 one on the processor shares all but the
-            products and has no final norm, others are returned as they are.
-    """
-    weights = [layer.weight for layer in decoder.products()]
-    if not weights or any(weight.dtype != torch.float32 or weight.device.type != "cpu" for weight in weights):
-        return decoder
-    copy = sum(weight.nbytes for weight in weights) <= COPY_LIMIT
-    return decoder.below(len(decoder.blocks)).replace_products(lambda layer: fastest_linear(layer, copy=copy))
-
-
-def _here() -> bool:
+def here() -> bool:
+    """Return whether this build of PyTorch has oneDNN."""
     return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]

@@ -68,7 +68,7 @@ class Access:
         ]
 
     def preflight(self, method: str, headers: Mapping[bytes, bytes]) -> list[tuple[bytes, bytes]] | None:
-        """Return what is said, besides ``shared``, to a browser that asks whether a page may ask; None if it may not."""
+        """Return what a browser that asks for a page is told besides ``shared``; None if the page may not ask."""
         if method != "OPTIONS" or b"access-control-request-method" not in headers:
             return None
         return list(_PREFLIGHT) if self.shared(headers) else None

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from tailtune import __version__
 from tailtune.service.access import Access
@@ -23,7 +24,7 @@ from tailtune.service.refusals import STATUS, Refused
 from tailtune.service.telemetry import metrics as metering
 from tailtune.service.telemetry.watch import Exchange, Routes, Watch, note_refusal
 from tailtune.service.wire import native, oip, sagemaker, tei, vllm
-from tailtune.service.wire.answers import require_ready
+from tailtune.service.wire.answers import require_alive, require_ready
 from tailtune.service.wire.documents import ANY, document, refusals
 from tailtune.service.wire.reading import refusal_of
 
@@ -31,6 +32,8 @@ from tailtune.service.wire.reading import refusal_of
 VIEWS = (tei, vllm, oip, sagemaker, native)
 _TITLE = "Tailtune"
 _SUMMARY = "The probability of each category for a text."
+# What may be asked of a path; HEAD is GET.
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # What is said of requests that no route takes.
 _NO_ROUTE = {404: "no such path", 405: "this path does not take that method"}
 
@@ -41,7 +44,9 @@ class _Documented(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document, made when it is first asked for."""
         if self.openapi_schema is None:
-            self.openapi_schema = document(_TITLE, version=__version__, summary=_SUMMARY, routes=self.routes)
+            self.openapi_schema = document(
+                _TITLE, version=__version__, summary=_SUMMARY, routes=self.routes, shape_of=shape_of
+            )
         return self.openapi_schema
 
 
@@ -56,6 +61,7 @@ def create_app(
     *,
     access: Access | None = None,
     log_texts: bool = False,
+    metrics: metering.Metrics | None = None,
     ended: Sequence[Callable[[Exchange], None]] = (),
 ) -> Watch:
     """Return the ASGI application that answers with ``service``.
@@ -64,21 +70,22 @@ def create_app(
         service: What answers.
         access: Who may ask; by default whoever reaches it.
         log_texts: Whether the log may repeat texts.
+        metrics: Of the service; default: new ones.
         ended: Called with each request once it is over.
     """
+    metrics = metrics or metering.Metrics(service)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service.batcher.start()
+        await service.start()
         yield
-        await service.batcher.stop()
+        await service.stop()
 
     # No page with documentation: those that come with the library load scripts from elsewhere.
     app = _Documented(
         title=_TITLE, version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
     app.state.log_texts = log_texts
-    metrics = metering.Metrics(service, inside=lambda: watch.inside)
     routers = [*(view.router(service) for view in VIEWS), page.router(service), metering.router(metrics)]
     for router in routers:
         app.include_router(router)
@@ -91,8 +98,7 @@ def create_app(
         _document_keys(app)
     gate = Gate(cast("App", app), limits=service.limits, shape_of=shape_of, access=access, log_texts=log_texts)
     routes = Routes(route for each in (app, *routers) for route in each.routes)
-    watch = Watch(gate, routes=routes, ended=[metrics.ended, *ended])
-    return watch
+    return Watch(gate, routes=routes, began=metrics.began, ended=[metrics.ended, *ended])
 
 
 def _document_keys(app: FastAPI) -> None:
@@ -117,11 +123,12 @@ def _add_health(app: FastAPI, service: Service) -> None:
         "/health",
         tags=["Health"],
         response_model=Status,
-        response_description="The process lives.",
-        responses=refusals(native.shape, native.ErrorResponse, ANY),
+        response_description="The process lives and computes.",
+        responses=refusals(native.shape, native.ErrorResponse, (*ANY, "unready")),
     )
     async def health() -> JSONResponse:
-        """Say that the process lives."""
+        """Say that the process lives and computes; where not, it must be started again."""
+        require_alive(service)
         return JSONResponse({"status": "ok"})
 
     @app.get(
@@ -162,7 +169,16 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
     answer = _answer(request, Refused(kinds.get(error.status_code, "invalid"), message))
     answer.status_code = error.status_code
     answer.headers.update(error.headers or {})
+    if error.status_code == STATUS["method"]:
+        answer.headers["Allow"] = ", ".join(_allowed(request))
     return answer
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that some route takes at the path of ``request``; the framework names those of the first alone."""
+    scopes = {method: {**request.scope, "method": method} for method in _METHODS}
+    routes = request.app.routes
+    return [name for name, scope in scopes.items() if any(route.matches(scope)[0] is Match.FULL for route in routes)]
 
 
 async def _on_error(request: Request, error: Exception) -> JSONResponse:

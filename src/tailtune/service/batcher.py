@@ -13,15 +13,20 @@ at a time took 19 ms that way and 28 on two threads, many 174 a second and 117 (
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 from tailtune.predict import Prediction, Predictor
+from tailtune.service.faults import without_values
 from tailtune.service.refusals import Refused
+
+log = logging.getLogger("tailtune.service")
 
 # Weight of the newest batch in the rate that Retry-After is told by.
 _NEWEST = 0.2
@@ -57,6 +62,10 @@ class Batch:
     seconds: float
 
 
+class _Gone(Exception):
+    """Nobody waits for this batch any more: its computing stopped on the way."""
+
+
 @dataclass(slots=True, eq=False)
 class _Piece:
     """Texts of one request that are computed together.
@@ -88,12 +97,13 @@ class Batcher:
             long it is.
 
     Attributes:
+        workers: As given.
         tokens: Inside now.
         seen: Called with each batch that was computed.
     """
 
     def __init__(self, *, workers: int, batch_tokens: int, waiting_tokens: int) -> None:
-        self._workers, self._batch_tokens, self._waiting_tokens = workers, batch_tokens, waiting_tokens
+        self.workers, self._batch_tokens, self._waiting_tokens = workers, batch_tokens, waiting_tokens
         self._queue: deque[_Piece] = deque()
         self._some = asyncio.Event()
         self._free = asyncio.Semaphore(workers)
@@ -101,21 +111,34 @@ class Batcher:
         self._computing: set[asyncio.Task[None]] = set()
         self._rate: float | None = None
         self._task: asyncio.Task[None] | None = None
+        self._unanswered: set[asyncio.Future[list[Prediction]]] = set()
+        self._closed: str | None = None
         self.tokens = 0
         self.seen: list[Callable[[Batch], None]] = []
 
     def start(self) -> None:
         """Begin to compute, in the running event loop."""
         self._task = asyncio.get_running_loop().create_task(self._run(), name="tailtune-batches")
+        self._task.add_done_callback(self._ended)
+
+    async def warm(self, predictor: Predictor, texts: Sequence[str]) -> None:
+        """Compute ``texts`` once in every thread: the first products of a thread take many times as long as others."""
+        loop = asyncio.get_running_loop()
+        each = [loop.run_in_executor(self._threads, predictor.predict, texts) for _ in range(self.workers)]
+        await asyncio.gather(*each)
 
     async def stop(self) -> None:
-        """Stop computing; whoever still waits is told that the service is going."""
+        """Stop computing; whoever has no answer yet, or comes, is told that the service is going."""
+        self._close("the service is stopping")
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, *self._computing, return_exceptions=True)
-        for piece in self._taken(len(self._queue)):
-            piece.answer.set_exception(Refused("unready", "the service is stopping"))
         self._threads.shutdown()
+
+    @property
+    def alive(self) -> bool:
+        """Whether what waits will be computed: False once an error of ours ended the loop that takes from the queue."""
+        return self._task is None or not self._task.done() or self._task.cancelled()
 
     @property
     def waiting(self) -> int:
@@ -142,6 +165,7 @@ class Batcher:
         Raises:
             Refused: If too much is inside already, or the service stops.
         """
+        self._require_open()
         total = sum(tokens)
         if self.tokens and self.tokens + total > self._waiting_tokens:
             raise Refused("overloaded", "the service has more to do than it can answer soon", retry_after=self.delay)
@@ -155,10 +179,19 @@ class Batcher:
         return found, timing
 
     async def _wait(self, predictor: Predictor, texts: Sequence[str], tokens: int, timing: Timing) -> list[Prediction]:
+        self._require_open()  # it may have closed since the last piece
         answer: asyncio.Future[list[Prediction]] = asyncio.get_running_loop().create_future()
         self._queue.append(_Piece(predictor, texts, tokens, answer, timing))
         self._some.set()
-        return await answer  # cancelled with this coroutine: who takes from the queue passes over it
+        self._unanswered.add(answer)
+        try:
+            return await answer  # cancelled with this coroutine: who takes from the queue passes over it
+        finally:
+            self._unanswered.discard(answer)
+
+    def _require_open(self) -> None:
+        if self._closed is not None:
+            raise Refused("unready", self._closed)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -172,7 +205,7 @@ class Batcher:
                 continue
             task = loop.create_task(self._compute(batch))
             self._computing.add(task)
-            task.add_done_callback(self._computing.discard)
+            task.add_done_callback(partial(self._computed, batch))
 
     async def _compute(self, batch: Sequence[_Piece]) -> None:
         loop, started = asyncio.get_running_loop(), time.monotonic()
@@ -182,12 +215,35 @@ class Batcher:
             self._free.release()
         self._give(batch, answers, started)
 
+    def _computed(self, batch: Sequence[_Piece], task: asyncio.Task[None]) -> None:
+        """A batch is done. Where it failed outside the classifier, such as for want of a thread, nobody waits on."""
+        self._computing.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("a batch was not computed", exc_info=without_values(error))
+            for piece in batch:
+                if not piece.answer.done():
+                    piece.answer.set_exception(RuntimeError("the batch was not computed"))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """The loop is over: where that is an error, nothing will be computed any more, and everybody is told."""
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        log.critical("batches are not computed any more", exc_info=without_values(error))
+        self._close("the service has failed and must be started again")
+
+    def _close(self, why: str) -> None:
+        """Refuse whoever has no answer yet, or comes; what is computed for them ends at its next step."""
+        self._closed = why
+        for answer in self._unanswered:
+            if not answer.done():
+                answer.set_exception(Refused("unready", why))
+
     def _batch(self) -> list[_Piece]:
         """What waited longest, and what else fits beside it in order of arrival; empty where nobody waits.
 
         Where several workers are free they share what waits.
         """
-        free = max(1, self._workers - len(self._computing))
+        free = max(1, self.workers - len(self._computing))
         left = min(self._batch_tokens, math.ceil(sum(piece.tokens for piece in self._queue) / free))
         batch: list[_Piece] = []
         for piece in self._taken(len(self._queue)):
@@ -216,8 +272,10 @@ class Batcher:
                 piece.answer.set_exception(answer)
             else:
                 piece.answer.set_result(answer)
+        if any(isinstance(answer, _Gone) for answer in answers):
+            return  # not computed to its end: no measure of anything
         tokens, seconds = sum(piece.tokens for piece in batch), now - started
-        rate = tokens / seconds * self._workers
+        rate = tokens / max(seconds, 1e-6) * self.workers
         self._rate = rate if self._rate is None else (1 - _NEWEST) * self._rate + _NEWEST * rate
         texts = sum(len(piece.texts) for piece in batch)
         for see in self.seen:
@@ -225,9 +283,19 @@ class Batcher:
 
 
 def _answers(batch: Sequence[_Piece]) -> list[list[Prediction] | Exception]:
-    """The answers of each piece, or why it has none: one text that cannot be computed must not take others along."""
+    """The answers of each piece, or why it has none: one text that cannot be computed must not take others along.
+
+    A long text takes many seconds: where nobody is left to hear it, the rest of it is not computed.
+    """
+
+    def look(stage: str, done: int, total: int, unit: str) -> None:
+        if all(piece.answer.done() for piece in batch):
+            raise _Gone
+
     try:
-        found = batch[0].predictor.predict([text for piece in batch for text in piece.texts])
+        found = batch[0].predictor.predict([text for piece in batch for text in piece.texts], progress=look)
+    except _Gone as error:
+        return [error] * len(batch)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told to the request that it belongs to
         return [error] if len(batch) == 1 else [answer for piece in batch for answer in _answers([piece])]
     rows = iter(found)

@@ -7,18 +7,16 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tailtune.errors import DataError
 from tailtune.explain import Asked, Highlight, Occlusion
+from tailtune.machine import cores
 from tailtune.predict import Prediction
 from tailtune.service.batcher import Batcher, Timing
 from tailtune.service.drift import Drifts
 from tailtune.service.limits import Limits
+from tailtune.service.measuring import Measuring
 from tailtune.service.refusals import Refused
-from tailtune.service.served import Served
+from tailtune.service.served import Reload, Served
 from tailtune.service.telemetry.watch import note_answers
-
-# Characters that are tokenised in the event loop, in about a millisecond; more go to a thread.
-_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,24 +47,49 @@ class Service:
 
     Args:
         models: By name; the first is the one that requests without a name mean.
-        workers: Batches computed at once; they compute on one thread each where they are several.
+        workers: Batches computed at once, on one thread each; default: one per core, and one on another device.
         limits: How much a request, and the service, may hold.
 
     Attributes:
-        models: As given.
+        models: As given; a reload puts another version under the same name.
+        reloads: By name, the last of each classifier that was looked at again.
         limits: As given.
         batcher: The queue.
         drifts: How far the answers of each classifier have moved.
-        ready: Whether new requests are welcome; False while it stops.
+        ready: Whether new requests are welcome: from the end of ``start`` until it is told to go.
     """
 
-    def __init__(self, models: Mapping[str, Served], *, workers: int = 1, limits: Limits | None = None) -> None:
+    def __init__(
+        self, models: Mapping[str, Served], *, workers: int | None = None, limits: Limits | None = None
+    ) -> None:
         self.models = dict(models)
-        self.limits = limits or Limits()
+        self.reloads: dict[str, Reload] = {}
+        device = self.pick().predictor.device
+        self.limits = limits or Limits.of(device)
+        workers = workers or (cores() if device == "cpu" else 1)
         tokens = {"batch_tokens": self.limits.batch_tokens, "waiting_tokens": self.limits.waiting_tokens}
         self.batcher = Batcher(workers=workers, **tokens)
         self.drifts = Drifts()
+        self._measuring = Measuring()
+        self.ready = False
+
+    async def start(self) -> None:
+        """Begin to compute, in the running event loop; every thread has computed once before it is ready."""
+        self.batcher.start()
+        for served in self.models.values():
+            await self.batcher.warm(served.predictor, [text for text, _ in served.predictor.bundle.golden])
         self.ready = True
+
+    async def stop(self) -> None:
+        """Refuse whoever still waits, or comes."""
+        self.ready = False
+        await self.batcher.stop()
+        self._measuring.stop()
+
+    @property
+    def alive(self) -> bool:
+        """Whether requests are answered at all; False means that only a new process helps."""
+        return self.batcher.alive
 
     def pick(self, name: str | None = None) -> Served:
         """Return the classifier of that name, the first for None.
@@ -95,8 +118,7 @@ class Service:
         served = self.pick(model)
         self._require_size(texts)
         started = time.perf_counter()
-        large = sum(map(len, texts)) > _AT_ONCE
-        costs = await asyncio.to_thread(_costs, served, texts) if large else _costs(served, texts)
+        costs = await self._measuring.costs(served, texts)
         tokenization = time.perf_counter() - started
         self._require_tokens(costs)
         predictions, timing = await self.batcher.answer(served.predictor, texts, costs)
@@ -122,7 +144,7 @@ class Service:
         """The words that each answer hangs on: the texts without them are texts like any others."""
         asked = [Asked(text=text, label=each.label) for text, each in zip(texts, predictions, strict=True)]
         occlusion = await asyncio.to_thread(Occlusion.of, served.predictor, asked, tokens=tokens)
-        costs = await asyncio.to_thread(served.costs, occlusion.variants)
+        costs = await self._measuring.costs(served, occlusion.variants)
         without, more = await self.batcher.answer(served.predictor, occlusion.variants, costs)
         timing.queue, timing.inference = timing.queue + more.queue, timing.inference + more.inference
         return occlusion.highlights([each.probabilities for each in without])
@@ -141,10 +163,3 @@ class Service:
         if (total := sum(costs)) > self.limits.tokens:
             message = f"{total} tokens would be read: at most {self.limits.tokens} in one request; send fewer texts"
             raise Refused("too_large", message)
-
-
-def _costs(served: Served, texts: Sequence[str]) -> list[int]:
-    try:
-        return served.costs(texts)
-    except DataError as error:
-        raise Refused("invalid", error.message) from None

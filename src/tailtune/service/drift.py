@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from tailtune.drift import Answered, Counts, Reading, Reference, read
-from tailtune.errors import BundleError
 from tailtune.predict import Prediction
 from tailtune.service.served import Served
 
@@ -33,20 +32,6 @@ class Drift:
         self._reference, self._window = reference, window
         self._kept: list[Prediction] = []
         self._last = self._now = None if reference is None else Counts(reference)
-
-    @classmethod
-    def of(cls, served: Served) -> Drift:
-        """Return nothing counted yet for ``served``.
-
-        Raises:
-            BundleError: If what its bundle says of the validation rows cannot be compared with its answers.
-        """
-        if (found := served.metrics.get("drift")) is None:
-            return cls(None)
-        reference = Reference.from_json(found)
-        if tuple(reference.scores) != served.predictor.labels:
-            raise BundleError(f"{served.path}: metrics.json: drift: other labels than those of the classifier")
-        return cls(reference)
 
     def add(self, predictions: Sequence[Prediction]) -> None:
         """Count answers."""
@@ -75,11 +60,17 @@ class Drift:
         return both.answers, both.compared()
 
     def as_json(self) -> dict[str, Any]:
-        """Return what is told of it; an index whose noise is too large to say anything is None."""
+        """Return what is told of it; an index whose noise is too large to say anything is None.
+
+        The reading is that of the worst; nothing is stable before all of them can be told.
+        """
         answers, compared = self.compared()
-        told = {name: pair for name, pair in compared.items() if name in MEASURES and read(*pair) is not None}
-        readings = {name: reading for name, pair in told.items() if (reading := read(*pair)) is not None}
+        seen = {name: read(*compared[name]) for name in MEASURES if name in compared}
+        readings = {name: reading for name, reading in seen.items() if reading is not None}
+        told = {name: compared[name] for name in readings}
         overall = max(readings.values(), key=_READINGS.index, default=None)
+        if overall == "stable" and len(readings) < len(seen):
+            overall = None
         return {
             "answers": answers,
             "psi": {name: told[name][0] if name in told else None for name in MEASURES},
@@ -98,7 +89,7 @@ class Drifts:
         """Return that of ``served``."""
         digest, drift = self._windows.get(served.name, ("", None))
         if drift is None or digest != served.digest:
-            drift = Drift.of(served)
+            drift = Drift(served.reference)
             self._windows[served.name] = (served.digest, drift)
         return drift
 

@@ -34,6 +34,8 @@ ALWAYS = frozenset({"/health", "/ready", "/ping", "/v2/health/live", "/v2/health
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}")
 # So long the rest of a body that nobody reads is taken in: a connection closed on it would take the answer along.
 _LINGER_SECONDS, _LINGER_BYTES = 1.0, 10_000_000
+# Bodies of the largest size that all requests inside may hold together: few are large, and 512 of them were a gigabyte.
+_HELD = 32
 # Added to answers that do not have their own: a browser is to run, keep, frame and tell nothing of them.
 SECURITY_HEADERS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -73,6 +75,7 @@ class Gate:
         self.app, self._limits, self._shape_of = app, limits, shape_of
         self._access, self._log_texts = access or Access(), log_texts
         self.inside = 0
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; see ASGI."""
@@ -121,13 +124,25 @@ class Gate:
 
     async def _pass(self, scope: Scope, receive: Receive, reply: _Reply, headers: dict[bytes, bytes]) -> None:
         deadline = asyncio.get_running_loop().time() + self._limits.seconds
+        size = 0
+
+        def hold(more: int) -> None:
+            nonlocal size
+            size, self._held = size + more, self._held + more
+            if self._held > _HELD * self._limits.body_bytes:
+                raise Refused("overloaded", "too many large requests at once", retry_after=1.0)
+
         try:
             async with asyncio.timeout_at(deadline):
-                body = await read_body(receive, headers, most=self._limits.body_bytes)
+                body = await read_body(receive, headers, most=self._limits.body_bytes, hold=hold)
+            if body is not None:
+                await self._answer(scope, body, receive, reply, deadline)
         except TimeoutError:
             raise Refused("slow", f"the body did not arrive within {self._limits.seconds:g} s") from None
-        if body is None:
-            return
+        finally:
+            self._held -= size
+
+    async def _answer(self, scope: Scope, body: bytes, receive: Receive, reply: _Reply, deadline: float) -> None:
         reply.whole = True
         # HEAD is GET without the body, which the server leaves out: no route needs to know.
         asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
@@ -251,13 +266,16 @@ async def dropped(receive: Receive, headers: dict[bytes, bytes], *, most: int) -
     return False
 
 
-async def read_body(receive: Receive, headers: dict[bytes, bytes], *, most: int) -> bytes | None:
+async def read_body(
+    receive: Receive, headers: dict[bytes, bytes], *, most: int, hold: Callable[[int], None]
+) -> bytes | None:
     """Return a request's body, None where the client went away before its end.
 
     Args:
         receive: Of the request.
         headers: Of the request, names in lower case.
         most: Bytes; counted as they arrive, whatever the headers say.
+        hold: Called with the bytes of each part.
 
     Raises:
         Refused: If it is larger.
@@ -275,6 +293,7 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes], *, most: int)
         size += len(part)
         if size > most:
             raise Refused("too_large", message)
+        hold(len(part))
         parts.append(part)
         if not event.get("more_body", False):
             return b"".join(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from tailtune.errors import ConfigError
 
@@ -20,7 +21,7 @@ class Limits:
         waiting_tokens: Inside at once. At the speed of this machine they are the longest wait.
         batch_tokens: Computed together, by one worker. On a core 1,024 reach nearly the rate of any number, in half a
             second.
-        seconds: From a request's first line to its answer; as long for the headers before it.
+        seconds: From a request's headers to its answer; as long, but at most ten, for the headers.
 
     Raises:
         ConfigError: If one allows nothing, or more is computed together than may wait.
@@ -42,3 +43,15 @@ class Limits:
         if self.batch_tokens > self.waiting_tokens:
             message = f"--batch-tokens {self.batch_tokens}: more than the {self.waiting_tokens} that may wait"
             raise ConfigError(message, hint="raise --waiting-tokens, or lower --batch-tokens")
+
+    @classmethod
+    def of(cls, device: str, **given: float | None) -> Limits:
+        """Return the limits for a device: others than the processor are fast only with many tokens at once.
+
+        Args:
+            device: "cpu", "cuda" or "mps".
+            given: Limits by name; None for the default.
+        """
+        defaults = {} if device == "cpu" else {"batch_tokens": 16_384, "waiting_tokens": 262_144}
+        known: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        return cls(**{**defaults, **known})

@@ -111,9 +111,9 @@ def test_refusals_have_the_shape_of_the_protocol(service: Service, keyed: Access
     assert set(oip.json()) == {"error"}
 
 
-def test_the_document_names_the_keys(service: Service, keyed: Access) -> None:
+def test_the_document_names_the_keys(service: Service, bundle: Path, keyed: Access) -> None:
     """Where there are some; health needs none."""
-    (without,) = asked(service, ("GET", "/openapi.json", {}))
+    (without,) = asked(service_of(bundle), ("GET", "/openapi.json", {}))
     assert "security" not in without.json()
     first, second = asked(service, *[("GET", "/openapi.json", {"headers": BRING})] * 2, access=keyed)
     document = first.json()

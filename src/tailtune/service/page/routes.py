@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from importlib import resources
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from tailtune.service.classify import Service
 from tailtune.service.page.about import about, report_of
 from tailtune.service.refusals import Refused
+from tailtune.service.wire import tei
+from tailtune.service.wire.documents import QUERIES, refusals
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -50,23 +52,30 @@ class _File:
 def router(service: Service) -> APIRouter:
     """Return the routes of the page."""
     files = _files()
-    routes = APIRouter(include_in_schema=False, tags=["page"])
+    routes = APIRouter(tags=["Page"])
 
-    @routes.get("/")
+    # The one route of the page that is documented: its path is that of a route for programs too.
+    @routes.get(
+        "/",
+        response_class=HTMLResponse,
+        response_description="HTML.",
+        responses=refusals(tei.shape, tei.PredictError, QUERIES),
+    )
     async def index(request: Request) -> Response:
+        """Show the page to people."""
         return files["index.html"].answer(request)
 
-    @routes.get("/page/about")
+    @routes.get("/page/about", include_in_schema=False)
     def told(model: str | None = None) -> JSONResponse:
         return JSONResponse(about(service.pick(model)), headers={"Cache-Control": "no-cache"})
 
-    @routes.get("/page/{name}")
+    @routes.get("/page/{name}", include_in_schema=False)
     async def file(name: str, request: Request) -> Response:
         if name not in files:
             raise Refused("not_found", "no such file of the page")
         return files[name].answer(request)
 
-    @routes.get("/report")
+    @routes.get("/report", include_in_schema=False)
     def report(model: str | None = None) -> Response:
         found = report_of(service.pick(model))
         if found is None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
@@ -20,8 +20,13 @@ from tailtune import __version__
 from tailtune.predict import Prediction
 from tailtune.service.batcher import Batch
 from tailtune.service.classify import Answers, Service
+from tailtune.service.served import Reload
 from tailtune.service.telemetry.watch import Exchange
+from tailtune.service.wire import native
+from tailtune.service.wire.documents import QUERIES, refusals
 
+_OPEN_METRICS = "application/openmetrics-text"
+_TEXT = {"schema": {"type": "string"}}
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _TOKENS = (8, 16, 32, 64, 128, 256, 512, 1_024, 2_048, 4_096, 8_192)
 _CHARACTERS = (20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
@@ -36,10 +41,9 @@ class Metrics:
 
     Args:
         service: Whose queue and classifiers are shown.
-        inside: Says how many requests are inside now.
     """
 
-    def __init__(self, service: Service, *, inside: Callable[[], int]) -> None:
+    def __init__(self, service: Service) -> None:
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -49,34 +53,34 @@ class Metrics:
         self._answers = _AnswersGiven(registry)
         self._reloads = Counter(
             "tailtune_reloads",
-            "New versions of a bundle that were tried, and what came of it.",
+            "Times that a bundle was looked at again, by what came of it.",
             ("model", "outcome"),
             registry=registry,
         )
+        self._inside = Gauge("tailtune_requests_inside", "Requests that wait or are being answered.", registry=registry)
         batcher = service.batcher
         for name, told, value in (
-            ("tailtune_requests_inside", "Requests that wait or are being answered.", inside),
             ("tailtune_queue_pieces", "Parts of requests that wait for the processor.", lambda: batcher.waiting),
             ("tailtune_inside_tokens", "Tokens that wait or are being computed.", lambda: batcher.tokens),
         ):
             Gauge(name, told, registry=registry).set_function(value)
         batcher.seen.append(self._batches.see)
 
+    def began(self, exchange: Exchange) -> None:
+        """Count a request that is inside now."""
+        self._inside.inc()
+
     def ended(self, exchange: Exchange) -> None:
         """Count a request that is over."""
+        self._inside.dec()
         self._requests.see(exchange)
         for answers, texts in exchange.answered:
             self._requests.see_timing(answers)
             self._answers.see(answers, texts)
 
-    def reloaded(self, model: str, outcome: str) -> None:
-        """Count a new version that was tried.
-
-        Args:
-            model: Its name.
-            outcome: One word of few: "taken" or "refused".
-        """
-        self._reloads.labels(model, outcome).inc()
+    def reloaded(self, reload: Reload) -> None:
+        """Count a classifier whose files were looked at again."""
+        self._reloads.labels(reload.name, reload.outcome).inc()
 
     def page(self, accept: str = "") -> tuple[bytes, str]:
         """Return all metrics and their media type, in the format that ``accept`` asks for."""
@@ -86,9 +90,14 @@ class Metrics:
 
 def router(metrics: Metrics) -> APIRouter:
     """Return the route /metrics."""
-    routes = APIRouter(tags=["metrics"])
+    routes = APIRouter(tags=["Metrics"])
 
-    @routes.get("/metrics", response_class=Response)
+    @routes.get(
+        "/metrics",
+        response_class=PlainTextResponse,
+        response_description="All metrics; OpenMetrics to whoever accepts it.",
+        responses=refusals(native.shape, native.ErrorResponse, QUERIES) | {200: {"content": {_OPEN_METRICS: _TEXT}}},
+    )
     async def page(request: Request) -> Response:
         """Give all metrics, in the format of Prometheus or OpenMetrics."""
         content, media_type = metrics.page(request.headers.get("accept", ""))

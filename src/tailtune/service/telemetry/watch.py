@@ -35,6 +35,7 @@ class Exchange:
         began: Seconds since 1970.
         seconds: It took.
         request_id: Empty only while the request is not over.
+        key: Name of the key that it brought, not the key; None where none was needed, or it was wrong.
         status: Of the answer; None where the client went away before it.
         refused: Why there was no answer, a ``refusals.Kind``.
         error_id: Under which the log has the details of an internal error.
@@ -49,6 +50,7 @@ class Exchange:
     began: float = field(default_factory=time.time)
     seconds: float = 0.0
     request_id: str = ""
+    key: str | None = None
     status: int | None = None
     refused: str | None = None
     error_id: str | None = None
@@ -79,7 +81,8 @@ class Routes:
     """The routes there are, found by the path of a request.
 
     Args:
-        routes: Of all routers; those that are no API routes have no name here. The first tag of one is its protocol.
+        routes: Of all routers; those that are no API routes have no name here. The first tag of one is its protocol,
+            in small letters.
     """
 
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
@@ -88,7 +91,7 @@ class Routes:
         for route in routes:
             if not isinstance(route, APIRoute):
                 continue
-            named = (route.path, str(route.tags[0]) if route.tags else OTHER)
+            named = (route.path, str(route.tags[0]).lower().replace(" ", "-") if route.tags else OTHER)
             if "{" in route.path:
                 self._patterns.append((route.path_regex, named))
             else:
@@ -107,23 +110,29 @@ class Watch:
     Args:
         app: What answers.
         routes: There are.
+        began: Called with each request at its beginning.
         ended: Called with each request once it is over, in order.
 
     Attributes:
         app: As given.
-        inside: Requests now.
     """
 
-    def __init__(self, app: App, *, routes: Routes, ended: Sequence[Callable[[Exchange], None]]) -> None:
-        self.app, self._routes, self._ended = app, routes, ended
-        self.inside = 0
+    def __init__(
+        self,
+        app: App,
+        *,
+        routes: Routes,
+        began: Callable[[Exchange], None],
+        ended: Sequence[Callable[[Exchange], None]],
+    ) -> None:
+        self.app, self._routes, self._began, self._ended = app, routes, began, ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let ``app`` answer one request; see ASGI."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = self._begun(scope)
+        exchange = self._exchange(scope)
 
         async def note(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -131,18 +140,18 @@ class Watch:
             await send(message)
 
         token, started = _NOW.set(exchange), time.perf_counter()
-        self.inside += 1
+        self._began(exchange)
         try:
             await self.app(scope, receive, note)
         finally:
-            self.inside -= 1
             _NOW.reset(token)
             exchange.seconds = time.perf_counter() - started
-            exchange.request_id = scope.get("state", {}).get("request_id", "")
+            known = scope.get("state", {})
+            exchange.request_id, exchange.key = known.get("request_id", ""), known.get("key")
             for see in self._ended:
                 see(exchange)
 
-    def _begun(self, scope: Scope) -> Exchange:
+    def _exchange(self, scope: Scope) -> Exchange:
         route, protocol = self._routes.find(scope["path"])
         method = scope["method"]
         traceparent = _traceparent(scope)

@@ -71,7 +71,18 @@ def require_ready(service: Service) -> None:
     """Refuse where new requests are not welcome.
 
     Raises:
-        Refused: While the service stops.
+        Refused: While the service starts or stops, or after it has failed.
     """
+    require_alive(service)
     if not service.ready:
-        raise Refused("unready", "the service is stopping")
+        raise Refused("unready", "the service is starting or stopping")
+
+
+def require_alive(service: Service) -> None:
+    """Refuse where nothing is computed any more.
+
+    Raises:
+        Refused: After the service has failed.
+    """
+    if not service.alive:
+        raise Refused("unready", "the service has failed and must be started again")

@@ -5,7 +5,7 @@ The refusals that are documented are made by the function that makes those that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -15,8 +15,6 @@ from starlette.routing import BaseRoute
 
 from tailtune.service.gate import Shape
 from tailtune.service.refusals import Kind, Refused
-
-REF = "#/components/schemas/{model}"
 
 # What each kind is for, with a message as it could be sent.
 _SAYS: Mapping[Kind, str] = {
@@ -43,11 +41,13 @@ QUERIES: tuple[Kind, ...] = (*ANY, "unauthorized", "forbidden", "misdirected", "
 # Those of routes that take texts.
 TEXTS: tuple[Kind, ...] = (*QUERIES, "invalid", "empty", "unready")
 _RETRY = {"Retry-After": {"description": "Seconds until another try is worth it.", "schema": {"type": "integer"}}}
+# Under which a response lists its reasons until they become examples.
+_KINDS = "x-kinds"
 _REQUEST_ID = "1f0a6c3e5b7d9284"
 
 
 def refusals(shape: Shape, model: type[BaseModel], kinds: tuple[Kind, ...]) -> dict[int | str, dict[str, Any]]:
-    """Return the ``responses`` of a route that refuses for these reasons.
+    """Return the ``responses`` of a route that refuses for these reasons; ``document`` adds the examples.
 
     Args:
         shape: Of the protocol.
@@ -56,34 +56,51 @@ def refusals(shape: Shape, model: type[BaseModel], kinds: tuple[Kind, ...]) -> d
     """
     found: dict[int | str, dict[str, Any]] = {}
     for kind in kinds:
-        error_id = "5d41402abc4b2a76" if kind == "internal" else None
-        status, body = shape(Refused(kind, _SAYS[kind], error_id=error_id), _REQUEST_ID)
-        entry = found.setdefault(status, {"model": model, "description": HTTPStatus(status).phrase})
-        examples = entry.setdefault("content", {}).setdefault("application/json", {}).setdefault("examples", {})
-        examples[kind] = {"summary": _SAYS[kind], "value": body}
+        status, _ = shape(Refused(kind, _SAYS[kind]), _REQUEST_ID)
+        entry = found.setdefault(status, {"model": model, "description": HTTPStatus(status).phrase, _KINDS: []})
+        entry[_KINDS].append(kind)
         if kind in ("overloaded", "timeout"):
             entry["headers"] = _RETRY
     return found
 
 
-def document(app_title: str, *, version: str, summary: str, routes: list[BaseRoute]) -> dict[str, Any]:
+def document(
+    title: str, *, version: str, summary: str, routes: list[BaseRoute], shape_of: Callable[[str], Shape]
+) -> dict[str, Any]:
     """Return the OpenAPI document of ``routes``.
 
     Args:
-        app_title: Its title.
+        title: Its title.
         version: Ours.
         summary: One line.
         routes: All of them.
+        shape_of: From a path to the shape of refusals in its protocol.
     """
-    made = get_openapi(title=app_title, version=version, summary=summary, routes=routes)
+    made = get_openapi(title=title, version=version, summary=summary, routes=routes)
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
     # What the framework adds to every route with parameters: it is never sent.
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    for operations in made["paths"].values():
+    for path, operations in made["paths"].items():
         for operation in operations.values():
             _drop_foreign(operation["responses"])
+            for response in operation["responses"].values():
+                _add_examples(response, shape_of(path))
     return made
+
+
+def _add_examples(response: dict[str, Any], shape: Shape) -> None:
+    """Show a refusal for each reason; here, as the framework leaves out what is null."""
+    if (kinds := response.pop(_KINDS, None)) is None:
+        return
+    # Whatever the route answers otherwise, the type that the framework writes the schema under: refusals are JSON.
+    (content,) = response["content"].values()
+    response["content"] = {"application/json": content}
+    examples = content.setdefault("examples", {})
+    for kind in kinds:
+        error_id = "5d41402abc4b2a76" if kind == "internal" else None
+        _, body = shape(Refused(kind, _SAYS[kind], error_id=error_id), _REQUEST_ID)
+        examples[kind] = {"summary": _SAYS[kind], "value": body}
 
 
 def _drop_foreign(responses: dict[str, Any]) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from tailtune import __version__
 from tailtune.label_rules import AnyRules, LabelRules
@@ -16,17 +17,17 @@ from tailtune.service.classify import Answers, Service
 from tailtune.service.refusals import Kind, Refused
 from tailtune.service.served import Served
 from tailtune.service.wire.documents import QUERIES, TEXTS, refusals
-from tailtune.service.wire.reading import BodyRoute
+from tailtune.service.wire.reading import Asked, BodyRoute
 
 
-class ClassifyRequest(BaseModel, extra="forbid"):
+class ClassifyRequest(Asked, extra="forbid"):
     """Texts to classify."""
 
     texts: Annotated[list[str], Field(min_length=1, description="One or many texts.")]
     model: Annotated[str | None, Field(description="Name of the model; default: the first one served.")] = None
     highlights: Annotated[bool, Field(description="Say which words each answer hangs on; slower.")] = False
 
-    model_config = {"json_schema_extra": {"examples": [{"texts": ["claim your prize now", "lunch at noon?"]}]}}
+    model_config = ConfigDict(json_schema_extra={"examples": [{"texts": ["claim your prize now", "lunch at noon?"]}]})
 
 
 class HighlightOut(BaseModel):
@@ -125,6 +126,13 @@ class DriftOut(BaseModel):
     said: Annotated[str | None, Field(description="The same in a sentence.")]
 
 
+class ReloadInfo(BaseModel):
+    """The last time that the model's files were looked at again."""
+
+    outcome: Annotated[str, Field(description="loaded, unchanged, or failed: then the version before stays.")]
+    at: datetime
+
+
 class ModelInfo(ModelRef):
     """A classifier that is served."""
 
@@ -140,6 +148,9 @@ class ModelInfo(ModelRef):
     limits: Sizes
     drift: DriftOut
     tailtune: str
+    loaded_at: datetime
+    previous_digest: Annotated[str | None, Field(description="Of the version that it took the place of.")] = None
+    last_reload: ReloadInfo | None = None
 
 
 PATHS = ("/v1",)
@@ -176,8 +187,8 @@ def result(answers: Answers, place: int) -> dict[str, Any]:
 
 
 def model_info(served: Served, service: Service) -> dict[str, Any]:
-    """Return what is told of a classifier, and what one request may ask of it."""
-    bundle, metrics = served.predictor.bundle, served.metrics
+    """Return what is told of a classifier, of its last reload, and of what one request may ask of it."""
+    bundle, metrics, reload = served.predictor.bundle, served.metrics, service.reloads.get(served.name)
     return {
         "name": served.name,
         "digest": served.digest,
@@ -190,6 +201,9 @@ def model_info(served: Served, service: Service) -> dict[str, Any]:
         "limits": {name: getattr(service.limits, name) for name in Sizes.model_fields},
         "drift": service.drifts.of(served).as_json(),
         "tailtune": __version__,
+        "loaded_at": _moment(served.loaded_at),
+        "previous_digest": served.previous,
+        "last_reload": None if reload is None else {"outcome": reload.outcome, "at": _moment(reload.at)},
     }
 
 
@@ -202,6 +216,10 @@ def _decides(rules: AnyRules, names: Sequence[str]) -> dict[str, Any]:
         "promise": None if promise is None else {"error": promise.error, "above": promise.above},
         "thresholds": {names[decision.positive]: decision.threshold} if isinstance(decision, Threshold) else {},
     }
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 async def classify_texts(service: Service, request: ClassifyRequest) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 from starlette.datastructures import Headers
 
 from tailtune import __version__
@@ -25,7 +25,7 @@ from tailtune.service.served import Served
 from tailtune.service.wire import tensors
 from tailtune.service.wire.answers import require_ready
 from tailtune.service.wire.documents import ANY, QUERIES, TEXTS, refusals
-from tailtune.service.wire.reading import JSON, BodyRoute, parse_json, require_media_type
+from tailtune.service.wire.reading import JSON, Asked, BodyRoute, parse_json, require_media_type
 
 PATHS = ("/v2",)
 PLATFORM = "tailtune"
@@ -34,20 +34,16 @@ HEADER = "Inference-Header-Content-Length"
 # Characters of the digest that name a version.
 _VERSION = 12
 # What the document says of tensors that travel as bytes.
-_JSON_BYTES = {"description": "Bytes of JSON before the tensors.", "schema": {"type": "integer", "minimum": 1}}
 _BEHIND = {OCTETS: {"schema": {"type": "string", "format": "binary", "description": "JSON, and tensors behind it."}}}
-_BINARY_REQUEST = {
-    "parameters": [{"name": HEADER, "in": "header", "required": False, **_JSON_BYTES}],
-    "requestBody": {"content": _BEHIND},
-}
+_BINARY_REQUEST: dict[str, Any] = {"requestBody": {"content": {OCTETS: {}}}}
 _BINARY_ANSWER: dict[str, Any] = {
     "description": "Answers in the order of the texts, as bytes behind the JSON where that was asked for.",
-    "headers": {HEADER: {**_JSON_BYTES, "required": False}},
+    "headers": {HEADER: {"description": "Bytes of JSON before the tensors.", "schema": {"type": "integer"}}},
     "content": _BEHIND,
 }
 
 
-class TensorParameters(BaseModel):
+class TensorParameters(Asked):
     """How a tensor travels; further parameters are passed over."""
 
     binary_data_size: Annotated[int | None, Field(ge=0, description="Its bytes, where they lie behind the JSON.")] = (
@@ -72,6 +68,7 @@ Data = Annotated[
     WithJsonSchema(
         {
             "type": "array",
+            "minItems": 1,
             "items": {
                 "anyOf": [
                     {"type": "string"},
@@ -83,11 +80,11 @@ Data = Annotated[
 ]
 
 
-class InferInput(BaseModel):
+class InferInput(Asked):
     """The texts."""
 
     name: Literal["text"]
-    shape: Annotated[list[int], Field(min_length=1, max_length=2, description="[N] or [N, 1].")]
+    shape: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1, max_length=2, description="[N] or [N, 1].")]
     datatype: Literal["BYTES"]
     parameters: TensorParameters | None = None
     data: Annotated[Data, Field(description="In the order of rows; absent where the bytes lie behind the JSON.")]
@@ -99,28 +96,30 @@ class InferInput(BaseModel):
         return self
 
 
-class OutputParameters(BaseModel):
+class OutputParameters(Asked):
     """How an output is wanted; further parameters are passed over."""
 
     binary_data: Annotated[bool | None, Field(description="Whether as bytes behind the JSON.")] = None
-    classification: Annotated[Literal[0], Field(description="Triton's classification extension is not supported.")] = 0
+    classification: Annotated[
+        int, Field(ge=0, le=0, description="Triton's classification extension is not supported.")
+    ] = 0
     shared_memory_region: Annotated[None, Field(description="Not supported.")] = None
 
 
-class RequestedOutput(BaseModel):
+class RequestedOutput(Asked):
     """An output that is wanted."""
 
     name: Literal["label", "probabilities"]
     parameters: OutputParameters | None = None
 
 
-class RequestParameters(BaseModel):
+class RequestParameters(Asked):
     """Of a request; further ones are passed over."""
 
     binary_data_output: Annotated[bool, Field(description="Whether outputs are sent as bytes behind the JSON.")] = False
 
 
-class InferRequest(BaseModel):
+class InferRequest(Asked):
     """Texts to classify."""
 
     id: Annotated[str | None, Field(description="Comes back with the answer.")] = None
@@ -128,13 +127,13 @@ class InferRequest(BaseModel):
     inputs: Annotated[list[InferInput], Field(min_length=1, max_length=1)]
     outputs: Annotated[list[RequestedOutput] | None, Field(max_length=2, description="Default: all.")] = None
 
-    model_config = {
-        "json_schema_extra": {
+    model_config = ConfigDict(
+        json_schema_extra={
             "examples": [
                 {"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["claim your prize now"]}]}
             ]
         }
-    }
+    )
 
 
 class OutputTensor(BaseModel):
@@ -155,7 +154,7 @@ class InferResponse(BaseModel):
     id: str | None = None
     outputs: list[OutputTensor]
 
-    model_config = {"protected_namespaces": ()}
+    model_config = ConfigDict(protected_namespaces=())
 
 
 class TensorMetadata(BaseModel):
@@ -366,5 +365,8 @@ def _add_model(routes: APIRouter, service: Service, path: str, named: Any) -> No
         openapi_extra=_BINARY_REQUEST,
     )
     async def infer(request: InferRequest, served: Served = named) -> Response:
-        """Give the label and the probability of every category for each text."""
+        """Give the label and the probability of every category for each text.
+
+        Where tensors lie behind the JSON, the header Inference-Header-Content-Length says how many bytes it has.
+        """
         return answer(await service.classify(request.inputs[0].data, model=served.name), request)

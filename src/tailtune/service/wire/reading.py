@@ -13,6 +13,7 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict
 from starlette.datastructures import Headers
 
 from tailtune.service.refusals import Refused
@@ -21,6 +22,12 @@ JSON = "application/json"
 # An escape that writes one half of a character outside the basic plane; the other half may follow.
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _NO_MODEL = ("body", "query", "path", "header")
+
+
+class Asked(BaseModel):
+    """A part of a request: a number is no string of digits, and 0 is not false. Unknown keys are passed over."""
+
+    model_config = ConfigDict(strict=True)
 
 
 class BodyRoute(APIRoute):
@@ -112,7 +119,8 @@ def parse_json(body: bytes) -> Any:
     except UnicodeEncodeError:
         raise Refused("invalid", "a string of the body has half a character, a surrogate without the other") from None
     except json.JSONDecodeError as error:
-        raise Refused("invalid", f"the body is no JSON: {error.msg} at character {error.pos}") from None
+        said = error.msg.removesuffix(" at")
+        raise Refused("invalid", f"the body is no JSON at character {error.pos}: {said}") from None
     except RecursionError:
         raise Refused("invalid", "the body is no JSON that can be read: too many brackets within each other") from None
     except ValueError:  # the one that is left: more digits than Python reads

@@ -67,10 +67,19 @@ _OF_LINES: Mapping[str, Callable[[str], list[Any]]] = {
     "text/csv": _csv,
     JSON_LINES: _json_lines,
 }
-_LINES = {"schema": {"type": "string"}}
-_REQUEST = {"requestBody": {"content": dict.fromkeys(_OF_LINES, _LINES)}}
-_ANSWER = {"description": "Answers in the order of the texts; to lines, one line of JSON each."}
-_ANSWERS: dict[int | str, dict[str, Any]] = {200: {**_ANSWER, "content": {JSON_LINES: _LINES}}}
+_REQUEST = {
+    "requestBody": {
+        "content": {
+            "text/plain": {"example": "claim your prize now\nlunch at noon?\n"},
+            "text/csv": {"example": '"claim your prize, now"\nlunch at noon?\n'},
+            JSON_LINES: {"example": '{"text": "claim your prize now"}\n"lunch at noon?"\n'},
+        }
+    }
+}
+_ANSWER = {
+    "description": "Answers in the order of the texts; to lines, one line of JSON each.",
+    "content": {JSON_LINES: {"schema": {"type": "string"}}},
+}
 
 
 class InvocationRoute(BodyRoute):
@@ -94,7 +103,7 @@ def router(service: Service) -> APIRouter:
     @routes.post(
         "/invocations",
         response_model=native.ClassifyResponse,
-        responses=_ANSWERS | refusals(shape, native.ErrorResponse, (*TEXTS, "not_found")),
+        responses=refusals(shape, native.ErrorResponse, (*TEXTS, "not_found")) | {200: _ANSWER},
         openapi_extra=_REQUEST,
     )
     async def invocations(asked: native.ClassifyRequest, request: Request) -> Response:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from tailtune import __version__
 from tailtune.service.classify import Answers, Service
@@ -20,7 +20,7 @@ from tailtune.service.refusals import Kind, Refused
 from tailtune.service.served import Served
 from tailtune.service.wire.answers import require_side, require_whole, scores
 from tailtune.service.wire.documents import QUERIES, TEXTS, refusals
-from tailtune.service.wire.reading import BodyRoute
+from tailtune.service.wire.reading import Asked, BodyRoute
 
 PATHS = ("/predict", "/info", "/")
 
@@ -75,7 +75,7 @@ Inputs = Annotated[
 ]
 
 
-class TaskParameters(BaseModel):
+class TaskParameters(Asked):
     """What the Hugging Face task takes besides the text."""
 
     function_to_apply: Annotated[
@@ -85,7 +85,7 @@ class TaskParameters(BaseModel):
     top_k: Annotated[int | None, Field(ge=1, description="So many categories, the likeliest first.")] = None
 
 
-class PredictRequest(BaseModel):
+class PredictRequest(Asked):
     """Texts to classify."""
 
     inputs: Inputs
@@ -103,7 +103,9 @@ class PredictRequest(BaseModel):
         TaskParameters | None, Field(description="Of the Hugging Face task; the answer is then a list of lists.")
     ] = None
 
-    model_config = {"json_schema_extra": {"examples": [{"inputs": "claim your prize now"}, {"inputs": [["a"], ["b"]]}]}}
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"inputs": "claim your prize now"}, {"inputs": [["a"], ["b"]]}]}
+    )
 
 
 class Score(BaseModel):
@@ -152,7 +154,7 @@ class Info(BaseModel):
     sha: str | None
     docker_label: str | None
 
-    model_config = {"protected_namespaces": ()}
+    model_config = ConfigDict(protected_namespaces=())
 
 
 def shape(refused: Refused, request_id: str) -> tuple[int, dict[str, Any]]:

@@ -12,13 +12,13 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
 from tailtune.service.classify import Answers, Service
 from tailtune.service.refusals import Kind, Refused
 from tailtune.service.wire.answers import require_side, require_whole, scores
 from tailtune.service.wire.documents import TEXTS, refusals
-from tailtune.service.wire.reading import BodyRoute
+from tailtune.service.wire.reading import Asked, BodyRoute
 
 PATHS = ("/classify",)
 
@@ -57,7 +57,17 @@ Input = Annotated[
 ]
 
 
-class ClassificationRequest(BaseModel):
+def _true(value: bool) -> bool:
+    if not value:
+        raise ValueError("expected true")
+    return value
+
+
+# A Literal would take 1 for it.
+True_ = Annotated[bool, AfterValidator(_true), WithJsonSchema({"type": "boolean", "const": True})]
+
+
+class ClassificationRequest(Asked):
     """Texts to classify."""
 
     input: Annotated[Input, Field(description="One text or a list of texts.")]
@@ -72,12 +82,14 @@ class ClassificationRequest(BaseModel):
     ] = None
     padding: Annotated[Literal["do_not_pad"] | None, Field(description="Texts are never padded.")] = None
     request_id: Annotated[str | None, Field(max_length=128, description="Ends the id of the answer.")] = None
-    priority: Annotated[Literal[0], Field(description="All requests have the same.")] = 0
+    priority: Annotated[int, Field(ge=0, le=0, description="All requests have the same.")] = 0
     cache_salt: Annotated[str | None, Field(min_length=1, max_length=1024, description="Changes nothing.")] = None
-    add_special_tokens: Annotated[Literal[True], Field(description="Texts are read as in training.")] = True
+    add_special_tokens: Annotated[True_, Field(description="Texts are read as in training.")] = True
     use_activation: Annotated[bool | None, Field(description="False for raw scores, as in TEI's raw_scores.")] = None
 
-    model_config = {"json_schema_extra": {"examples": [{"model": "spam-filter", "input": ["claim your prize now"]}]}}
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"model": "spam-filter", "input": ["claim your prize now"]}]}
+    )
 
     @model_validator(mode="before")
     @classmethod

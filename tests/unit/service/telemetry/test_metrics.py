@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from tailtune.drift import Answered, Reference
 from tailtune.predict import Predictor
 from tailtune.service.classify import Service
 from tailtune.service.limits import Limits
+from tailtune.service.reload import Reloader
+from tailtune.service.served import Served
+from tailtune.service.telemetry.metrics import Metrics
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 TEXTS = ["lunch at noon?", "claim your prize now", "ok " * 80]
@@ -157,7 +160,10 @@ def test_a_client_that_goes_away(service: Service) -> None:
             transport = client._transport
             assert isinstance(transport, httpx.ASGITransport)
             body = json.dumps({"texts": ["lunch?"]}).encode()
-            events = [{"type": "http.request", "body": body, "more_body": True}, {"type": "http.disconnect"}]
+            events: list[dict[str, object]] = [
+                {"type": "http.request", "body": body, "more_body": True},
+                {"type": "http.disconnect"},
+            ]
             said: list[object] = []
 
             async def receive() -> dict[str, object]:
@@ -166,8 +172,9 @@ def test_a_client_that_goes_away(service: Service) -> None:
             async def send(message: object) -> None:
                 said.append(message)
 
-            scope = {"type": "http", "method": "POST", "path": "/v1/classify", "headers": [], "query_string": b""}
-            await transport.app(scope, receive, send)  # type: ignore[arg-type]
+            scope: dict[str, object] = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/v1/classify"}
+            scope |= {"headers": [(b"host", b"service")], "query_string": b""}
+            await transport.app(scope, receive, send)
             assert not said
             return samples((await client.get("/metrics")).text)
 
@@ -189,7 +196,31 @@ def test_labels_are_bounded(service: Service) -> None:
     assert len([key for key in found if key[0] == "tailtune_requests_total"]) == 2
 
 
-def families(service: Service, accept: str, read: Callable[[str], object]) -> list[Metric]:
+def test_reloads(tiny_llama: Path, tmp_path: Path) -> None:
+    """What came of each look; the new version is told of in the place of the old one, and its answers begin anew."""
+    saved(tiny_llama, tmp_path / "one", ruled_bundle)
+    saved(tiny_llama, tmp_path / "two")
+    (tmp_path / "now").symlink_to("one")
+    service = service_of(tmp_path / "now")
+    metrics, reloader = Metrics(service), Reloader(service, Served.load)
+    reloader.seen.append(metrics.reloaded)
+
+    async def run() -> None:
+        await reloader.reload()
+        for target in ("two", "nowhere"):
+            (tmp_path / "now").unlink()
+            (tmp_path / "now").symlink_to(target)
+            await reloader.reload()
+
+    asyncio.run(run())
+    found = samples(metrics.page()[0].decode())
+    for outcome in ("unchanged", "loaded", "failed"):
+        assert of(found, "tailtune_reloads_total", model="now", outcome=outcome) == 1
+    told = [dict(key[1])["digest"] for key in found if key[0] == "tailtune_bundle_info"]
+    assert told == [Served.load("now", tmp_path / "two").digest]
+
+
+def families(service: Service, accept: str, read: Callable[[str], Iterator[Metric]]) -> list[Metric]:
     async def run() -> str:
         async with client_of(service) as client:
             await client.post("/v1/classify", json={"texts": TEXTS})
@@ -197,13 +228,13 @@ def families(service: Service, accept: str, read: Callable[[str], object]) -> li
             assert answer.headers["content-type"].startswith(accept)
             return answer.text
 
-    return list(read(asyncio.run(run())))  # type: ignore[call-overload]
+    return list(read(asyncio.run(run())))
 
 
 @pytest.mark.parametrize(
     ("accept", "read"), [("text/plain", read_text), ("application/openmetrics-text", read_open)], ids=["text", "open"]
 )
-def test_names(service: Service, accept: str, read: Callable[[str], object]) -> None:
+def test_names(service: Service, accept: str, read: Callable[[str], Iterator[Metric]]) -> None:
     """Base units, a unit at the end, help for each; no reserved label, no colon, no type in a name; both formats."""
     own = [each for each in families(service, accept, read) if each.name.startswith("tailtune_")]
     assert len(own) > 20
@@ -231,3 +262,25 @@ def test_two_applications_count_apart(tiny_llama: Path, tmp_path: Path) -> None:
     after(first, lambda client: client.post("/v1/classify", json={"texts": TEXTS}))
     found = after(second, lambda client: client.get("/health"))
     assert not [key for key in found if ("protocol", "tailtune") in key[1]]
+
+
+def test_the_page_names_them_all(tiny_llama: Path, tmp_path: Path) -> None:
+    """docs/how-to/watch-a-service.md has each metric with its labels, and no other."""
+    page = (Path(__file__).resolve().parents[4] / "docs" / "how-to" / "watch-a-service.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(tailtune_\w+)` \| ([a-z, ]*) ?\|", page, re.MULTILINE)
+    told = {name: frozenset(labels.strip().split(", ")) - {""} for name, labels in rows}
+    service = service_of(saved(tiny_llama, tmp_path / "spam"))
+    names: set[str] = set()
+
+    async def ask(client: httpx.AsyncClient) -> None:
+        await client.post("/v1/classify", json={"texts": TEXTS})
+        await client.get("/another")
+        types = re.findall(r"^# TYPE (tailtune_\w+) ", (await client.get("/metrics")).text, re.MULTILINE)
+        names.update(name for name in types if not name.endswith("_created"))
+
+    found = after(service, ask)
+    assert set(told) == names
+    for name, labels in found:
+        family = next((each for each in told if re.fullmatch(f"{each}(_bucket|_sum|_count)?", name)), None)
+        if family is not None:
+            assert {label for label, _ in labels} - {"le"} == told[family], name
