@@ -23,7 +23,7 @@ from tailtune.service.classify import Answers, Service
 from tailtune.service.refusals import Refused
 from tailtune.service.served import Served
 from tailtune.service.wire import tensors
-from tailtune.service.wire.answers import require_ready
+from tailtune.service.wire.answers import require_alive, require_ready
 from tailtune.service.wire.documents import ANY, QUERIES, TEXTS, refusals
 from tailtune.service.wire.reading import JSON, Asked, BodyRoute, parse_json, require_media_type
 
@@ -331,9 +331,10 @@ def _add_server(routes: APIRouter, service: Service) -> None:
         """Describe the server."""
         return JSONResponse({"name": "tailtune", "version": __version__, "extensions": ["binary_tensor_data"]})
 
-    @routes.get("/health/live", response_model=Live, responses=refusals(shape, InferError, ANY))
+    @routes.get("/health/live", response_model=Live, responses=refusals(shape, InferError, (*ANY, "unready")))
     async def live() -> JSONResponse:
-        """Say that the process lives."""
+        """Say that the process lives and computes; where not, it must be started again."""
+        require_alive(service)
         return JSONResponse({"live": True})
 
     @routes.get("/health/ready", response_model=Ready, responses=refusals(shape, InferError, (*ANY, "unready")))
