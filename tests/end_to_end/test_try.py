@@ -19,7 +19,7 @@ from support.command_line import call, process, require_refusal
 from support.texts import messages, write_csv
 from tailtune.predict import Predictor
 
-_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS = 30.0
 _ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 QUICK = [
     "--method",
@@ -76,13 +76,22 @@ class Sitting:
 
     def until_prompt(self) -> str:
         """Return what came up to the next prompt."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
         while not self.shown[self._told :].endswith("\n> ") and self.shown[self._told :] != "> ":
-            assert time.monotonic() < deadline, self.shown
-            if select.select([self._master], [], [], 1.0)[0]:
-                self.raw += os.read(self._master, 1 << 16)
+            assert self._read(time.monotonic() + _PATIENCE_SECONDS), self.shown
         answer, self._told = self.shown[self._told :], len(self.shown)
         return answer
+
+    def _read(self, deadline: float) -> bool:
+        """Whether more came; nothing does once the other side is closed. One that says nothing for long is killed."""
+        if not select.select([self._master], [], [], deadline - time.monotonic())[0]:
+            self.process.kill()
+            raise AssertionError(self.shown)
+        try:
+            block = os.read(self._master, 1 << 16)
+        except OSError:  # Linux reports the closing of the other side as an input/output error
+            block = b""
+        self.raw += block
+        return bool(block)
 
     def type(self, keys: str) -> None:
         """Press keys."""
@@ -93,12 +102,21 @@ class Sitting:
         self.type(f"{line}\r")
         return self.until_prompt()
 
+    def interrupt(self) -> None:
+        """Press Ctrl-C: the terminal is nobody's own, so that the key itself would reach nobody.
+
+        Again until it is heard: a signal that comes just before the process waits for keys waits for a key too.
+        """
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while "interrupted" not in self.shown and self.process.poll() is None:
+            assert time.monotonic() < deadline, self.shown
+            self.process.send_signal(signal.SIGINT)
+            if select.select([self._master], [], [], 0.5)[0]:
+                self._read(deadline)
+
     def end(self) -> int:
         """Return the exit code, once all that came has been read."""
-        try:
-            while block := os.read(self._master, 1 << 16):
-                self.raw += block
-        except OSError:  # Linux reports the closing of the other side as an input/output error
+        while self._read(time.monotonic() + _PATIENCE_SECONDS):
             pass
         os.close(self._master)
         return self.process.wait(timeout=_PATIENCE_SECONDS)
@@ -166,7 +184,7 @@ def test_colours_and_the_ends_of_a_sitting(run: Path) -> None:
     assert sitting.end() == 0
     sitting = Sitting(run, "--no-highlights")
     sitting.until_prompt()
-    sitting.process.send_signal(signal.SIGINT)  # the terminal is nobody's own, so that its Ctrl-C would reach nobody
+    sitting.interrupt()
     assert sitting.end() == 130
     assert "interrupted" in sitting.shown
     assert "Traceback" not in sitting.shown
