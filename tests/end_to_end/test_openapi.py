@@ -16,6 +16,7 @@ from support.classifiers import pair_bundle
 from support.serving import Process, saved, serving
 from tailtune.bundle import read_bundle
 
+KEY = "of-the-checker-of-the-document"
 # Where the document cannot say all that is refused: a function that is another classifier's, a text that is longer
 # than truncate_prompt_tokens allows, a shape that other texts would fill, lines that are no JSON.
 CONFIG = """
@@ -46,22 +47,26 @@ def bundle(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    with serving(bundle, log=tmp_path_factory.mktemp("log") / "log") as server:
+    folder = tmp_path_factory.mktemp("log")
+    keys = folder / "keys"
+    keys.write_text(f"{KEY}\n", encoding="utf-8")
+    keys.chmod(0o600)
+    with serving(bundle, "--api-key-file", keys, log=folder / "log") as server:
         yield server
 
 
 def test_the_document_is_valid(server: Process) -> None:
     """By the schema of OpenAPI."""
-    validate(httpx.get(f"{server.url}/openapi.json").json())
+    validate(httpx.get(f"{server.url}/openapi.json", headers={"x-api-key": KEY}).json())
 
 
 def test_schemathesis(server: Process, bundle: Path, tmp_path: Path) -> None:
-    """All answers conform to the document, none is a failure; what the document does not allow is refused."""
+    """All answers conform to the document, none is a failure; what it does not allow, or has no key, is refused."""
     config = tmp_path / "schemathesis.toml"
     config.write_text(CONFIG.format(version=read_bundle(bundle).digest[:12]), encoding="utf-8")
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", config, "run", f"{server.url}/openapi.json"]
     how = ["--phases", "examples,coverage,fuzzing", "--checks", "all", "--max-examples", 8]
-    how += ["--generation-deterministic", "--no-color"]
+    how += ["--generation-deterministic", "--no-color", "--header", f"Authorization: Bearer {KEY}"]
     found = subprocess.run(
         [str(part) for part in (*command, *how)],
         cwd=tmp_path,

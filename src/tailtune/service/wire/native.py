@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -153,6 +153,8 @@ class ModelInfo(ModelRef):
     last_reload: ReloadInfo | None = None
 
 
+Name = Annotated[str | None, Query(description="Of a model; default: the first one served.")]
+
 PATHS = ("/v1",)
 
 
@@ -255,7 +257,7 @@ def router(service: Service) -> APIRouter:
         response_description="The classifier.",
         responses=refusals(shape, ErrorResponse, (*QUERIES, "invalid", "not_found")),
     )
-    async def model(name: str | None = None) -> JSONResponse:
+    async def model(name: Name = None) -> JSONResponse:
         """Describe a classifier that is served, the first where no name is given."""
         return JSONResponse(model_info(service.pick(name), service))
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Path
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 from starlette.datastructures import Headers
@@ -41,6 +41,10 @@ _BINARY_ANSWER: dict[str, Any] = {
     "headers": {HEADER: {"description": "Bytes of JSON before the tensors.", "schema": {"type": "integer"}}},
     "content": _BEHIND,
 }
+
+
+Name = Annotated[str, Path(description="Of the model.")]
+Version = Annotated[str, Path(description="As the model's metadata say.")]
 
 
 class TensorParameters(Asked):
@@ -310,10 +314,10 @@ def _wanted(request: InferRequest) -> list[tuple[str, bool]]:
 def router(service: Service) -> APIRouter:
     """Return the routes under ``/v2``."""
 
-    def current(name: str) -> Served:
+    def current(name: Name) -> Served:
         return pick(service, name, None)
 
-    def exact(name: str, version: str) -> Served:
+    def exact(name: Name, version: Version) -> Served:
         return pick(service, name, version)
 
     routes = APIRouter(prefix="/v2", tags=["Open Inference Protocol"], route_class=InferRoute)
@@ -326,17 +330,32 @@ def router(service: Service) -> APIRouter:
 def _add_server(routes: APIRouter, service: Service) -> None:
     """Add what is told of the server."""
 
-    @routes.get("", response_model=ServerMetadata, responses=refusals(shape, InferError, QUERIES))
+    @routes.get(
+        "",
+        response_model=ServerMetadata,
+        response_description="What serves.",
+        responses=refusals(shape, InferError, QUERIES),
+    )
     async def server() -> JSONResponse:
         """Describe the server."""
         return JSONResponse({"name": "tailtune", "version": __version__, "extensions": ["binary_tensor_data"]})
 
-    @routes.get("/health/live", response_model=Live, responses=refusals(shape, InferError, ANY))
+    @routes.get(
+        "/health/live",
+        response_model=Live,
+        response_description="The process lives.",
+        responses=refusals(shape, InferError, ANY),
+    )
     async def live() -> JSONResponse:
         """Say that the process lives."""
         return JSONResponse({"live": True})
 
-    @routes.get("/health/ready", response_model=Ready, responses=refusals(shape, InferError, (*ANY, "unready")))
+    @routes.get(
+        "/health/ready",
+        response_model=Ready,
+        response_description="New requests are welcome.",
+        responses=refusals(shape, InferError, (*ANY, "unready")),
+    )
     async def ready() -> JSONResponse:
         """Say whether new requests are welcome."""
         require_ready(service)
@@ -347,12 +366,12 @@ def _add_model(routes: APIRouter, service: Service, path: str, named: Any) -> No
     """Add the routes of a classifier, of whichever version there is or of a named one."""
     queries = refusals(shape, InferError, (*QUERIES, "not_found", "unready"))
 
-    @routes.get(path, response_model=ModelMetadata, responses=queries)
+    @routes.get(path, response_model=ModelMetadata, response_description="The classifier.", responses=queries)
     async def model(served: Served = named) -> JSONResponse:
         """Describe a classifier: its tensors, and the labels of the columns of ``probabilities``."""
         return JSONResponse(metadata(served))
 
-    @routes.get(f"{path}/ready", response_model=ModelReady, responses=queries)
+    @routes.get(f"{path}/ready", response_model=ModelReady, response_description="It answers.", responses=queries)
     async def model_ready(served: Served = named) -> JSONResponse:
         """Say whether a classifier answers."""
         require_ready(service)

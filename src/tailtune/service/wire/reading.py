@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from asyncio import to_thread
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,9 @@ from starlette.datastructures import Headers
 from tailtune.service.refusals import Refused
 
 JSON = "application/json"
+# Bytes that are parsed in the event loop, in a few milliseconds; more go to a thread. Two million of very many small
+# objects take tenths of a second.
+_AT_ONCE = 65_536
 # An escape that writes one half of a character outside the basic plane; the other half may follow.
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _NO_MODEL = ("body", "query", "path", "header")
@@ -44,7 +48,10 @@ class BodyRoute(APIRoute):
 
         async def opened(request: Request) -> Response:
             request.state.media_type = media_type(request.headers)
-            return await handler(_Opened(request, self.read(request.headers, await request.body())))
+            body = await request.body()
+            large = len(body) > _AT_ONCE
+            value = await to_thread(self.read, request.headers, body) if large else self.read(request.headers, body)
+            return await handler(_Opened(request, value))
 
         return opened
 

@@ -273,7 +273,7 @@ def compute_headers(answers: Answers, seconds: float) -> dict[str, str]:
     """
     total = _milliseconds(seconds)
     return {
-        "x-compute-type": "cpu",
+        "x-compute-type": answers.served.predictor.device,
         "x-compute-time": total,
         "x-compute-characters": str(answers.characters),
         "x-compute-tokens": str(answers.tokens),

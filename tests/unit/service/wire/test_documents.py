@@ -37,6 +37,8 @@ def test_every_operation_is_described(document: dict[str, Any]) -> None:
     assert len(names) == len(set(names)) >= 20
     for name, operation in operations(document):
         assert operation["description"], name
+        assert all(each["description"] for each in operation.get("parameters", ())), name
+        assert all(each["description"] != "Successful Response" for each in operation["responses"].values()), name
         assert all(each["schema"] for each in operation["responses"]["200"]["content"].values()), name
         if "requestBody" in operation:
             schema = operation["requestBody"]["content"]["application/json"]["schema"]

@@ -79,6 +79,13 @@ def test_types(talk: Talk, kind: str | None, status: int) -> None:
     assert status == 200 or answer.json()["error"]["message"] == "Content-Type: expected application/json"
 
 
+def test_large_bodies(talk: Talk) -> None:
+    """Those that are parsed beside the event loop are answered and refused like any other."""
+    answer, refused = talk.posted("/v1/classify", {"texts": ["ok " * 30_000]}, {"texts": ["ok " * 30_000], "new": 1})
+    assert (answer.status_code, answer.json()["results"][0]["truncated"]) == (200, True)
+    assert (refused.status_code, refused.json()["error"]["message"]) == (422, "body: an unknown key")
+
+
 def test_paths_and_methods(talk: Talk) -> None:
     """In the shape of the protocol that the path belongs to, ours where it belongs to none."""
     asks = [

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from support.classifiers import pair_bundle, probe_bundle, reading, several_bundle
+from support.classifiers import pair_bundle, probe_bundle, reading, several_bundle, windows_bundle
 from support.serving import Talk, asked, saved, service_of, talking
 from tailtune import __version__
 from tailtune.labels import LabelSet
@@ -130,6 +130,12 @@ def test_the_task_of_hugging_face(tiny_llama: Path, tmp_path: Path) -> None:
     assert best.json()[0] == nested.json()[0][:2]
     back = {label: 1 / (1 + np.exp(-score)) for label, score in shares(raw.json()[0]).items()}
     assert back == pytest.approx(shares(nested.json()[0]))
+
+
+def test_info_of_windows(tiny_llama: Path, tmp_path: Path) -> None:
+    """All of a text is read, as far as a request may be long."""
+    (answer,) = asked(service_of(saved(tiny_llama, tmp_path / "long", windows_bundle)), ("GET", "/info", {}))
+    assert answer.json()["max_input_length"] == 65_536
 
 
 def test_info(tiny_llama: Path, tmp_path: Path) -> None:

@@ -125,3 +125,23 @@ def test_views_agree(make: Callable[..., Bundle], tiny_llama: Path, tiny_bert: P
         labels, got = read(answer)
         assert labels in ([], [each.label for each in expected]), name
         assert np.abs(got - rows).max() < 1e-6, name
+
+
+def test_several_models(tiny_llama: Path, tmp_path: Path) -> None:
+    """Each protocol that names models answers with the one that is named, the others with the first."""
+    first, second = saved(tiny_llama, tmp_path / "first"), saved(tiny_llama, tmp_path / "second", windows_bundle)
+    tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["ok"]}
+    expected = [list(Predictor.load(each).predict(["ok"])[0].probabilities.values()) for each in (first, second)]
+    own, classify, infer, invoked, predict = asked(
+        service_of(first, second),
+        ("POST", "/v1/classify", {"json": {"texts": ["ok"], "model": "second"}}),
+        ("POST", "/classify", {"json": {"input": "ok", "model": "second"}}),
+        ("POST", "/v2/models/second/infer", {"json": {"inputs": [tensor]}}),
+        ("POST", "/invocations", {"json": {"texts": ["ok"], "model": "second"}}),
+        ("POST", "/predict", {"json": {"inputs": [["ok"]]}}),
+    )
+    default, named = np.array(expected)
+    for read, answer in ((native, own), (vllm, classify), (oip, infer), (native, invoked)):
+        assert np.abs(read(answer)[1] - named).max() < 1e-6
+    assert np.abs(tei(predict)[1] - default).max() < 1e-6
+    assert np.abs(default - named).max() > 1e-3
