@@ -9,8 +9,8 @@ index is above 0 even where nothing moved: then it is about (1/m + 1/n) times a 
 of freedom, m and n being the rows of the two samples. What lies within that noise counts as stable, and where the noise
 alone reaches 0.25 nothing is said.
 
-Bins hold equally many validation rows and not equal widths: most probabilities of a good classifier lie in the last
-tenth, where equal widths would see nothing, and in bins that are nearly empty the index is mostly noise.
+Bins hold equally many validation rows and have no equal widths: most probabilities of a good classifier lie in the
+first and the last tenth, within which nothing would be seen, and in bins nearly empty the index is mostly noise.
 """
 
 from __future__ import annotations

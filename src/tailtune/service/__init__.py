@@ -13,6 +13,9 @@
     measuring    how many tokens texts are, long ones beside the event loop
     batcher      waiting texts become packed batches
     served       a bundle in service: verified, tried on its golden texts
+    reload       a new version takes the place of the old one
+    telemetry/   what those who run it see: metrics, a log, traces
+    drift        whether the texts are still like those that the classifier was chosen on
     refusals     why a request gets no answer
     faults       what the log says of an error: never values
     limits       how much a request, and the service, may hold

@@ -12,6 +12,7 @@ import pytest
 
 from support.asking import read_answer, request
 from support.classifiers import probe_bundle
+from support.serving import client_of, saved, service_of
 from support.watched import Watched
 from tailtune.errors import ConfigError, SetupError
 from tailtune.predict import GOLDEN_TEXTS
@@ -55,11 +56,6 @@ class Running:
         writer.write(request([text]))
         await writer.drain()
         return reader, writer
-
-    async def get(self, path: str) -> int:
-        reader, writer = await self.connect()
-        writer.write(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
-        return (await read_answer(reader))[0]
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -225,12 +221,29 @@ def test_a_service_that_does_not_compute_any_more_says_so_and_ends(
         reader, _ = await running.send("hello")
         assert (await read_answer(reader))[0] == 503
         assert running.ended is not None
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):  # once it has ended
-            assert await running.get("/health") == 503
-            assert await running.get("/ready") == 503
         await asyncio.shield(running.ended)
 
     assert run(tiny_llama, tmp_path, use).server.exit_code == 1
+
+
+def test_health_fails_where_nothing_is_computed(
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every protocol: an orchestrator that asks starts it again."""
+    service = service_of(saved(tiny_llama, tmp_path / "spam"))
+    paths = ("/health", "/ready", "/ping", "/v2/health/live", "/v2/health/ready")
+
+    def broken() -> list[object]:
+        raise IndexError
+
+    async def ask() -> list[list[int]]:
+        async with client_of(service) as client:
+            before = [(await client.get(path)).status_code for path in paths]
+            monkeypatch.setattr(service.batcher, "_batch", broken)
+            answer = await client.post("/v1/classify", json={"texts": ["hello"]})
+            return [before, [answer.status_code], [(await client.get(path)).status_code for path in paths]]
+
+    assert asyncio.run(asyncio.wait_for(ask(), 60)) == [[200] * 5, [503], [503] * 5]
 
 
 def test_a_port_that_is_taken_and_a_name_that_is_none() -> None:

@@ -6,6 +6,7 @@
     metrics    Prometheus metrics of one application, at /metrics
     log        a line per request and event, as JSON or for people
     traces     OpenTelemetry spans, where the environment asks for them
+    reporting  the log and the traces of one process
 
 Each of them is told of finished requests (``Exchange``); none is called from elsewhere in the service.
 """

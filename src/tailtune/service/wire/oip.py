@@ -23,7 +23,7 @@ from tailtune.service.classify import Answers, Service
 from tailtune.service.refusals import Refused
 from tailtune.service.served import Served
 from tailtune.service.wire import tensors
-from tailtune.service.wire.answers import require_ready
+from tailtune.service.wire.answers import require_alive, require_ready
 from tailtune.service.wire.documents import ANY, QUERIES, TEXTS, refusals
 from tailtune.service.wire.reading import JSON, Asked, BodyRoute, parse_json, require_media_type
 
@@ -343,11 +343,12 @@ def _add_server(routes: APIRouter, service: Service) -> None:
     @routes.get(
         "/health/live",
         response_model=Live,
-        response_description="The process lives.",
-        responses=refusals(shape, InferError, ANY),
+        response_description="The process lives and computes.",
+        responses=refusals(shape, InferError, (*ANY, "unready")),
     )
     async def live() -> JSONResponse:
-        """Say that the process lives."""
+        """Say that the process lives and computes; where not, it must be started again."""
+        require_alive(service)
         return JSONResponse({"live": True})
 
     @routes.get(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import json
+import sys
 from typing import Any
 
 import pytest
 
 from support.collector import attributes, collecting
+from tailtune.service.telemetry.reporting import reporting
 from tailtune.service.telemetry.traces import Traces, traces_wanted
 from tailtune.service.telemetry.watch import Exchange
 
@@ -28,6 +32,18 @@ ASKED = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
 def test_only_where_the_environment_asks(environment: dict[str, str], wanted: bool) -> None:
     """A collector must be named, and nothing must say no."""
     assert traces_wanted(environment) is wanted
+
+
+def test_without_the_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables may be those of many programs: a line says what is missing, and the log alone is told."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", ASKED["OTEL_EXPORTER_OTLP_ENDPOINT"])
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.resources", None)
+    stream = io.BytesIO()
+    with reporting(stream, "json") as ended:
+        assert len(ended) == 1
+    (line,) = map(json.loads, stream.getvalue().splitlines())
+    assert (line["level"], line["event"]) == ("warning", "no_traces")
+    assert line["message"].endswith("opentelemetry.sdk.resources; pip install 'tailtune[otel]'")
 
 
 def test_requests_without_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
