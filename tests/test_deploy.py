@@ -136,6 +136,14 @@ def test_flags_exist(capsys: pytest.CaptureFixture[str]) -> None:
         assert given <= there, name
 
 
+def test_what_is_copied_is_sent_to_the_build() -> None:
+    """Nothing else is, and it is there."""
+    copied = re.findall(r"^COPY (?!--)(.*) \S+$", (DEPLOY / "Containerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    sent = re.findall(r"^!(\S+)$", (DEPLOY / "Containerfile.dockerignore").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(" ".join(copied).split()) == set(sent)
+    assert all((DEPLOY.parent / name).exists() for name in sent)
+
+
 def test_there_is_time_to_drain() -> None:
     """Whoever stops the service waits longer than it may take to answer what it accepted."""
     pod = kubernetes("Deployment")["spec"]["template"]["spec"]

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import pty
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -187,6 +191,52 @@ def test_watching_loads_it_unasked(tiny_llama: Path, tmp_path: Path) -> None:
     with serving(now, "--watch", "0.1s", log=tmp_path / "log") as server:
         new.rename(now)
         until(lambda: _models(server)[0]["previous_digest"] is not None)
+
+
+# The command line in a session of its own that has the terminal on stdin.
+_IN_TERMINAL = """
+import fcntl, os, signal, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGHUP, signal.Handlers(int(sys.argv[1])))
+from tailtune.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize(("by", "code"), [(signal.SIG_DFL, 0), (signal.SIG_IGN, None)], ids=["plain", "nohup"])
+def test_a_terminal_that_is_closed_ends_what_was_started_from_it(
+    bundle: Path, tmp_path: Path, by: signal.Handlers, code: int | None
+) -> None:
+    """It sends the signal that asks for new versions; started with nohup the service stays."""
+    ours, theirs = pty.openpty()
+
+    line = [sys.executable, "-c", _IN_TERMINAL, str(int(by)), "serve", str(bundle), "--port", "0"]
+    log = tmp_path / "log"
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(line, stdin=theirs, stdout=stderr, stderr=stderr)
+    os.close(theirs)
+    try:
+        until(lambda: re.search(r"http://[\d.]+:\d+", log.read_text()) is not None)
+        url = re.findall(r"http://[\d.]+:\d+", log.read_text())[0]
+        until(lambda: answers(f"{url}/ready"))
+        os.close(ours)
+        if code is None:
+            os.kill(process.pid, signal.SIGHUP)
+            until(lambda: httpx.get(f"{url}/v1/model").json()["last_reload"] is not None)
+        else:
+            assert process.wait(_PATIENCE_SECONDS) == code
+    finally:
+        process.terminate()
+        process.wait(_PATIENCE_SECONDS)
+
+
+def answers(url: str) -> bool:
+    """Return whether anybody answers there."""
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def lie(bundle: Path) -> None:

@@ -92,6 +92,10 @@ def test_a_run_holds_everything(run: Path) -> None:
     assert manifest["rules"]["thresholds"] == [metrics["label_rules"]["labels"][name]["threshold"] for name in NAMES]
     lines = json_lines((run / "predictions.jsonl").read_text())
     assert len(lines) == test["rows"]
+    for place, curve in enumerate(metrics["detail"]["thresholds"]["test"]["classes"]):
+        assert NAMES[curve["class"]] == NAMES[place]
+        assert curve["positives"] == curve["true"][-1] == sum(NAMES[place] in line["labels"] for line in lines)
+    assert metrics["detail"]["thresholds"]["validation"]["rows"] == metrics["data"]["parts"]["validation"]
     right = sum(line["labels"] == line["predicted"] for line in lines)
     assert right / len(lines) == pytest.approx(test["subset_accuracy"])
 

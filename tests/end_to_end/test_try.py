@@ -119,7 +119,9 @@ def test_a_sitting(run: Path, tmp_path: Path) -> None:
     assert sitting.ask("").endswith("> ")
     assert ":report   " in sitting.ask(":help")
     threshold = sitting.ask(":threshold 0.9")
-    assert re.search(r"on \d+ test rows: precision .*, recall .*, \d+ of 10,000 texts called spam wrongly", threshold)
+    assert re.search(
+        r"on \d+ test rows: precision .*, recall .*, \d+ of 10,000 such texts called spam wrongly", threshold
+    )
     spam = Predictor.load(run).predict([texts[1]])[0].probabilities["spam"]
     assert f"with spam from 90 %: {'spam' if spam >= 0.9 else 'ham'}" in sitting.ask(texts[1])
     assert "as the classifier does" in sitting.ask(":threshold off")

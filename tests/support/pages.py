@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,26 +63,22 @@ def hostile_bundle(model: Path) -> Bundle:
 
 
 @contextlib.contextmanager
-def answering(make: Callable[[], Service]) -> Iterator[str]:
+def answering(service: Service) -> Iterator[str]:
     """Yield the address, without a slash, of a service that answers on loopback from a thread: with limits of its own.
 
     Args:
-        make: Makes it, in the thread's event loop.
+        service: Answers; not used before.
     """
     listening = bind("127.0.0.1", 0)
-    servers: list[uvicorn.Server] = []
-
-    async def run() -> None:
-        config = uvicorn.Config(create_app(make()), log_config=None, access_log=False, lifespan="on")
-        servers.append(uvicorn.Server(config))
-        await servers[0].serve(sockets=[listening])
-
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    server = uvicorn.Server(uvicorn.Config(create_app(service), log_config=None, access_log=False, lifespan="on"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
+        while not server.started and thread.is_alive():
+            time.sleep(0.01)
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
-        servers[0].should_exit = True
+        server.should_exit = True
         thread.join()
 
 

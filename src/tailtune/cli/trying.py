@@ -30,7 +30,8 @@ from tailtune.storage import read_json
 if TYPE_CHECKING:
     from tailtune.predict import Prediction, Predictor
 
-_COMMAND = re.compile(r":([a-z]+)(?:\s+(.*))?", re.DOTALL)
+# Not ":p" and the like, which texts begin with.
+_COMMAND = re.compile(r":([a-z]{3,}|q)(?:\s+(.*))?", re.DOTALL)
 _END_OF_PASTE = "."
 
 

@@ -28,7 +28,7 @@ def threshold_lines(metrics: Metrics, label: str, least: float) -> list[str]:
             if curve["class"] == names.index(label):
                 true, false = _at(curve, least)
                 precision, recall = counted(counts_of(true, true + false)), counted(counts_of(true, curve["positives"]))
-                wrong = f"{10_000 * false / rows:,.0f} of 10,000 texts called {label} wrongly"
+                wrong = f"{10_000 * false / rows:,.0f} of 10,000 such texts called {label} wrongly"
                 lines.append(f"on {rows:,} {name} rows: precision {precision}, recall {recall}, {wrong}")
     return lines
 

@@ -22,6 +22,8 @@ HEADER_BYTES = 32_768
 """Of a request's line and headers, about as much as other servers take."""
 
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+# Until the headers of a request are whole; a client that sends them at all needs a fraction of one.
+_HEADER_SECONDS = 10.0
 # Requests sent ahead on one connection; browsers and libraries send none.
 _AHEAD = 16
 # A connection closed on what the client still sends would take the answer along.
@@ -37,7 +39,7 @@ class Connection(HttpToolsProtocol):
 
     Args:
         given: As uvicorn gives it.
-        seconds: Until the headers of a request are whole, and until the client has taken an answer.
+        seconds: Until the headers of a request are whole, at most ten, and until the client has taken an answer.
         more: As uvicorn gives it.
     """
 
@@ -135,9 +137,12 @@ class Connection(HttpToolsProtocol):
 
     def _await_headers(self) -> None:
         self._head = 0
-        self._waiting = self.loop.call_later(self._seconds, self._on_slow)
+        self._waiting = self.loop.call_later(min(self._seconds, _HEADER_SECONDS), self._on_slow)
 
     def _on_slow(self) -> None:
+        if not self._head:  # opened ahead, as browsers do: an answer would be taken for that to what comes next
+            self.transport.close()
+            return
         self._status = HTTPStatus.REQUEST_TIMEOUT
         self.send_400_response("")
 

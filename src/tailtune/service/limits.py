@@ -21,7 +21,7 @@ class Limits:
         waiting_tokens: Inside at once. At the speed of this machine they are the longest wait.
         batch_tokens: Computed together, by one worker. On a core 1,024 reach nearly the rate of any number, in half a
             second.
-        seconds: From a request's first line to its answer; as long for the headers before it.
+        seconds: From a request's headers to its answer; as long, but at most ten, for the headers.
 
     Raises:
         ConfigError: If one allows nothing, or more is computed together than may wait.

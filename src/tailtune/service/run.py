@@ -125,7 +125,8 @@ class Server(uvicorn.Server):
 
         def handle(number: int, frame: FrameType | None) -> None:
             if by_hand and not _has_terminal():
-                self._stop(number, frame)
+                if self._told is None:  # the system and the shell may both send it
+                    self._stop(number, frame)
             elif self._reloader is not None:
                 loop.call_soon_threadsafe(self._reloader.ask)
 
@@ -163,7 +164,7 @@ class Server(uvicorn.Server):
             said = f"{lost} requests were not answered within the {self._seconds:g} s of --drain-seconds"
             event("drain", said, level=logging.ERROR, requests=lost)
         await self.lifespan.shutdown()  # whoever waits still is told
-        if lost:
+        if inside.tasks:
             await asyncio.wait(inside.tasks, timeout=_GRACE_SECONDS)
         for connection in list(inside.connections):
             connection.transport.close()

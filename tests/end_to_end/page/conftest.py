@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +12,7 @@ from support.classifiers import several_bundle
 from support.pages import chromium, hostile_bundle, levels_bundle, many_bundle, wordy_bundle
 from support.serving import saved, serving
 from support.texts import messages, write_csv
+from tailtune.cli import main
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -43,11 +41,21 @@ def run_folder(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     turned = {"ham": "spam", "spam": "ham"}
     given = [turned[label] if row % 8 in (0, 3) else label for row, label in enumerate(labels)]
     data = write_csv(folder / "noisy.csv", texts, given)
-    command = [sys.executable, "-m", "tailtune.cli", "train", str(data), "--model", str(tiny_llama), "--out"]
-    command += [str(folder / "spam-filter"), "--method", "probe", "--depth", "2", "--no-baselines"]
-    command += ["--positive", "spam", "--max-false-positives", "0.1", "--abstain", "0.1"]
-    env = os.environ | {"TAILTUNE_HOME": str(folder / "home")}
-    subprocess.run(command, check=True, capture_output=True, env=env)
+    asked = [
+        "--model",
+        tiny_llama,
+        "--out",
+        folder / "spam-filter",
+        "--method",
+        "probe",
+        "--depth",
+        2,
+        "--no-baselines",
+    ]
+    asked += ["--no-baselines", "--positive", "spam", "--max-false-positives", 0.1, "--abstain", 0.1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TAILTUNE_HOME", str(folder / "home"))
+        assert main(["train", str(data), *map(str, asked)]) == 0
     return folder / "spam-filter"
 
 

@@ -59,6 +59,21 @@ def test_a_bundle_alone_has_no_report(seen: Seen) -> None:
     assert "any number of labels per text" in seen.page.locator("#about-facts").inner_text()
 
 
+@pytest.mark.browser
+def test_texts_that_differ_are_told_of(seen: Seen, url: str) -> None:
+    """After some hundred texts of another kind a line says that they differ, without loading the page again."""
+    page = seen.page
+    assert page.locator("#drift").is_hidden()
+    texts = [f"zzz qqq xyzzy {number} " * 8 for number in range(250)]
+    for model in ("wordy", "spam-filter"):
+        assert httpx.post(f"{url}v1/classify", json={"texts": texts, "model": model}).status_code == 200
+    page.click("nav a[href='#ask']")
+    page.click("nav a[href='#about']")
+    page.locator("#drift").wait_for()
+    assert page.locator("#drift").inner_text().startswith("The last 250 texts differ from the validation rows")
+    assert "The last 250 texts differ" in page.locator("#about-facts").inner_text()
+
+
 def test_files_are_checked_each_time(url: str) -> None:
     """Every file has its type, its policy and its tag; with the tag the browser keeps what it has; others are none."""
     index = httpx.get(url)
@@ -74,7 +89,7 @@ def test_files_are_checked_each_time(url: str) -> None:
         assert len(policy) == 1
         assert "default-src 'none'; script-src 'self'; style-src 'self';" in policy[0]
         assert answer.headers["cache-control"] == "no-cache"
-        again = httpx.get(f"{url}{path}", headers={"If-None-Match": answer.headers["etag"]})
+        again = httpx.get(f"{url}{path}", headers={"If-None-Match": f"W/{answer.headers['etag']}"})
         assert (again.status_code, again.content) == (304, b"")
     missing = httpx.get(f"{url}page/..%2froutes.py")
     assert missing.status_code == 404

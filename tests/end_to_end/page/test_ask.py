@@ -173,7 +173,7 @@ def test_errors_in_plain_words(browser: Browser, tiny_llama: Path, tmp_path: Pat
     """What is refused is said in a sentence with the request's id; a service that is gone is said to be gone."""
     bundle = saved(tiny_llama, tmp_path / "small", probe_bundle)
     with (
-        answering(lambda: service_of(bundle, limits=Limits(characters=50))) as address,
+        answering(service_of(bundle, limits=Limits(characters=50))) as address,
         opened(browser, f"{address}/") as seen,
     ):
         card = ask(seen.page, "x" * 51)

@@ -7,9 +7,9 @@ import io
 import json
 import random
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,6 +18,7 @@ from support.pages import HOSTILE, Seen, answering, opened
 from support.serving import saved, service_of
 from support.texts import messages
 from tailtune.predict import Predictor
+from tailtune.service.classify import Service
 from tailtune.service.limits import Limits
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ def test_ten_thousand_rows_cancelled_and_gone_on_with(browser: Browser, tiny_lla
     """Cancelled, what is answered stays and the table is no longer than a page; the rest can be had later."""
     bundle = saved(tiny_llama, tmp_path / "small", probe_bundle)
     with (
-        answering(lambda: service_of(bundle)) as address,
+        answering(service_of(bundle)) as address,
         opened(browser, f"{address}/#file") as seen,
     ):
         page = seen.page
@@ -257,8 +258,27 @@ def test_ten_thousand_rows_cancelled_and_gone_on_with(browser: Browser, tiny_lla
         assert seen.said == []
 
 
-def tight(bundle: Path, limits: Limits) -> Callable[[], Any]:
-    return lambda: service_of(bundle, limits=limits, workers=1)
+def test_another_model_while_it_runs(browser: Browser, tiny_llama: Path, tmp_path: Path) -> None:
+    """What runs is stopped, its answers are gone, and the file is there for the other one; columns cannot change."""
+    bundles = [saved(tiny_llama, tmp_path / name, probe_bundle) for name in ("first", "second")]
+    with (
+        answering(service_of(*bundles)) as address,
+        opened(browser, f"{address}/#file") as seen,
+    ):
+        page = seen.page
+        choose(page, written([["text"], *([f"lunch {number}"] for number in range(10_000))]))
+        page.get_by_role("button", name="Classify 10,000 rows").click()
+        page.wait_for_function("() => document.getElementById('file-bar').value > 0")
+        assert page.locator("#file-form").get_attribute("inert") is not None
+        page.select_option("#model", "second")
+        page.locator("#file-progress").wait_for(state="hidden")
+        assert page.get_by_role("button", name="Classify 10,000 rows").is_enabled()
+        assert page.locator("#results").is_hidden()
+        assert seen.said == []
+
+
+def tight(bundle: Path, limits: Limits) -> Service:
+    return service_of(bundle, limits=limits, workers=1)
 
 
 def test_a_busy_service_is_asked_again(browser: Browser, tiny_llama: Path, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class _File:
     def answer(self, request: Request) -> Response:
         """The file, or that the browser has it already: it asks each time, so that a new version shows at once."""
         headers = {"ETag": self.etag, "Cache-Control": "no-cache", "Content-Security-Policy": POLICY}
-        if request.headers.get("if-none-match") == self.etag:
+        if self.etag in request.headers.get("if-none-match", ""):  # a proxy may have made it weak, or one of several
             return Response(status_code=304, headers=headers)
         return Response(self.content, media_type=self.media_type, headers=headers)
 

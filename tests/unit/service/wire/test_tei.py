@@ -102,9 +102,8 @@ def test_too_much_at_once(talk: Talk) -> None:
 
 def test_a_failure_in_computing_is_424(tiny_llama: Path, tmp_path: Path) -> None:
     """Without its text in the answer, which names what the log has."""
-    service = service_of(saved(tiny_llama, tmp_path / "broken"))
-    predictor = service.pick().predictor
-    with talking(service) as talk:
+    with talking(service_of(saved(tiny_llama, tmp_path / "broken"))) as talk:
+        predictor = talk.service.pick().predictor
         predictor._bundle = replace(predictor.bundle, labels=LabelSet(names=("ham",)))
         (answer,) = talk.posted("/predict", {"inputs": "ok"})
     assert (answer.status_code, answer.json()["error_type"]) == (424, "Backend")

@@ -8,7 +8,6 @@ import { reasons } from "./why.js";
 const FIRST = 5;
 // Changes of probability from which a word is marked at all, and marked stronger.
 const LEVELS = [0.005, 0.05, 0.2];
-let numbered = 0;
 
 /** The card of one text with its answer. */
 export function answerCard(text, result, model) {
@@ -130,22 +129,21 @@ function words(card, quote, text, model) {
 /** The text with marks around what changes the answer. Offsets count characters, not the units of JavaScript. */
 function marked(text, highlights) {
   const signs = Array.from(text), pieces = [];
-  const id = `words-${numbered += 1}`;
   let at = 0;
-  highlights.forEach(({ start, end, change }, number) => {
+  for (const { start, end, change } of highlights) {
     pieces.push(signs.slice(at, start).join(""));
     const part = signs.slice(start, end).join("");
-    pieces.push(Math.abs(change) < LEVELS[0] ? part : mark(part, change, `${id}-${number}`));
+    pieces.push(Math.abs(change) < LEVELS[0] ? part : mark(part, change));
     at = end;
-  });
+  }
   pieces.push(signs.slice(at).join(""));
   return pieces.filter(Boolean);
 }
 
-function mark(part, change, id) {
+function mark(part, change) {
   const level = LEVELS.filter((least) => Math.abs(change) >= least).length;
   const said = points(change);
-  const made = el("mark", { class: `${change > 0 ? "for" : "against"}${level}`, tabindex: 0, id, "data-said": said },
+  const made = el("mark", { class: `${change > 0 ? "for" : "against"}${level}`, tabindex: 0, "data-said": said },
     // The word joiner keeps the sign with its word.
     el("span", { class: "sign", "aria-hidden": "true" }, `${change > 0 ? "+" : "−"}\u2060`),
     part,

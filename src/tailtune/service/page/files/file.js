@@ -39,7 +39,8 @@ export function startFile() {
 
 function reset() {
   running?.abort();
-  job = null;
+  running = job = null;
+  end();
   showTable(null);
   byId("save-shares").checked = state.model.labels.length <= MOST_SHARES;
   if (source !== null) choose(byId("file-named").checked);
@@ -133,6 +134,7 @@ async function classify() {
   problem("");
   showTable(null);
   begin(`Reading ${some(places.length, "row")}…`);
+  byId("file-cancel").focus();
   const beat = () => {
     const now = performance.now();
     if (running !== stop || now - drawn < BEAT) return;
@@ -165,7 +167,9 @@ async function classify() {
   if (done) byId("results-title").focus();
 }
 
+/** Something runs: what it works on cannot be changed meanwhile. */
 function begin(words) {
+  byId("file-form").inert = true;
   byId("file-progress").hidden = false;
   byId("file-go").disabled = true;
   byId("file-bar").value = 0;
@@ -174,5 +178,6 @@ function begin(words) {
 }
 
 function end() {
+  byId("file-form").inert = false;
   byId("file-progress").hidden = true;
 }

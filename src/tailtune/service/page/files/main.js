@@ -90,6 +90,8 @@ async function load() {
   } catch (error) {
     return fail(error);
   }
+  // By names of labels alone: a label may be called "constructor".
+  for (const model of models) model.thresholds = Object.assign(Object.create(null), model.thresholds);
   const choice = byId("model");
   choice.replaceChildren(...models.map(({ name }) => el("option", { value: name }, name)));
   byId("model-choice").hidden = models.length < 2;

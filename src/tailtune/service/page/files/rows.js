@@ -62,9 +62,9 @@ export function selected(job, { label, only, order, flagged }) {
     if (label && !row?.given.includes(label)) return;
     if (wanted(row, at)) places.push(at);
   });
-  const confidence = (at) => job.results[at]?.confidence ?? -1;
-  if (order === "least") places.sort((first, second) => confidence(first) - confidence(second));
-  if (order === "most") places.sort((first, second) => confidence(second) - confidence(first));
+  const confidence = (at, without) => job.results[at]?.confidence ?? without; // rows without an answer come last
+  if (order === "least") places.sort((first, second) => confidence(first, 2) - confidence(second, 2));
+  if (order === "most") places.sort((first, second) => confidence(second, -1) - confidence(first, -1));
   return places;
 }
 
