@@ -1,0 +1,1 @@
+"""The page in a real browser. A package, so that its browser ends with its last test."""
