@@ -66,7 +66,7 @@ def test_commands_and_flags_exist(capsys: pytest.CaptureFixture[str]) -> None:
     """Each command shows its help, and the help names each flag used."""
     found, of_guide, of_models = (commands(page) for page in (README, GUIDE, MODELS))
     every = {"cache", "compare", "data", "evaluate", "experiments", "import", "inspect", "label", "models", "predict"}
-    every |= {"suggest", "sweep", "train", "zero-shot"}
+    every |= {"serve", "suggest", "sweep", "train", "try", "zero-shot"}
     assert {line[0] for line in found} == every
     assert {line[0] for line in of_guide} == {"import", "predict", "train"}
     assert {line[0] for line in of_models} == {"models"}

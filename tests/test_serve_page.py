@@ -1,4 +1,4 @@
-"""docs/how-to/serve.md cannot rot: its curl lines are answered, its flags and files exist, its names are in use."""
+"""docs/how-to/serve.md cannot rot: its curl lines and the README's are answered, its flags, files and names exist."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from tailtune.cli import main
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "how-to" / "serve.md").read_text(encoding="utf-8")
 CODE = re.findall(r"^    (\S.*)$", PAGE, re.MULTILINE)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CURL = [line for line in CODE + re.findall(r"^    (\S.*)$", README, re.MULTILINE) if line.startswith("curl ")]
 KEY = "0123456789abcdef0123456789abcdef"
 
 
@@ -36,12 +38,11 @@ def test_curl_lines_are_answered(tmp_path: Path, tiny_llama: Path) -> None:
     """As they stand, but for the port: by a service with keys, which the lines without one do not get past."""
     if shutil.which("curl") is None:
         pytest.skip("curl is not on this machine")
-    lines = [line for line in CODE if line.startswith("curl ")]
-    assert len(lines) > 8
+    assert len(CURL) > 11
     bundle, keys = saved(tiny_llama, tmp_path / "spam"), tmp_path / "keys"
     keys.write_text(f"alice: {KEY}\n", encoding="utf-8")
     with serving(bundle, "--api-key-file", keys, log=tmp_path / "log") as process:
-        for line in lines:
+        for line in CURL:
             words = shlex.split(line.replace(":8000", f":{process.port}").replace("$KEY", KEY))
             show = ["--silent", "--output", str(tmp_path / "out"), "--write-out", "%{http_code}"]
             statuses = [
