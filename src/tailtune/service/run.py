@@ -30,8 +30,8 @@ _BACKLOG = 2048
 # For a request that is on its way when the service is told to stop: no connection within a network needs as long.
 _GRACE_SECONDS = 1.0
 _LOOK_SECONDS = 0.02
-# For which a thread keeps the interpreter while another one wants it. The event loop needs it for a moment each time, and
-# of Python's own 5 ms it takes several to hand an answer out and the next batch in.
+# For which a thread keeps the interpreter while another one wants it. The event loop needs it for a moment; of
+# Python's own 5 ms it takes several to hand an answer out and the next batch in.
 _SWITCH_SECONDS = 0.0005
 
 
