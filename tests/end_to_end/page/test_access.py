@@ -137,13 +137,19 @@ def focused(page: Page) -> str:
     return str(page.evaluate("document.activeElement.id || document.activeElement.textContent"))
 
 
+def await_focus(page: Page, name: str) -> None:
+    """A change of view moves the focus a moment later."""
+    page.wait_for_function("name => document.activeElement.id === name", arg=name)
+
+
 def test_with_the_keyboard_alone(seen: Seen) -> None:
     """Skip, write, classify, look at words, change the view, choose a file, move the slider: without a mouse."""
     page = seen.page
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
+    await_focus(page, "main")
     page.keyboard.press("Tab")
-    assert focused(page) == "ask-text"
+    await_focus(page, "ask-text")
     page.keyboard.type("WINNER!! Claim prize home now")
     page.keyboard.press("Control+Enter")
     page.locator(".answer").wait_for()
@@ -156,17 +162,18 @@ def test_with_the_keyboard_alone(seen: Seen) -> None:
     page.get_by_role("button", name="Which words matter?").press("Enter")
     page.locator("blockquote mark").first.wait_for()
     page.locator("nav a[href='#file']").press("Enter")
-    assert focused(page) == "file-title"
+    await_focus(page, "file-title")
     page.keyboard.press("Tab")
-    assert focused(page) == "file-input"
+    await_focus(page, "file-input")
     assert page.locator("#drop").evaluate("drop => getComputedStyle(drop).outlineStyle") == "solid"
     with page.expect_file_chooser() as asked:
         page.keyboard.press("Enter")
     asked.value.set_files({"name": "a.txt", "mimeType": "text/plain", "buffer": b"lunch\nprize"})
-    page.wait_for_function("() => document.activeElement.id === 'file-go'")
+    await_focus(page, "file-go")
     page.keyboard.press("Enter")
-    page.wait_for_function("() => document.activeElement.id === 'results-title'")
+    await_focus(page, "results-title")
     page.locator("nav a[href='#threshold']").press("Enter")
+    page.wait_for_function("() => document.getElementById('flag-value').value !== ''")
     before = page.locator("#flag-value").input_value()
     page.locator("#flag-slider").press("PageUp")
     assert page.locator("#flag-value").input_value() != before

@@ -174,8 +174,10 @@ def test_a_reader_that_stops_holds_nobody_up() -> None:
                 time.sleep(0.01)
         assert time.monotonic() - started < 60
     thread.join(30)
+    told = [int(line.rpartition(b":")[2]) for line in found if line.startswith(b"lines lost")]
+    assert told  # once, or again where the writer was late to begin
     assert 10_000 <= len(found) < 20_000
-    assert sum(line.startswith(b"lines lost") for line in found) == 1
+    assert len(found) - len(told) + sum(told) == 40_000
 
 
 def test_logging_is_as_before_at_the_end() -> None:
