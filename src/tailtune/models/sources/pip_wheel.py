@@ -142,7 +142,7 @@ def _wait(
 ) -> None:
     seen, since = 0, time.monotonic()
     while process.poll() is None:
-        arrived = sum(_size(file) for folder in folders for file in folder.rglob("*"))
+        arrived = sum(map(_arrived, folders))
         if arrived != seen:
             seen, since = arrived, time.monotonic()
             progress(f"fetching {requirement}", arrived, 0, "bytes")
@@ -155,11 +155,14 @@ def _wait(
             process.wait(_POLL_SECONDS)
 
 
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size if file.is_file() else 0
-    except FileNotFoundError:  # pip renames and removes its temporary files while we look
-        return 0
+def _arrived(folder: Path) -> int:
+    """Bytes below ``folder``; pip renames and removes files and folders while we look, and os.walk passes over those."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += Path(place, name).stat().st_size
+    return total
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
