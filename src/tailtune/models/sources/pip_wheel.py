@@ -156,7 +156,7 @@ def _wait(
 
 
 def _arrived(folder: Path) -> int:
-    """Bytes below ``folder``; pip renames and removes files and folders while we look, and os.walk passes over those."""
+    """Bytes below ``folder``; pip renames and removes what is there while we look, and os.walk passes over that."""
     total = 0
     for place, _, names in os.walk(folder):
         for name in names:
