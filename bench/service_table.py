@@ -133,6 +133,10 @@ def _beside(found: Found) -> str:
 
 def _ends(found: Found) -> str:
     said = []
+    if part := found.get("overload"):
+        sizes = {60 * minute: _size_at(part["rss"], 60 * minute) for minute in (0, 1, 2, 4, 6, 8, 9, 10)}
+        told = ", ".join(f"{size / 1e6:.0f} ({seconds // 60} min)" for seconds, size in sizes.items() if size)
+        said.append(f"Memory at ten times the load, MB: {told}.")
     if part := found.get("stop"):
         inside, later = _outcomes(part["inside"]), _outcomes(part["later"])
         said.append(
@@ -145,6 +149,11 @@ def _ends(found: Found) -> str:
             f"{_seconds(part['again_seconds'])} after a start that follows SIGKILL under load."
         )
     return " ".join(said)
+
+
+def _size_at(sizes: Sequence[Sequence[float]], seconds: float) -> float | None:
+    """The first size from then on; the last one is taken a moment before the end."""
+    return next((size for at, size in sizes if at >= seconds - 5), None)
 
 
 def _seconds(values: Sequence[float]) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from support.browser import chromium
 from support.run_metrics import doubtful_rows, run_metrics
 from support.several_metrics import several_metrics
 from tailtune.report.page import render_page
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-_PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-# The sandbox needs a user that is not root; the rest keeps the browser itself off the network and off the GPU.
-_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 # What reaches beyond the right edge, but for boxes that scroll by themselves and the link that waits for the keyboard.
 _TOO_WIDE = """[...document.querySelectorAll("body *")]
     .filter(e => !e.closest(".scroll, pre, .skip") && e.getBoundingClientRect().right > innerWidth + 1)
@@ -30,16 +27,8 @@ _TOO_WIDE = """[...document.querySelectorAll("body *")]
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium of this machine."""
-    program = next((found for name in _PROGRAMS if (found := shutil.which(name))), None)
-    if program is None:
-        pytest.skip("no Chromium on this machine: apt install chromium")
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'"
-    )
-    with playwright.sync_playwright() as started:
-        running = started.chromium.launch(executable_path=program, args=list(_FLAGS))
+    with chromium() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture(scope="module", params=["two", "many"])

@@ -1,9 +1,8 @@
-"""Classifiers whose answers show all that the page can show, and the browser that it is shown in."""
+"""Classifiers whose answers show all that the page can show, and what goes on around it in a browser."""
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pytest
 import uvicorn
 
 from support.classifiers import probe_bundle, reading, ruled_bundle, with_scope
@@ -26,10 +24,6 @@ from tailtune.text.windows import LongRule
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
-
-_PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-# The sandbox needs a user that is not root; the rest keeps the browser itself off the network and off the GPU.
-_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 
 
 def many_bundle(model: Path, names: Sequence[str] | None = None) -> Bundle:
@@ -80,21 +74,6 @@ def answering(service: Service) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join()
-
-
-@contextlib.contextmanager
-def chromium() -> Iterator[Browser]:
-    """Yield Chromium of this machine; the test is skipped where there is none."""
-    program = next((found for name in _PROGRAMS if (found := shutil.which(name))), None)
-    if program is None:
-        pytest.skip("no Chromium on this machine: apt install chromium")
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'"
-    )
-    with playwright.sync_playwright() as started:
-        running = started.chromium.launch(executable_path=program, args=list(_FLAGS))
-        yield running
-        running.close()
 
 
 @dataclass

@@ -34,6 +34,7 @@ _TITLE = "Tailtune"
 _SUMMARY = "The probability of each category for a text."
 # What may be asked of a path; HEAD is GET.
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_KINDS = {status: kind for kind, status in STATUS.items()}
 # What is said of requests that no route takes.
 _NO_ROUTE = {404: "no such path", 405: "this path does not take that method"}
 
@@ -44,9 +45,8 @@ class _Documented(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document, made when it is first asked for."""
         if self.openapi_schema is None:
-            self.openapi_schema = document(
-                _TITLE, version=__version__, summary=_SUMMARY, routes=self.routes, shape_of=shape_of
-            )
+            made = document(_TITLE, version=__version__, summary=_SUMMARY, routes=self.routes, shape_of=shape_of)
+            self.openapi_schema = add_schemes(made, free=ALWAYS) if self.state.keys else made
         return self.openapi_schema
 
 
@@ -86,6 +86,7 @@ def create_app(
         title=_TITLE, version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
     app.state.log_texts = log_texts
+    app.state.keys = access is not None and access.keys is not None
     routers = [*(view.router(service) for view in VIEWS), page.router(service), metering.router(metrics)]
     for router in routers:
         app.include_router(router)
@@ -94,21 +95,9 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_error)
-    if access is not None and access.keys is not None:
-        _document_keys(app)
     gate = Gate(cast("App", app), limits=service.limits, shape_of=shape_of, access=access, log_texts=log_texts)
     routes = Routes(route for each in (app, *routers) for route in each.routes)
     return Watch(gate, routes=routes, began=metrics.began, ended=[metrics.ended, *ended])
-
-
-def _document_keys(app: FastAPI) -> None:
-    plain = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = plain()
-        return document if "security" in document else add_schemes(document, free=ALWAYS)
-
-    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def shape_of(path: str) -> Shape:
@@ -164,9 +153,8 @@ async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
 async def _on_http(request: Request, error: Exception) -> JSONResponse:
     """Give the framework's own refusals, such as no such route, the shape of the path's protocol."""
     assert isinstance(error, HTTPException)
-    kinds = {status: kind for kind, status in STATUS.items()}
     message = _NO_ROUTE.get(error.status_code, str(error.detail))
-    answer = _answer(request, Refused(kinds.get(error.status_code, "invalid"), message))
+    answer = _answer(request, Refused(_KINDS.get(error.status_code, "invalid"), message))
     answer.status_code = error.status_code
     answer.headers.update(error.headers or {})
     if error.status_code == STATUS["method"]:

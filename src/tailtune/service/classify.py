@@ -11,7 +11,6 @@ from tailtune.explain import Asked, Highlight, Occlusion
 from tailtune.machine import cores
 from tailtune.predict import Prediction
 from tailtune.service.batcher import Batcher, Timing
-from tailtune.service.drift import Drifts
 from tailtune.service.limits import Limits
 from tailtune.service.measuring import Measuring
 from tailtune.service.refusals import Refused
@@ -55,7 +54,6 @@ class Service:
         reloads: By name, the last of each classifier that was looked at again.
         limits: As given.
         batcher: The queue.
-        drifts: How far the answers of each classifier have moved.
         ready: Whether new requests are welcome: from the end of ``start`` until it is told to go.
     """
 
@@ -69,7 +67,6 @@ class Service:
         workers = workers or (cores() if device == "cpu" else 1)
         tokens = {"batch_tokens": self.limits.batch_tokens, "waiting_tokens": self.limits.waiting_tokens}
         self.batcher = Batcher(workers=workers, **tokens)
-        self.drifts = Drifts()
         self._measuring = Measuring()
         self.ready = False
 
@@ -134,7 +131,7 @@ class Service:
             characters=sum(map(len, texts)),
             tokens=sum(costs),
         )
-        self.drifts.of(served).add(predictions)
+        served.drift.add(predictions)
         note_answers(answers, texts)
         return answers
 

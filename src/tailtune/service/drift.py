@@ -9,7 +9,6 @@ import numpy as np
 
 from tailtune.drift import Answered, Counts, Reading, Reference, read
 from tailtune.predict import Prediction
-from tailtune.service.served import Served
 
 # Answers after which a window is begun anew; the one before is still looked at, so that between so many and twice as
 # many count. By number and not by time: a service that is asked ten times a day would otherwise never be told.
@@ -77,21 +76,6 @@ class Drift:
             "reading": overall,
             "said": None if overall is None else _said(answers, told, readings, overall),
         }
-
-
-class Drifts:
-    """A window for each classifier that is served, by name; another version of one begins anew."""
-
-    def __init__(self) -> None:
-        self._windows: dict[str, tuple[str, Drift]] = {}
-
-    def of(self, served: Served) -> Drift:
-        """Return that of ``served``."""
-        digest, drift = self._windows.get(served.name, ("", None))
-        if drift is None or digest != served.digest:
-            drift = Drift(served.reference)
-            self._windows[served.name] = (served.digest, drift)
-        return drift
 
 
 def _answered(predictions: Sequence[Prediction]) -> Answered:

@@ -74,3 +74,8 @@ class Refused(Exception):
         self.param = param
         self.challenge = challenge
         self.status = STATUS[kind]
+
+    @property
+    def told(self) -> str:
+        """The message with the number of the error, for protocols that have no field of their own for it."""
+        return self.message if self.error_id is None else f"{self.message} under {self.error_id}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +13,9 @@ import numpy as np
 from tailtune.bundle import MANIFEST, find_bundle
 from tailtune.drift import Reference
 from tailtune.errors import BundleError
-from tailtune.predict import GOLDEN_TEXTS, Predictor
-from tailtune.storage import read_json
+from tailtune.predict import Predictor
+from tailtune.service.drift import Drift
+from tailtune.storage import folder_bytes, read_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +27,7 @@ class Served:
         path: As given: a bundle or a run folder.
         predictor: Answers.
         metrics: What the run measured; empty where the bundle has none.
-        reference: How its validation rows were spread; None where the bundle does not tell, being older or imported.
+        drift: How far its answers have moved from the validation rows; those of another version do not count.
         loaded_at: Seconds since 1970.
         previous: Digest of the version that it took the place of; None for the one that the service started with.
     """
@@ -36,7 +36,7 @@ class Served:
     path: Path
     predictor: Predictor
     metrics: Mapping[str, Any] = field(default_factory=dict)
-    reference: Reference | None = None
+    drift: Drift = field(default_factory=lambda: Drift(None))
     loaded_at: float = field(default_factory=time.time)
     previous: str | None = None
 
@@ -62,11 +62,9 @@ class Served:
             predictor.check_golden(elsewhere=True)
         except BundleError as error:
             raise BundleError(f"{path}: {error.message}", hint="train it again, or install what saved it") from error
-        if not np.isfinite([each.confidence for each in predictor.predict(GOLDEN_TEXTS)]).all():
-            raise BundleError(f"{path}: answers with probabilities that are no numbers", hint="train it again")
         metrics = _metrics(folder)
         reference = Reference.from_json(metrics["drift"], predictor.labels) if "drift" in metrics else None
-        return cls(name=name, path=path, predictor=predictor, metrics=metrics, reference=reference)
+        return cls(name=name, path=path, predictor=predictor, metrics=metrics, drift=Drift(reference))
 
     @property
     def digest(self) -> str:
@@ -76,7 +74,7 @@ class Served:
     @property
     def file_bytes(self) -> int:
         """Of all its files; in memory it takes about as many."""
-        return sum(file.stat().st_size for file in find_bundle(self.path).rglob("*") if file.is_file())
+        return folder_bytes(find_bundle(self.path).resolve())
 
     def costs(self, texts: Sequence[str]) -> list[int]:
         """Return [texts] tokens that the classifier reads of each, those of overlapping windows as often as read.
@@ -135,7 +133,4 @@ def state_of(path: Path) -> frozenset[tuple[str, int, int]]:
 
 def _metrics(folder: Path) -> dict[str, Any]:
     file = folder / "metrics.json"
-    if not file.is_file():
-        return {}
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return found
+    return read_json(file, BundleError) if file.is_file() else {}

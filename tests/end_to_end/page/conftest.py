@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.browser import chromium
 from support.classifiers import several_bundle
-from support.pages import chromium, hostile_bundle, levels_bundle, many_bundle, wordy_bundle
+from support.pages import hostile_bundle, levels_bundle, many_bundle, wordy_bundle
 from support.serving import saved, serving
 from support.texts import messages, write_csv
 from tailtune.cli import main

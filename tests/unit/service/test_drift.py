@@ -12,7 +12,7 @@ from support.classifiers import probe_bundle
 from tailtune.drift import Answered, Reference
 from tailtune.errors import BundleError
 from tailtune.predict import Prediction, Predictor
-from tailtune.service.drift import Drift, Drifts
+from tailtune.service.drift import Drift
 from tailtune.service.served import Served
 
 
@@ -93,10 +93,8 @@ def test_another_version_begins_anew(tiny_llama: Path, tmp_path: Path) -> None:
         extra = {"metrics.json": json.dumps({"drift": reference.as_json(), "number": number})}
         Predictor(probe_bundle(tiny_llama)).save(folder, extra=extra)
         served.append(Served.load("spam-filter", folder))
-    drifts = Drifts()
-    drifts.of(served[0]).add(served[0].predictor.predict(["lunch?", "prize"]))
-    assert drifts.of(served[0]).as_json()["answers"] == 2
-    assert drifts.of(served[1]).as_json()["answers"] == 0
+    served[0].drift.add(served[0].predictor.predict(["lunch?", "prize"]))
+    assert [each.drift.as_json()["answers"] for each in served] == [2, 0]
     other = {**reference.as_json(), "scores": {"ham": reference.scores["ham"].as_json()}}
     Predictor(probe_bundle(tiny_llama)).save(tmp_path / "other", extra={"metrics.json": json.dumps({"drift": other})})
     with pytest.raises(BundleError, match="labels that are not those of the classifier"):

@@ -229,7 +229,7 @@ class _Models(Collector):
         answers = GaugeMetricFamily("tailtune_drift_answers", "Answers that the index is of.", labels=("model",))
         for name, served in self._service.models.items():
             bundles.add_metric((name, served.digest, __version__), 1)
-            count, compared = self._service.drifts.of(served).compared()
+            count, compared = served.drift.compared()
             answers.add_metric((name,), count)
             for measure, (value, noise) in compared.items() if count else ():
                 index.add_metric((name, measure), value)

@@ -201,7 +201,7 @@ def model_info(served: Served, service: Service) -> dict[str, Any]:
         "max_tokens": bundle.tokenizer.max_tokens,
         **_decides(bundle.rules, bundle.labels.names),
         "limits": {name: getattr(service.limits, name) for name in Sizes.model_fields},
-        "drift": service.drifts.of(served).as_json(),
+        "drift": served.drift.as_json(),
         "tailtune": __version__,
         "loaded_at": _moment(served.loaded_at),
         "previous_digest": served.previous,

@@ -215,8 +215,7 @@ class InferError(BaseModel):
 
 def shape(refused: Refused, request_id: str) -> tuple[int, dict[str, Any]]:
     """Return the status and body of a refusal."""
-    message = refused.message if refused.error_id is None else f"{refused.message} under {refused.error_id}"
-    return refused.status, {"error": message}
+    return refused.status, {"error": refused.told}
 
 
 class InferRoute(BodyRoute):
@@ -314,10 +313,11 @@ def _wanted(request: InferRequest) -> list[tuple[str, bool]]:
 def router(service: Service) -> APIRouter:
     """Return the routes under ``/v2``."""
 
-    def current(name: Name) -> Served:
+    # Coroutines, though they wait for nothing: the framework gives plain functions a thread for each request.
+    async def current(name: Name) -> Served:
         return pick(service, name, None)
 
-    def exact(name: Name, version: Version) -> Served:
+    async def exact(name: Name, version: Version) -> Served:
         return pick(service, name, version)
 
     routes = APIRouter(prefix="/v2", tags=["Open Inference Protocol"], route_class=InferRoute)

@@ -160,8 +160,7 @@ class Info(BaseModel):
 def shape(refused: Refused, request_id: str) -> tuple[int, dict[str, Any]]:
     """Return the status and body of a refusal."""
     status, kind = _ERRORS.get(refused.kind, (refused.status, "Validation"))
-    message = refused.message if refused.error_id is None else f"{refused.message} under {refused.error_id}"
-    return status, {"error": message, "error_type": kind}
+    return status, {"error": refused.told, "error_type": kind}
 
 
 def texts_of(inputs: str | Sequence[str] | Sequence[Sequence[str]], served: Served) -> list[str]:

@@ -149,8 +149,7 @@ class ClassificationError(BaseModel):
 def shape(refused: Refused, request_id: str) -> tuple[int, dict[str, Any]]:
     """Return the status and body of a refusal."""
     status, kind = _ERRORS.get(refused.kind, (refused.status, "BadRequestError"))
-    message = refused.message if refused.error_id is None else f"{refused.message} under {refused.error_id}"
-    return status, {"error": {"message": message, "type": kind, "param": refused.param, "code": status}}
+    return status, {"error": {"message": refused.told, "type": kind, "param": refused.param, "code": status}}
 
 
 def answer(answers: Answers, request: ClassificationRequest) -> dict[str, Any]:
