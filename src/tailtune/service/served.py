@@ -24,7 +24,8 @@ class Served:
 
     Attributes:
         name: What requests call it.
-        path: As given: a bundle or a run folder.
+        path: As given: a bundle or a run folder, or a link to one, which may lead elsewhere by now.
+        folder: Of the bundle that was loaded.
         predictor: Answers.
         metrics: What the run measured; empty where the bundle has none.
         drift: How far its answers have moved from the validation rows; those of another version do not count.
@@ -34,6 +35,7 @@ class Served:
 
     name: str
     path: Path
+    folder: Path
     predictor: Predictor
     metrics: Mapping[str, Any] = field(default_factory=dict)
     drift: Drift = field(default_factory=lambda: Drift(None))
@@ -64,7 +66,7 @@ class Served:
             raise BundleError(f"{path}: {error.message}", hint="train it again, or install what saved it") from error
         metrics = _metrics(folder)
         reference = Reference.from_json(metrics["drift"], predictor.labels) if "drift" in metrics else None
-        return cls(name=name, path=path, predictor=predictor, metrics=metrics, drift=Drift(reference))
+        return cls(name=name, path=path, folder=folder, predictor=predictor, metrics=metrics, drift=Drift(reference))
 
     @property
     def digest(self) -> str:
@@ -74,7 +76,7 @@ class Served:
     @property
     def file_bytes(self) -> int:
         """Of all its files; in memory it takes about as many."""
-        return folder_bytes(find_bundle(self.path).resolve())
+        return folder_bytes(self.folder)
 
     def costs(self, texts: Sequence[str]) -> list[int]:
         """Return [texts] tokens that the classifier reads of each, those of overlapping windows as often as read.

@@ -32,7 +32,7 @@ class Running:
         Watched(bundle).save(folder / "spam")
         loaded = Served.load("spam", folder / "spam")
         self.model = Watched(loaded.predictor.bundle)
-        served = Served(name="spam", path=loaded.path, predictor=self.model)
+        served = Served(name="spam", path=loaded.path, folder=loaded.path, predictor=self.model)
         self.service = Service({"spam": served}, workers=2, limits=limits)
         self.listening = bind("127.0.0.1", 0)
         self.port = self.listening.getsockname()[1]

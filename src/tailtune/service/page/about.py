@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tailtune.bundle import find_bundle
 from tailtune.report import making, sections, several
 from tailtune.report.blocks import Section, Table
 from tailtune.report.page import made_with
@@ -23,7 +22,7 @@ def about(served: Served) -> dict[str, Any]:
 
     ``thresholds`` has the curves of ``evaluate.operating`` by part, with the names of the classes.
     """
-    metrics, card = served.metrics, find_bundle(served.path) / "README.md"
+    metrics, card = served.metrics, served.folder / "README.md"
     verdict = part(metrics, "verdict")
     return {
         "made": made_with(metrics) if metrics else "",
@@ -41,8 +40,8 @@ def about(served: Served) -> dict[str, Any]:
 
 def report_of(served: Served) -> Path | None:
     """Return the report of the run whose bundle is served; None where a bundle is served alone."""
-    file = find_bundle(served.path).resolve().parent / "report.html"
-    return file if find_bundle(served.path).name == "bundle" and file.is_file() else None
+    file = served.folder.parent / "report.html"
+    return file if served.folder.name == "bundle" and file.is_file() else None
 
 
 def _tables(metrics: Metrics) -> list[dict[str, Any]]:
